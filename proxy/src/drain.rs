@@ -1,0 +1,182 @@
+//! Drain: which generations are still held, by how many exchanges, on which worker. Each worker counts in a shard of
+//! its own; the control plane sums. Knows nothing of what a generation is made of.
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use tokio::sync::Notify;
+
+/// All generations that are not freed yet, oldest first. Shared by control plane and status.
+#[derive(Debug, Default)]
+pub struct Drain {
+    live: Mutex<Vec<Arc<Ledger>>>,
+    changed: Arc<Notify>,
+}
+
+/// The count of one generation's holders, one shard a worker.
+#[derive(Debug)]
+pub struct Ledger {
+    generation: u64,
+    began: Instant,
+    shards: Box<[Shard]>,
+    changed: Arc<Notify>,
+}
+
+// A cache line pair of its own, so that no worker writes what another reads on the request path.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+struct Shard {
+    exchanges: AtomicU64,
+}
+
+/// One worker's hold on a generation; shared by its exchanges there. Dropped, the worker is through with it.
+#[derive(Debug)]
+pub struct Hold {
+    ledger: Arc<Ledger>,
+    worker: usize,
+}
+
+/// One exchange's hold on its generation. Not `Send`: it is counted on the worker that took it.
+#[derive(Debug)]
+pub struct Pin(Rc<Hold>);
+
+/// One live generation, as status prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Live {
+    /// Its number.
+    pub generation: u64,
+    /// Exchanges that began on it and are not over.
+    pub exchanges: u64,
+    /// Whole seconds since it began to serve.
+    pub age_s: u64,
+}
+
+impl Drain {
+    /// Opens the ledger of a new generation.
+    pub fn open(&self, generation: u64, workers: usize) -> Arc<Ledger> {
+        let ledger = Arc::new(Ledger {
+            generation,
+            began: Instant::now(),
+            shards: (0..workers).map(|_| Shard::default()).collect(),
+            changed: Arc::clone(&self.changed),
+        });
+        self.lock().push(Arc::clone(&ledger));
+        ledger
+    }
+
+    /// Every generation that something still holds; forgets the others.
+    pub fn live(&self) -> Vec<Live> {
+        let mut live = self.lock();
+        live.retain(|ledger| Arc::strong_count(ledger) > 1);
+        live.iter().map(|ledger| ledger.read()).collect()
+    }
+
+    /// Waits until at most `count` generations are live, or `deadline` has passed; answers whether they are.
+    pub async fn down_to(&self, count: usize, deadline: Duration) -> bool {
+        self.until(deadline, |live| live.len() <= count).await
+    }
+
+    /// Waits until no exchange is under way, or `deadline` has passed; answers whether none is.
+    pub async fn quiet(&self, deadline: Duration) -> bool {
+        self.until(deadline, |live| live.iter().all(|generation| generation.exchanges == 0)).await
+    }
+
+    async fn until(&self, deadline: Duration, done: impl Fn(&[Live]) -> bool) -> bool {
+        // The counters are written without a signal, so that a request pays for none: look again now and then.
+        let look_again = Duration::from_millis(10);
+        let end = Instant::now() + deadline;
+        while !done(&self.live()) {
+            if Instant::now() >= end {
+                return false;
+            }
+            let _elapsed = tokio::time::timeout(look_again, self.changed.notified()).await.is_err();
+        }
+        true
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Ledger>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    /// The generation's number.
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The hold of one worker.
+    pub fn hold(self: &Arc<Self>, worker: usize) -> Rc<Hold> {
+        Rc::new(Hold { ledger: Arc::clone(self), worker })
+    }
+
+    fn read(&self) -> Live {
+        Live {
+            generation: self.generation,
+            exchanges: self.shards.iter().map(|shard| shard.exchanges.load(Relaxed)).sum(),
+            age_s: self.began.elapsed().as_secs(),
+        }
+    }
+}
+
+impl Hold {
+    /// Pins the generation for one exchange.
+    #[inline]
+    pub fn pin(self: &Rc<Self>) -> Pin {
+        self.add(1);
+        Pin(Rc::clone(self))
+    }
+
+    // Only its own worker writes a shard, so a load and a store are enough: no locked instruction.
+    #[inline]
+    fn add(&self, by: u64) {
+        let count = &self.ledger.shards[self.worker].exchanges;
+        count.store(count.load(Relaxed).wrapping_add(by), Relaxed);
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.ledger.changed.notify_waiters();
+    }
+}
+
+impl Pin {
+    /// The generation that is pinned.
+    pub fn generation(&self) -> u64 {
+        self.0.ledger.generation
+    }
+}
+
+impl Drop for Pin {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.add(u64::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_lives_as_long_as_a_pin() {
+        let drain = Drain::default();
+        let ledger = drain.open(7, 2);
+        let (first, second) = (ledger.hold(0), ledger.hold(1));
+        drop(ledger);
+        let pins = [first.pin(), second.pin(), second.pin()];
+        drop((first, second));
+        assert_eq!(drain.live()[0].exchanges, 3);
+        assert_eq!(pins[0].generation(), 7);
+        drop(pins);
+        assert_eq!(drain.live(), []);
+    }
+}

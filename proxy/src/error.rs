@@ -1,0 +1,197 @@
+//! What can go wrong with one exchange: whose fault it is, its kind, the status that the client sees, and the text
+//! that only the log sees. One table, [`Kind::status`] and [`Kind::client_text`], and no second one anywhere.
+//! Knows nothing of HTTP libraries beyond status codes.
+
+use std::{borrow::Cow, fmt};
+
+use http::StatusCode;
+
+/// Whose fault a failed exchange is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The request was wrong, or its sender went away.
+    Client,
+    /// The gateway's own limits or a defect of ours.
+    Gateway,
+    /// A plugin.
+    Plugin,
+    /// An upstream.
+    Upstream,
+}
+
+/// What happened. The single source of statuses, client texts and metric labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The request is not well-formed HTTP, or ambiguous (RFC 9112 sections 2.2, 3.2, 6.3; RFC 9113 section 8.2).
+    MalformedRequest,
+    /// No route matches.
+    NoRoute,
+    /// A method that the gateway never forwards (`CONNECT`, `TRACE`).
+    MethodNotAllowed,
+    /// The client took too long to send its request.
+    RequestTimeout,
+    /// The request body is over its limit.
+    BodyTooLarge,
+    /// The request target is over its limit.
+    UriTooLong,
+    /// The header section is over its limit (RFC 6585 section 5).
+    HeadTooLarge,
+    /// The client went away before the response was complete.
+    ClientGone,
+    /// No connection to the upstream could be made.
+    UpstreamConnect,
+    /// The upstream closed or reset the connection before a whole response.
+    UpstreamReset,
+    /// The upstream's answer is not well-formed.
+    UpstreamMalformed,
+    /// The upstream did not answer in time, or fell silent.
+    UpstreamTimeout,
+    /// No endpoint may be used at present.
+    NoEndpoint,
+    /// The whole exchange took longer than its route allows.
+    ExchangeTimeout,
+    /// A plugin failed (trap, error, broken contract) and its policy is `closed`.
+    PluginFailed,
+    /// A plugin ran longer than its deadline.
+    PluginTimeout,
+    /// A plugin's bound on concurrent or suspended guests is reached.
+    PluginOverloaded,
+    /// A limit of the gateway itself is reached.
+    Overloaded,
+    /// A defect of ours.
+    Internal,
+}
+
+impl Kind {
+    /// Whose fault this kind is.
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::MalformedRequest
+            | Self::NoRoute
+            | Self::MethodNotAllowed
+            | Self::RequestTimeout
+            | Self::BodyTooLarge
+            | Self::UriTooLong
+            | Self::HeadTooLarge
+            | Self::ClientGone => Fault::Client,
+            Self::UpstreamConnect
+            | Self::UpstreamReset
+            | Self::UpstreamMalformed
+            | Self::UpstreamTimeout
+            | Self::NoEndpoint
+            | Self::ExchangeTimeout => Fault::Upstream,
+            Self::PluginFailed | Self::PluginTimeout | Self::PluginOverloaded => Fault::Plugin,
+            Self::Overloaded | Self::Internal => Fault::Gateway,
+        }
+    }
+
+    /// The status that the client sees.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::MalformedRequest => StatusCode::BAD_REQUEST,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::RequestTimeout | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::UpstreamConnect | Self::UpstreamReset | Self::UpstreamMalformed => StatusCode::BAD_GATEWAY,
+            Self::UpstreamTimeout | Self::ExchangeTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::NoEndpoint | Self::PluginFailed | Self::PluginTimeout | Self::PluginOverloaded | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The whole of what the client is told beside the status.
+    pub const fn client_text(self) -> &'static str {
+        match self {
+            Self::MalformedRequest => "the request is malformed",
+            Self::NoRoute => "no route matches this request",
+            Self::MethodNotAllowed => "this method is not allowed here",
+            Self::RequestTimeout | Self::ClientGone => "the request took too long to arrive",
+            Self::BodyTooLarge => "the request body is too large",
+            Self::UriTooLong => "the request target is too long",
+            Self::HeadTooLarge => "the request header fields are too large",
+            Self::UpstreamConnect | Self::UpstreamReset | Self::UpstreamMalformed => "the upstream failed",
+            Self::UpstreamTimeout | Self::ExchangeTimeout => "the upstream took too long",
+            Self::NoEndpoint | Self::PluginFailed | Self::PluginTimeout | Self::PluginOverloaded | Self::Overloaded => {
+                "the service is unavailable"
+            }
+            Self::Internal => "the gateway failed",
+        }
+    }
+
+    /// The name in logs and metric labels, in snake case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MalformedRequest => "malformed_request",
+            Self::NoRoute => "no_route",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::RequestTimeout => "request_timeout",
+            Self::BodyTooLarge => "body_too_large",
+            Self::UriTooLong => "uri_too_long",
+            Self::HeadTooLarge => "head_too_large",
+            Self::ClientGone => "client_gone",
+            Self::UpstreamConnect => "upstream_connect",
+            Self::UpstreamReset => "upstream_reset",
+            Self::UpstreamMalformed => "upstream_malformed",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::NoEndpoint => "no_endpoint",
+            Self::ExchangeTimeout => "exchange_timeout",
+            Self::PluginFailed => "plugin_failed",
+            Self::PluginTimeout => "plugin_timeout",
+            Self::PluginOverloaded => "plugin_overloaded",
+            Self::Overloaded => "overloaded",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// Why one exchange failed. `Display` is the log's text; the client is told [`Kind::client_text`] and nothing else.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    detail: Cow<'static, str>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `kind`; `detail` is for the log and names the thing that failed.
+    pub fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, detail: detail.into(), source: None }
+    }
+
+    /// The same with its cause.
+    pub fn because(
+        kind: Kind,
+        detail: impl Into<Cow<'static, str>>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self { kind, detail: detail.into(), source: Some(source.into()) }
+    }
+
+    /// What happened.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.name(), self.detail)?;
+        let mut cause = self.source.as_deref().map(|source| source as &dyn std::error::Error);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

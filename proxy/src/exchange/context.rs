@@ -1,0 +1,223 @@
+//! What belongs to an exchange as a whole: whose it is, what it pins, what is known and recorded of it.
+//! Lives on one worker, behind an `Rc`, until the last byte and the last end-of-exchange step.
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    fmt,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::Version;
+use smallvec::SmallVec;
+
+use super::Worker;
+use crate::{
+    drain::Pin,
+    error::{Error, Kind},
+};
+
+/// The client's connection, as far as an exchange may know it.
+#[derive(Debug)]
+pub struct Connection {
+    /// Name of the listener that accepted it.
+    pub listener: Arc<str>,
+    /// The address at the other end of the socket (a proxy's, perhaps; see [`Exchange::client`]).
+    pub peer: SocketAddr,
+    /// Our end of the socket.
+    pub local: SocketAddr,
+    /// Whether it is encrypted.
+    pub secure: bool,
+}
+
+/// W3C Trace Context (`traceparent`, version 00): the ids under which this exchange is logged and passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// Of the whole trace; the client's where it sent one.
+    pub trace_id: u128,
+    /// The client's span, where it sent one.
+    pub parent_id: Option<u64>,
+    /// Ours; goes out as the parent of the upstream's span.
+    pub span_id: u64,
+    /// The `sampled` flag.
+    pub sampled: bool,
+}
+
+/// The route that an exchange is on, as filters and plugins may know it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RouteFacts {
+    /// The route's id.
+    pub id: Arc<str>,
+    /// The path prefix that matched, without a trailing slash (`/api`); empty where a prefix of `/`, or none, matched.
+    pub prefix: Arc<str>,
+}
+
+/// One request and its response: identity, pin, facts and record.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The worker that it lives on.
+    pub worker: Rc<Worker>,
+    /// The client's connection.
+    pub connection: Rc<Connection>,
+    /// The version that the client speaks.
+    pub version: Version,
+    /// The client's address, behind trusted proxies.
+    pub client: IpAddr,
+    /// Whether the client's own request was encrypted (`https`), behind trusted proxies.
+    pub secure: bool,
+    /// When its head was complete.
+    pub started: Instant,
+    /// Under which ids it is traced.
+    pub trace: TraceContext,
+    /// When it must be over, where its route says so.
+    pub deadline: Cell<Option<Instant>>,
+    /// The route, once there is one.
+    pub route: OnceCell<Rc<RouteFacts>>,
+    /// What plugins and logs share, by namespaced name (`key-auth.consumer`).
+    pub attributes: RefCell<Vec<(String, String)>>,
+    /// What the access log will say.
+    pub record: Record,
+    at_end: RefCell<Steps>,
+    pin: Pin,
+}
+
+type AtEnd = Box<dyn FnOnce(Rc<Exchange>, Outcome)>;
+
+#[derive(Default)]
+struct Steps(SmallVec<[AtEnd; 1]>);
+
+impl fmt::Debug for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Steps({})", self.0.len())
+    }
+}
+
+impl Exchange {
+    /// A new exchange, pinning its generation.
+    pub fn new(
+        worker: Rc<Worker>,
+        connection: Rc<Connection>,
+        (version, client, secure): (Version, IpAddr, bool),
+        trace: TraceContext,
+        pin: Pin,
+    ) -> Self {
+        Self {
+            worker,
+            connection,
+            version,
+            client,
+            secure,
+            started: Instant::now(),
+            trace,
+            deadline: Cell::new(None),
+            route: OnceCell::new(),
+            attributes: RefCell::default(),
+            record: Record::default(),
+            at_end: RefCell::default(),
+            pin,
+        }
+    }
+
+    /// The generation that this exchange began and will end on.
+    pub fn generation(&self) -> u64 {
+        self.pin.generation()
+    }
+
+    /// Asks for `step` to run when the exchange is over, in whichever way.
+    pub fn at_end(&self, step: impl FnOnce(Rc<Self>, Outcome) + 'static) {
+        self.at_end.borrow_mut().0.push(Box::new(step));
+    }
+
+    /// Runs the steps asked for by [`Exchange::at_end`], in the order of asking. The server calls it, once.
+    pub fn finish(self: &Rc<Self>, outcome: Outcome) {
+        let steps = std::mem::take(&mut *self.at_end.borrow_mut());
+        for step in steps.0 {
+            step(Rc::clone(self), outcome);
+        }
+    }
+
+    /// How much of the exchange's time is left, where its route sets a limit.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.deadline.get().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// The status sent, or that would have been.
+    pub status: u16,
+    /// Body bytes received from the client.
+    pub request_bytes: u64,
+    /// Body bytes sent to the client.
+    pub response_bytes: u64,
+    /// From the request's head to the response's last byte.
+    pub duration: Duration,
+    /// What failed, if anything.
+    pub error: Option<Kind>,
+}
+
+/// What happened on the way, for logs and metrics.
+#[derive(Default)]
+pub struct Record(RefCell<Recorded>);
+
+/// The fields of a [`Record`].
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// The upstream's name, once one was chosen.
+    pub upstream: Option<Arc<str>>,
+    /// The endpoint of the last attempt.
+    pub endpoint: Option<SocketAddr>,
+    /// Connections asked for, retries included.
+    pub attempts: u32,
+    /// From the first attempt to the last attempt's response head.
+    pub upstream_time: Option<Duration>,
+    /// What each plugin took, in the order of the chain.
+    pub steps: SmallVec<[StepTime; 4]>,
+    /// What failed, and the text for the log.
+    pub error: Option<(Kind, String)>,
+}
+
+/// The time that one step of the chain took for itself.
+#[derive(Clone, Debug)]
+pub struct StepTime {
+    /// The middleware's name.
+    pub name: Arc<str>,
+    /// Inside the plugin, all phases.
+    pub time: Duration,
+}
+
+impl Record {
+    /// Changes the record.
+    pub fn note(&self, change: impl FnOnce(&mut Recorded)) {
+        change(&mut self.0.borrow_mut());
+    }
+
+    /// Reads the record.
+    pub fn read<T>(&self, read: impl FnOnce(&Recorded) -> T) -> T {
+        read(&self.0.borrow())
+    }
+
+    /// Remembers the first failure; later ones are its consequences.
+    pub fn fail(&self, error: &Error) {
+        self.note(|recorded| {
+            recorded.error.get_or_insert_with(|| (error.kind(), error.to_string()));
+        });
+    }
+
+    /// Adds to the time of the step called `name`.
+    pub fn spend(&self, name: &Arc<str>, time: Duration) {
+        self.note(|recorded| match recorded.steps.iter_mut().find(|step| Arc::ptr_eq(&step.name, name)) {
+            Some(step) => step.time += time,
+            None => recorded.steps.push(StepTime { name: Arc::clone(name), time }),
+        });
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.borrow().fmt(f)
+    }
+}

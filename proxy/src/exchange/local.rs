@@ -1,0 +1,48 @@
+//! What is a worker's own. Rooms keep their per-worker state (connections, guests) here by type, so that nothing on
+//! the request path is shared between workers and no room needs a global. Knows nothing of what is kept.
+
+use std::{
+    any::{Any, TypeId},
+    cell::RefCell,
+    collections::HashMap,
+    fmt,
+    rc::Rc,
+};
+
+/// One worker: an OS thread with its own runtime, sockets, connections and guests.
+#[derive(Debug, Default)]
+pub struct Worker {
+    /// From 0; the shard that this worker writes in every sharded counter.
+    pub index: usize,
+    /// The state that rooms keep on this worker.
+    pub locals: Locals,
+}
+
+/// Values by type, one of each.
+#[derive(Default)]
+pub struct Locals(RefCell<HashMap<TypeId, Rc<dyn Any>, foldhash::fast::RandomState>>);
+
+impl Locals {
+    /// The worker's `T`, made on first use.
+    pub fn of<T: Default + 'static>(&self) -> Rc<T> {
+        let found = self.0.borrow().get(&TypeId::of::<T>()).cloned();
+        let any = found.unwrap_or_else(|| {
+            let made: Rc<dyn Any> = Rc::new(T::default());
+            self.0.borrow_mut().insert(TypeId::of::<T>(), made.clone());
+            made
+        });
+        any.downcast().unwrap_or_else(|_| unreachable!("the key is the type"))
+    }
+
+    /// Drops everything, in the worker's own runtime, before it ends.
+    pub fn clear(&self) {
+        let all = std::mem::take(&mut *self.0.borrow_mut());
+        drop(all);
+    }
+}
+
+impl fmt::Debug for Locals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Locals({})", self.0.borrow().len())
+    }
+}

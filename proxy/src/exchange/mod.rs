@@ -1,0 +1,75 @@
+//! The vocabulary of one exchange (a request and its response), neutral of protocol and of HTTP library: what the
+//! server hands to filters, filters to the upstream, and back. Must not name hyper, wasmtime or a configuration.
+
+mod body;
+mod context;
+mod local;
+mod tunnel;
+
+use std::rc::Rc;
+
+use futures_util::future::LocalBoxFuture;
+use http::{HeaderValue, StatusCode, header, request, response};
+
+pub use body::{Body, BodyStream};
+pub use context::{Connection, Exchange, Outcome, Record, Recorded, RouteFacts, StepTime, TraceContext};
+pub use local::{Locals, Worker};
+pub use tunnel::{Duplex, Tunnel};
+
+use crate::error::Error;
+
+/// A request on its way to an upstream. `head.uri` is in origin form with scheme and authority set apart in
+/// [`Request::authority`]; hop-by-hop fields are already gone.
+#[derive(Debug)]
+pub struct Request {
+    /// Method, target (path and query only) and fields.
+    pub head: request::Parts,
+    /// `Host` or `:authority`, lower-cased, with the port if one was sent; what goes out as `Host`.
+    pub authority: Authority,
+    /// The body, streamed.
+    pub body: Body,
+    /// The protocol that the client asks to upgrade to (RFC 9110 section 7.8), if it did.
+    pub upgrade: Option<HeaderValue>,
+    /// What belongs to the exchange as a whole.
+    pub exchange: Rc<Exchange>,
+}
+
+/// The host, and the port if one was given, that a request is for.
+pub type Authority = http::uri::Authority;
+
+/// A response on its way to the client.
+#[derive(Debug)]
+pub struct Response {
+    /// Status and fields; hop-by-hop fields are already gone.
+    pub head: response::Parts,
+    /// The body, streamed, with its trailers.
+    pub body: Body,
+    /// For a 101: the upstream's end of the tunnel.
+    pub tunnel: Option<Tunnel>,
+}
+
+impl Response {
+    /// A response without fields and body.
+    pub fn empty(status: StatusCode) -> Self {
+        let (mut head, ()) = http::Response::new(()).into_parts();
+        head.status = status;
+        Self { head, body: Body::empty(), tunnel: None }
+    }
+
+    /// A short text.
+    pub fn text(status: StatusCode, text: impl Into<bytes::Bytes>) -> Self {
+        let mut response = Self::empty(status);
+        response.head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        response.body = Body::full(text);
+        response
+    }
+}
+
+/// How a filter or guest reaches an upstream, and how a chain ends.
+pub trait Call: Send + Sync {
+    /// Sends `request` and answers with the head of the response; its body follows as a stream.
+    ///
+    /// # Errors
+    /// Of the upstream's or the gateway's fault; never a status that the upstream itself sent.
+    fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>>;
+}

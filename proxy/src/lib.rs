@@ -1,0 +1,15 @@
+//! Tidegate: an API gateway whose routes and WebAssembly middleware change while it runs.
+//!
+//! The library is the gateway; the binary only reads the command line. `ARCHITECTURE.md` draws the two flows
+//! (a request, a configuration change) through the rooms below and says what each room may name.
+
+pub mod config;
+pub mod drain;
+pub mod error;
+pub mod exchange;
+pub mod filter;
+pub mod identity;
+pub mod route;
+pub mod snapshot;
+pub mod source;
+pub mod telemetry;

@@ -1,0 +1,303 @@
+//! Snapshots: a compiled configuration, immutable, behind one pointer. [`Current`] is that pointer; each worker keeps
+//! its own [`WorkerSnapshot`] of it and looks at one number to know whether that is still the newest.
+//! Knows neither documents nor sources; built by `compile`, swapped by `reload` and by nobody else.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    fmt,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use http::request;
+use tokio::sync::mpsc;
+
+use crate::{
+    config::spec::{Listener, Name, Part, Spec},
+    drain::{Hold, Ledger, Pin},
+    exchange::{Call, RouteFacts},
+    filter::Chain,
+    identity::Identity,
+    route::Table,
+    telemetry::RouteSeries,
+};
+
+/// A compiled configuration with its number.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts up from 1, in steps of 1, in the life of the process.
+    pub generation: u64,
+    /// The hash of the tree that it was made of.
+    pub identity: Identity,
+    /// What it was compiled from.
+    pub spec: Arc<Spec>,
+    /// By name.
+    pub listeners: BTreeMap<Name, Arc<ListenerPlan>>,
+    /// Who still holds it.
+    pub ledger: Arc<Ledger>,
+}
+
+/// A compiled listener.
+#[derive(Debug)]
+pub struct ListenerPlan {
+    /// Address, limits and policies.
+    pub spec: Arc<Part<Listener>>,
+    /// Its routes.
+    pub table: Table<Arc<Plan>>,
+    /// What happens to a request that no route matches: the gateway's and the listener's steps around a 404.
+    pub fallback: Arc<Plan>,
+}
+
+/// A compiled route: all that an exchange needs of its generation.
+pub struct Plan {
+    /// Equal identity, same plan.
+    pub identity: Identity,
+    /// The route's id.
+    pub id: Name,
+    /// The path prefix that this match is for; see [`RouteFacts::prefix`].
+    pub prefix: Arc<str>,
+    /// Gateway's, listener's and route's steps, in this order.
+    pub chain: Chain,
+    /// The end of the chain.
+    pub end: Arc<dyn Call>,
+    /// Of the whole exchange.
+    pub timeout: Option<Duration>,
+    /// Of the request body.
+    pub body_bytes_max: Option<u64>,
+    /// Its metrics.
+    pub series: Arc<RouteSeries>,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Plan({})", self.id)
+    }
+}
+
+/// What serves: one snapshot, and in time a second one that takes a share of the exchanges.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    /// Listeners and TLS always come from here.
+    pub stable: Arc<Snapshot>,
+    /// A candidate and the share of exchanges it takes.
+    pub candidate: Option<(Arc<Snapshot>, Share)>,
+}
+
+/// A share of the exchanges, in parts per 10,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share(pub u16);
+
+/// The one pointer. `number` counts swaps and is all that the request path reads.
+#[derive(Debug)]
+pub struct Current {
+    serving: ArcSwap<Serving>,
+    number: AtomicU64,
+}
+
+impl Current {
+    /// Serves `first`.
+    pub fn new(first: Serving) -> Self {
+        Self { serving: ArcSwap::from_pointee(first), number: AtomicU64::new(1) }
+    }
+
+    /// What serves now, for the control plane. Workers take theirs from a [`View`].
+    pub fn load(&self) -> Arc<Serving> {
+        self.serving.load_full()
+    }
+
+    /// Serves `next` from the next exchange on, on every worker.
+    pub fn swap(&self, next: Serving) {
+        self.serving.store(Arc::new(next));
+        // A worker that sees the new number before the new pointer would only look again at its next exchange, but
+        // `load_full` on the cold path is sequentially consistent and the number is written after the pointer.
+        self.number.fetch_add(1, std::sync::atomic::Ordering::Release);
+    }
+}
+
+/// One worker's sight of [`Current`].
+#[derive(Debug)]
+pub struct View {
+    current: Arc<Current>,
+    worker: usize,
+    graveyard: Graveyard,
+    seen: RefCell<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    number: u64,
+    stable: Rc<WorkerSnapshot>,
+    candidate: Option<(Rc<WorkerSnapshot>, Share)>,
+}
+
+/// Where workers send what they held last, to be freed off the request path.
+#[derive(Clone, Debug)]
+pub struct Graveyard(mpsc::UnboundedSender<Remains>);
+
+/// What is to be dropped on the control plane.
+#[derive(Debug)]
+pub enum Remains {
+    /// A whole snapshot.
+    Snapshot(Arc<Snapshot>),
+    /// One plan that outlived its snapshot.
+    Plan(Arc<Plan>),
+}
+
+impl Graveyard {
+    /// A graveyard and what arrives in it.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Remains>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    fn bury(&self, remains: Remains) {
+        // Fails only when the control plane is gone: then what comes back is dropped here.
+        drop(self.0.send(remains));
+    }
+}
+
+impl View {
+    /// The sight of worker number `worker`.
+    pub fn new(current: Arc<Current>, worker: usize, graveyard: Graveyard) -> Self {
+        let seen = RefCell::new(Seen::of(&current, worker, &graveyard));
+        Self { current, worker, graveyard, seen }
+    }
+
+    /// The snapshot for one new exchange: the only place that takes one. Costs one relaxed load while nothing
+    /// changed.
+    #[inline]
+    pub fn take(&self, head: &request::Parts) -> Rc<WorkerSnapshot> {
+        self.refresh();
+        let seen = self.seen.borrow();
+        match &seen.candidate {
+            None => Rc::clone(&seen.stable),
+            Some((candidate, share)) => Rc::clone(if share.takes(head) { candidate } else { &seen.stable }),
+        }
+    }
+
+    /// The snapshot that listeners and connections go by.
+    pub fn stable(&self) -> Rc<WorkerSnapshot> {
+        self.refresh();
+        Rc::clone(&self.seen.borrow().stable)
+    }
+
+    /// Lets go of what no longer serves. Called by [`View::take`], and on an idle worker at each swap.
+    #[inline]
+    pub fn refresh(&self) {
+        if self.current.number.load(Relaxed) != self.seen.borrow().number {
+            self.replace();
+        }
+    }
+
+    #[cold]
+    fn replace(&self) {
+        let next = Seen::of(&self.current, self.worker, &self.graveyard);
+        let previous = self.seen.replace(next);
+        drop(previous);
+    }
+}
+
+impl Seen {
+    fn of(current: &Current, worker: usize, graveyard: &Graveyard) -> Self {
+        let number = current.number.load(std::sync::atomic::Ordering::Acquire);
+        let serving = current.load();
+        let own = |snapshot: &Arc<Snapshot>| WorkerSnapshot::new(Arc::clone(snapshot), worker, graveyard.clone());
+        Self {
+            number,
+            stable: own(&serving.stable),
+            candidate: serving.candidate.as_ref().map(|(snapshot, share)| (own(snapshot), *share)),
+        }
+    }
+}
+
+impl Share {
+    // The choice is made by the trace of a request that has one, so that a user's retry lands on the same side;
+    // the rest is decided when candidates can be configured.
+    fn takes(self, head: &request::Parts) -> bool {
+        let mut bytes = head.headers.get("traceparent").map_or(head.uri.path().as_bytes(), |value| value.as_bytes());
+        let mut hash: u32 = 0x811c_9dc5;
+        while let [first, rest @ ..] = bytes {
+            hash = (hash ^ u32::from(*first)).wrapping_mul(0x0100_0193);
+            bytes = rest;
+        }
+        hash % 10_000 < u32::from(self.0)
+    }
+}
+
+/// A snapshot and what is one worker's own of it.
+#[derive(Debug)]
+pub struct WorkerSnapshot {
+    shared: Arc<Snapshot>,
+    hold: Rc<Hold>,
+    plans: RefCell<HashMap<*const Plan, Rc<WorkerPlan>, foldhash::fast::RandomState>>,
+    graveyard: Graveyard,
+}
+
+/// A plan as one worker's exchanges hold it: what an exchange keeps after routing. Cloned without touching a cache
+/// line of another worker.
+#[derive(Debug)]
+pub struct WorkerPlan {
+    plan: Option<Arc<Plan>>,
+    facts: Rc<RouteFacts>,
+    graveyard: Graveyard,
+}
+
+impl WorkerSnapshot {
+    fn new(shared: Arc<Snapshot>, worker: usize, graveyard: Graveyard) -> Rc<Self> {
+        let hold = shared.ledger.hold(worker);
+        Rc::new(Self { shared, hold, plans: RefCell::default(), graveyard })
+    }
+
+    /// The part that all workers share.
+    pub fn shared(&self) -> &Arc<Snapshot> {
+        &self.shared
+    }
+
+    /// Pins the generation for one exchange.
+    #[inline]
+    pub fn pin(&self) -> Pin {
+        self.hold.pin()
+    }
+
+    /// This worker's handle of `plan`, which must be one of this snapshot.
+    pub fn plan(&self, plan: &Arc<Plan>) -> Rc<WorkerPlan> {
+        let own = || {
+            let facts = Rc::new(RouteFacts { id: Arc::clone(&plan.id), prefix: Arc::clone(&plan.prefix) });
+            Rc::new(WorkerPlan { plan: Some(Arc::clone(plan)), facts, graveyard: self.graveyard.clone() })
+        };
+        Rc::clone(self.plans.borrow_mut().entry(Arc::as_ptr(plan)).or_insert_with(own))
+    }
+}
+
+impl Drop for WorkerSnapshot {
+    fn drop(&mut self) {
+        self.plans.borrow_mut().clear();
+        self.graveyard.bury(Remains::Snapshot(Arc::clone(&self.shared)));
+    }
+}
+
+impl WorkerPlan {
+    /// The compiled route.
+    pub fn plan(&self) -> &Plan {
+        self.plan.as_deref().expect("taken out only when dropped")
+    }
+
+    /// What filters may know of it.
+    pub fn facts(&self) -> &Rc<RouteFacts> {
+        &self.facts
+    }
+}
+
+impl Drop for WorkerPlan {
+    fn drop(&mut self) {
+        if let Some(plan) = self.plan.take().filter(|plan| Arc::strong_count(plan) == 1) {
+            self.graveyard.bury(Remains::Plan(plan));
+        }
+    }
+}
