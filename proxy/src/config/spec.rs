@@ -408,6 +408,9 @@ pub struct Mirror {
 pub struct Plugin {
     /// Path of the module in the tree, from the source's root.
     pub module: Arc<str>,
+    /// Where `module` stands. Not content.
+    #[serde(skip)]
+    pub module_place: Option<Place>,
     /// What the plugin is configured with, as JSON.
     pub config: serde_json::Value,
     /// Where `config` stands, and each value in it, by JSON pointer (RFC 6901; `""` is the whole). Not content.

@@ -18,6 +18,16 @@ pub struct Worker {
     pub locals: Locals,
 }
 
+impl Worker {
+    /// Worker number `index`.
+    pub fn new(index: usize) -> Self {
+        Self { index, locals: Locals::default() }
+    }
+}
+
+/// State that the control plane prepared for one worker (warm guests), and how the worker takes it.
+pub type Adoption = Box<dyn FnOnce(&Worker) -> Result<(), String> + Send>;
+
 /// Values by type, one of each.
 #[derive(Default)]
 pub struct Locals(RefCell<HashMap<TypeId, Rc<dyn Any>, foldhash::fast::RandomState>>);

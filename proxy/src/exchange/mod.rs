@@ -13,7 +13,7 @@ use http::{HeaderValue, StatusCode, header, request, response};
 
 pub use body::{Body, BodyStream};
 pub use context::{Connection, Exchange, Outcome, Record, Recorded, RouteFacts, StepTime, TraceContext};
-pub use local::{Locals, Worker};
+pub use local::{Adoption, Locals, Worker};
 pub use tunnel::{Duplex, Tunnel};
 
 use crate::error::Error;
