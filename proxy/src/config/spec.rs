@@ -538,6 +538,10 @@ pub struct Match {
     pub query: Vec<FieldMatch>,
 }
 
+/// What one regular expression may take once it is compiled (`regex::RegexBuilder::size_limit`), as
+/// `^(?:` pattern `)$`.
+pub const REGEX_BYTES_MAX: usize = 1 << 20;
+
 /// A path pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub enum PathPattern {

@@ -1,10 +1,35 @@
 //! The route table: which row of a listener's table a request belongs to. Pure, generic over what a row holds, and
 //! shared between versions host by host. Must not know what the rows lead to.
+//!
+//! Precedence is that of HTTPRoute v1 of the Kubernetes Gateway API, over all rows whose conditions hold. Each rule
+//! decides only what those before it leave open:
+//!
+//! 1. *Host*: an exact host, then the longest `*.suffix`, then no host at all. A less specific host is asked when no
+//!    row of a more specific one matches.
+//! 2. *Path*: exact, then template, then regular expression, then prefix. Of templates, the one that has a literal
+//!    segment where the other has a `{name}`, at the leftmost difference; of regular expressions, the one with more
+//!    characters; of prefixes, the longest.
+//! 3. *Method*: a row that asks for one.
+//! 4. *Header conditions*: more of them.
+//! 5. *Query conditions*: more of them.
+//! 6. *Order*: the row that stands first.
+//!
+//! (Templates and regular expressions are not ranked by the Gateway API; their places are ours.)
 
-use std::sync::Arc;
+mod condition;
+mod host;
+mod pattern;
+mod prefix;
+#[cfg(test)]
+mod reference;
+mod template;
 
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use foldhash::fast::RandomState;
 use http::{HeaderMap, Method};
 
+use self::{host::HostTable, pattern::Patterns, prefix::Depths};
 use crate::{
     config::spec::{HostPattern, Match},
     identity::Identity,
@@ -17,7 +42,7 @@ pub struct Row<T> {
     pub hosts: Arc<[HostPattern]>,
     /// The conditions.
     pub on: Arc<Match>,
-    /// Equal identity, equal row: what host tables are compared by when a new version is built.
+    /// Equal identity, equal row, `value` included: what host tables are compared by when a new version is built.
     pub identity: Identity,
     /// What it leads to.
     pub value: T,
@@ -26,7 +51,7 @@ pub struct Row<T> {
 /// What of a request decides its route.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    /// Lower-case, without port.
+    /// Lower-case, without port. One trailing dot is ignored (`example.com.` is `example.com`).
     pub host: &'a str,
     /// Normalised.
     pub path: &'a str,
@@ -38,19 +63,166 @@ pub struct Head<'a> {
     pub headers: &'a HeaderMap,
 }
 
-/// All routes of one listener.
-#[derive(Clone, Debug)]
-pub struct Table<T>(Arc<[Row<T>]>);
+/// Why a table could not be built. A checked configuration has no such row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildError {
+    /// The pattern or name at fault.
+    pub pattern: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// All routes of one listener. Cloning shares everything.
+#[derive(Clone)]
+pub struct Table<T>(Arc<Hosts<T>>);
+
+struct Hosts<T> {
+    exact: HashMap<Box<str>, Arc<HostTable<T>>, RandomState>,
+    // By suffix, without `*.`.
+    wildcard: HashMap<Box<str>, Arc<HostTable<T>>, RandomState>,
+    wildcard_labels: Depths,
+    any: Option<Arc<HostTable<T>>>,
+    patterns: Patterns,
+    built: usize,
+}
 
 impl<T: Clone> Table<T> {
-    /// Builds a table of `rows`, in their order of precedence where nothing else decides. Host tables whose rows are
-    /// those of `previous` are taken from there.
-    pub fn build(rows: Vec<Row<T>>, _previous: Option<&Self>) -> Self {
-        Self(rows.into())
-    }
-
-    /// The row that `head` belongs to.
-    pub fn find(&self, _head: &Head<'_>) -> Option<&T> {
-        self.0.first().map(|row| &row.value)
+    /// Builds a table of `rows`, in their order of precedence where nothing else decides. A host whose rows are those
+    /// of `previous` (by identity, in the same order) keeps its table from there, and a regular expression is compiled
+    /// once for all versions that have it.
+    ///
+    /// # Errors
+    /// When a regular expression or header name is not valid, or over [`crate::config::spec::REGEX_BYTES_MAX`].
+    pub fn build(rows: &[Row<T>], previous: Option<&Self>) -> Result<Self, BuildError> {
+        let previous = previous.map(|table| &*table.0);
+        let patterns = Patterns::of(rows.iter().map(|row| &*row.on), previous.map(|hosts| &hosts.patterns))?;
+        let mut hosts = Hosts { patterns, ..Hosts::default() };
+        for (host, rows) in by_host(rows) {
+            let kept = previous.and_then(|previous| previous.under(host)).filter(|table| table.is_of(&rows));
+            let table = match kept {
+                Some(table) => Arc::clone(table),
+                None => {
+                    hosts.built += 1;
+                    Arc::new(HostTable::build(&rows, &hosts.patterns)?)
+                }
+            };
+            hosts.put(host, table);
+        }
+        Ok(Self(Arc::new(hosts)))
     }
 }
+
+impl<T> Table<T> {
+    /// What the row leads to that `head` belongs to. Allocates nothing but for a header field in several lines, or a
+    /// query parameter, that is over 128 bytes and compared with a regular expression.
+    pub fn find(&self, head: &Head<'_>) -> Option<&T> {
+        self.0.along(head.host).find_map(|table| table.find(head))
+    }
+
+    /// How many host tables were built for this version and not taken from the one before.
+    pub fn built(&self) -> usize {
+        self.0.built
+    }
+
+    /// How many host tables there are, the one for any host included.
+    pub fn hosts(&self) -> usize {
+        self.0.exact.len() + self.0.wildcard.len() + usize::from(self.0.any.is_some())
+    }
+}
+
+// A wildcard without a suffix is any host. A host named twice by one row counts once.
+fn by_host<T>(rows: &[Row<T>]) -> HashMap<Option<&HostPattern>, Vec<&Row<T>>, RandomState> {
+    let mut hosts: HashMap<_, Vec<&Row<T>>, RandomState> = HashMap::default();
+    for row in rows {
+        let any = row.hosts.is_empty().then_some(None);
+        let named = row.hosts.iter().map(|host| match host {
+            HostPattern::Wildcard(suffix) if suffix.is_empty() => None,
+            host => Some(host),
+        });
+        for host in any.into_iter().chain(named) {
+            let of_host = hosts.entry(host).or_default();
+            if !of_host.last().is_some_and(|last| std::ptr::eq(*last, row)) {
+                of_host.push(row);
+            }
+        }
+    }
+    hosts
+}
+
+impl<T> Hosts<T> {
+    fn under(&self, host: Option<&HostPattern>) -> Option<&Arc<HostTable<T>>> {
+        match host {
+            None => self.any.as_ref(),
+            Some(HostPattern::Exact(name)) => self.exact.get(name.as_str()),
+            Some(HostPattern::Wildcard(suffix)) => self.wildcard.get(suffix.as_str()),
+        }
+    }
+
+    fn put(&mut self, host: Option<&HostPattern>, table: Arc<HostTable<T>>) {
+        match host {
+            None => self.any = Some(table),
+            Some(HostPattern::Exact(name)) => drop(self.exact.insert(name.as_str().into(), table)),
+            Some(HostPattern::Wildcard(suffix)) => {
+                self.wildcard_labels.insert(dots(suffix) + 1);
+                self.wildcard.insert(suffix.as_str().into(), table);
+            }
+        }
+    }
+
+    // The tables whose host matches, most specific first.
+    fn along(&self, host: &str) -> impl Iterator<Item = &HostTable<T>> {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let exact = self.exact.get(host);
+        let wildcards = (!self.wildcard.is_empty()).then(|| self.wildcards(host)).into_iter().flatten();
+        exact.into_iter().chain(wildcards).chain(&self.any).map(|table| &**table)
+    }
+
+    fn wildcards(&self, host: &str) -> impl Iterator<Item = &Arc<HostTable<T>>> {
+        let suffixes = memchr::memchr_iter(b'.', host.as_bytes()).map(|dot| &host[dot + 1..]);
+        let labels = (1..=dots(host)).rev();
+        suffixes
+            .zip(labels)
+            .filter(|(_, labels)| self.wildcard_labels.contains(*labels))
+            .filter_map(|(suffix, _)| self.wildcard.get(suffix))
+    }
+}
+
+fn dots(host: &str) -> usize {
+    memchr::memchr_iter(b'.', host.as_bytes()).count()
+}
+
+impl<T> Default for Hosts<T> {
+    fn default() -> Self {
+        Self {
+            exact: HashMap::default(),
+            wildcard: HashMap::default(),
+            wildcard_labels: Depths::default(),
+            any: None,
+            patterns: Patterns::default(),
+            built: 0,
+        }
+    }
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> fmt::Debug for Table<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("hosts", &self.hosts()).field("built", &self.built()).finish()
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` cannot be matched: {}", self.pattern, self.reason)
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+#[cfg(test)]
+mod tests;
