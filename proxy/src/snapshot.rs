@@ -48,6 +48,8 @@ pub struct Snapshot {
 pub struct ListenerPlan {
     /// Address, limits and policies.
     pub spec: Arc<Part<Listener>>,
+    /// Of everything in it: an equal listener serves the same.
+    pub identity: Identity,
     /// Its routes.
     pub table: Table<Arc<Plan>>,
     /// What happens to a request that no route matches: the gateway's and the listener's steps around a 404.
