@@ -48,6 +48,15 @@ impl Body {
         matches!(self.0, Inner::Empty)
     }
 
+    /// The same body once more, where it is in memory or empty.
+    pub fn copy(&self) -> Option<Self> {
+        match &self.0 {
+            Inner::Empty => Some(Self::empty()),
+            Inner::Full(bytes) => Some(Self(Inner::Full(bytes.clone()))),
+            Inner::Stream(_) => None,
+        }
+    }
+
     /// Takes the body out, leaving an empty one.
     pub fn take(&mut self) -> Self {
         std::mem::take(self)

@@ -4,6 +4,9 @@
 mod body;
 mod context;
 mod local;
+#[cfg(test)]
+pub(crate) mod testing;
+mod timer;
 mod tunnel;
 
 use std::rc::Rc;
@@ -14,6 +17,7 @@ use http::{HeaderValue, StatusCode, header, request, response};
 pub use body::{Body, BodyStream};
 pub use context::{Connection, Exchange, Outcome, Record, Recorded, RouteFacts, StepTime, TraceContext};
 pub use local::{Adoption, Locals, Worker};
+pub use timer::{Elapsed, Timeout, Timers};
 pub use tunnel::{Duplex, Tunnel};
 
 use crate::error::Error;
