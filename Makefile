@@ -1,0 +1,31 @@
+# What people type. Needs Rust and a C compiler; `make help` lists the targets.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: help run test plugins bench lint soak
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: plugins ## Build all and run the quickstart: gateway, demo origin and a plugin
+	cargo build --release --package tidegate
+	exec target/release/tidegate run --config examples/quickstart
+
+test: plugins ## Run every test
+	cargo test --workspace
+
+plugins: ## Build plugins/* into plugins/dist/NAME.wasm
+	plugins/build.sh
+
+bench: ## Print the comparison tables (writes docs/performance.md)
+	scripts/bench.sh
+
+lint: ## Check what CI checks
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --quiet
+	scripts/cargo-deny.sh
+
+SOAK_SECONDS ?= 600
+soak: plugins ## Reload under load for SOAK_SECONDS (600) and watch memory and descriptors
+	TIDEGATE_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --release --package tidegate-tests --test suites -- --nocapture soak::
