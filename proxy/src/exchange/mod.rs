@@ -67,6 +67,11 @@ impl Response {
         response.body = Body::full(text);
         response
     }
+
+    /// What the client is told of a failed exchange: the status and text of its kind, nothing of the detail.
+    pub fn of_error(error: &Error) -> Self {
+        Self::text(error.kind().status(), error.kind().client_text())
+    }
 }
 
 /// How a filter or guest reaches an upstream, and how a chain ends.

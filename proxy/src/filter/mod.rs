@@ -1,10 +1,15 @@
 //! The seam between the gateway and its middleware: a chain of steps around the call to an upstream. Built-in steps
-//! have one file each; plugins arrive here as [`Filter`]s and look like any other. Must not name a configuration,
-//! wasmtime or hyper.
+//! have one file each; plugins arrive here as [`Filter`]s and look like any other. Must not name wasmtime or hyper,
+//! and a configuration only in `builtin`.
+//!
+//! An error becomes a response where it happens ([`Response::of_error`]), and the steps outside of that place see it
+//! like any other response: security headers, CORS and logs of plugins hold for the gateway's own answers too. The
+//! exchange's record keeps what failed, whatever the steps make of the response.
 
 use std::{rc::Rc, sync::Arc};
 
 use futures_util::future::LocalBoxFuture;
+use serde::Serialize;
 
 use crate::{
     error::Error,
@@ -17,23 +22,29 @@ pub trait Filter: Send + Sync {
     /// Handles one exchange. Not calling `next` answers in the upstream's place.
     ///
     /// # Errors
-    /// Its own, or the ones of `next` passed on.
+    /// Its own. What fails further along the chain comes back from `next` as a response.
     fn handle<'a>(&'a self, request: Request, next: Next<'a>) -> LocalBoxFuture<'a, Result<Response, Error>>;
+
+    /// What it does, in a few words, for `explain`.
+    fn describe(&self) -> String;
 }
 
 /// A step that never waits: edits heads in place and costs no allocation.
 pub trait Edit: Send + Sync {
-    /// Sees the request on its way in. `Break` answers in the upstream's place; the steps before this one still see
+    /// Sees the request on its way in. `Answer` answers in the upstream's place; the steps before this one still see
     /// the answer.
     ///
     /// # Errors
-    /// Ends the exchange.
+    /// Ends the exchange; the steps before this one see the response that the error becomes.
     fn request(&self, _request: &mut Request) -> Result<Flow, Error> {
         Ok(Flow::Continue)
     }
 
     /// Sees the response on its way out.
     fn response(&self, _exchange: &Rc<Exchange>, _response: &mut Response) {}
+
+    /// What it does, in a few words, for `explain`.
+    fn describe(&self) -> String;
 }
 
 /// What an [`Edit`] wants to happen next.
@@ -45,13 +56,27 @@ pub enum Flow {
     Answer(Box<Response>),
 }
 
-/// One step of a chain: a middleware's name and what it does.
+/// One step of a chain: a middleware's name, where it was asked for, and what it does.
 #[derive(Clone)]
 pub struct Step {
     /// The middleware's name; for an inline definition, `<route id>/<position>`.
     pub name: Arc<str>,
+    /// Whose list of middleware it comes from.
+    pub origin: Origin,
     /// What it does.
     pub action: Action,
+}
+
+/// Whose list of middleware a step comes from, outermost first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// The gateway's.
+    Gateway,
+    /// A listener's.
+    Listener,
+    /// A route's.
+    Route,
 }
 
 /// The two shapes of a step.
@@ -78,11 +103,8 @@ impl Chain {
         &self.0
     }
 
-    /// Runs `request` through the chain to `end` and back.
-    ///
-    /// # Errors
-    /// Of the step or the end that failed; no step turns an error into a response but the server.
-    pub async fn run(&self, request: Request, end: &dyn Call) -> Result<Response, Error> {
+    /// Runs `request` through the chain to `end` and back. What failed is in the exchange's record.
+    pub async fn run(&self, request: Request, end: &dyn Call) -> Response {
         Next { steps: &self.0, end }.run(request).await
     }
 }
@@ -95,43 +117,144 @@ pub struct Next<'a> {
 }
 
 impl Next<'_> {
-    /// Runs the rest of the chain.
-    ///
-    /// # Errors
-    /// See [`Chain::run`].
-    pub async fn run(self, mut request: Request) -> Result<Response, Error> {
+    /// Runs the rest of the chain. What failed there is in the exchange's record.
+    pub async fn run(self, mut request: Request) -> Response {
         let exchange = Rc::clone(&request.exchange);
-        let mut reached = self.steps.len();
-        let mut outcome = None;
         for (position, step) in self.steps.iter().enumerate() {
-            match &step.action {
-                Action::Edit(edit) => {
-                    if let Flow::Answer(response) = edit.request(&mut request)? {
-                        (reached, outcome) = (position, Some(*response));
-                        break;
-                    }
-                }
+            let outcome = match &step.action {
+                Action::Edit(edit) => match edit.request(&mut request) {
+                    Ok(Flow::Continue) => continue,
+                    Ok(Flow::Answer(response)) => Ok(*response),
+                    Err(error) => Err(error),
+                },
                 Action::Around(filter) => {
                     let next = Self { steps: &self.steps[position + 1..], end: self.end };
-                    let response = filter.handle(request, next).await?;
-                    return Ok(self.respond(position, &exchange, response));
+                    filter.handle(request, next).await
                 }
-            }
+            };
+            return self.respond(position, &exchange, outcome);
         }
-        let response = match outcome {
-            Some(response) => response,
-            None => self.end.call(request).await?,
-        };
-        Ok(self.respond(reached, &exchange, response))
+        let outcome = self.end.call(request).await;
+        self.respond(self.steps.len(), &exchange, outcome)
     }
 
     // Every step before `reached` is an `Edit`: an `Around` would have taken over.
-    fn respond(self, reached: usize, exchange: &Rc<Exchange>, mut response: Response) -> Response {
+    fn respond(self, reached: usize, exchange: &Rc<Exchange>, outcome: Result<Response, Error>) -> Response {
+        let mut response = outcome.unwrap_or_else(|error| rescue(exchange, &error));
         for step in self.steps[..reached].iter().rev() {
             if let Action::Edit(edit) = &step.action {
                 edit.response(exchange, &mut response);
             }
         }
         response
+    }
+}
+
+#[cold]
+fn rescue(exchange: &Exchange, error: &Error) -> Response {
+    exchange.record.fail(error);
+    Response::of_error(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, StatusCode};
+
+    use super::*;
+    use crate::{error::Kind, exchange::testing};
+
+    /// Notes that it saw a request (`>name`) and a response (`<name status`).
+    struct Note(&'static str, fn() -> Result<Flow, Error>);
+
+    fn note(exchange: &Exchange, text: String) {
+        exchange.attributes.borrow_mut().push((text, String::new()));
+    }
+
+    impl Edit for Note {
+        fn request(&self, request: &mut Request) -> Result<Flow, Error> {
+            note(&request.exchange, format!(">{}", self.0));
+            self.1()
+        }
+
+        fn response(&self, exchange: &Rc<Exchange>, response: &mut Response) {
+            note(exchange, format!("<{} {}", self.0, response.head.status.as_u16()));
+        }
+
+        fn describe(&self) -> String {
+            self.0.into()
+        }
+    }
+
+    impl Filter for Note {
+        fn handle<'a>(&'a self, mut request: Request, next: Next<'a>) -> LocalBoxFuture<'a, Result<Response, Error>> {
+            Box::pin(async move {
+                let exchange = Rc::clone(&request.exchange);
+                if let Flow::Answer(response) = self.request(&mut request)? {
+                    return Ok(*response);
+                }
+                let mut response = next.run(request).await;
+                self.response(&exchange, &mut response);
+                Ok(response)
+            })
+        }
+
+        fn describe(&self) -> String {
+            self.0.into()
+        }
+    }
+
+    struct End(Result<StatusCode, Kind>);
+
+    impl Call for End {
+        fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+            note(&request.exchange, "end".into());
+            Box::pin(std::future::ready(self.0.map(Response::empty).map_err(|kind| Error::new(kind, "end"))))
+        }
+    }
+
+    fn go() -> Result<Flow, Error> {
+        Ok(Flow::Continue)
+    }
+
+    fn answer() -> Result<Flow, Error> {
+        Ok(Flow::Answer(Box::new(Response::empty(StatusCode::ACCEPTED))))
+    }
+
+    fn fail() -> Result<Flow, Error> {
+        Err(Error::new(Kind::PluginFailed, "step"))
+    }
+
+    fn edit(name: &'static str, does: fn() -> Result<Flow, Error>) -> Action {
+        Action::Edit(Arc::new(Note(name, does)))
+    }
+
+    fn around(name: &'static str, does: fn() -> Result<Flow, Error>) -> Action {
+        Action::Around(Arc::new(Note(name, does)))
+    }
+
+    #[test]
+    fn steps_see_what_comes_from_further_along_whatever_it_is() {
+        let (ok, broken) = (Ok(StatusCode::OK), Err(Kind::UpstreamReset));
+        let cases: Vec<(Vec<Action>, _, &str, Option<Kind>)> = vec![
+            (vec![], ok, "end", None),
+            (vec![edit("a", go), around("b", go), edit("c", go)], ok, ">a >b >c end <c 200 <b 200 <a 200", None),
+            (vec![edit("a", go), edit("b", answer), edit("c", go)], ok, ">a >b <a 202", None),
+            (vec![edit("a", go), around("b", answer), edit("c", go)], ok, ">a >b <a 202", None),
+            (vec![edit("a", go), edit("b", fail), edit("c", go)], ok, ">a >b <a 503", Some(Kind::PluginFailed)),
+            (vec![around("a", go), around("b", fail)], ok, ">a >b <a 503", Some(Kind::PluginFailed)),
+            (vec![edit("a", go), around("b", go)], broken, ">a >b end <b 502 <a 502", Some(Kind::UpstreamReset)),
+            (vec![around("a", fail)], ok, ">a", Some(Kind::PluginFailed)),
+        ];
+        for (actions, end, expected, failed) in cases {
+            let step = |action| Step { name: "step".into(), origin: Origin::Route, action };
+            let request = testing::request(Method::GET, "/");
+            let exchange = Rc::clone(&request.exchange);
+            let chain = Chain::new(actions.into_iter().map(step));
+            let response = futures_util::FutureExt::now_or_never(chain.run(request, &End(end))).unwrap();
+            let seen: Vec<_> = exchange.attributes.borrow().iter().map(|(text, _)| text.clone()).collect();
+            assert_eq!(seen.join(" "), expected);
+            assert_eq!(exchange.record.read(|recorded| recorded.error.as_ref().map(|(kind, _)| *kind)), failed);
+            assert_eq!(failed.is_some(), response.head.status.is_server_error());
+        }
     }
 }
