@@ -63,6 +63,29 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind, each at the position that `kind as usize` gives.
+    pub const ALL: [Self; 19] = [
+        Self::MalformedRequest,
+        Self::NoRoute,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::BodyTooLarge,
+        Self::UriTooLong,
+        Self::HeadTooLarge,
+        Self::ClientGone,
+        Self::UpstreamConnect,
+        Self::UpstreamReset,
+        Self::UpstreamMalformed,
+        Self::UpstreamTimeout,
+        Self::NoEndpoint,
+        Self::ExchangeTimeout,
+        Self::PluginFailed,
+        Self::PluginTimeout,
+        Self::PluginOverloaded,
+        Self::Overloaded,
+        Self::Internal,
+    ];
+
     /// Whose fault this kind is.
     pub const fn fault(self) -> Fault {
         match self {
@@ -193,5 +216,18 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_stands_at_its_own_position() {
+        for (position, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, position, "{}", kind.name());
+        }
+        assert_eq!(Kind::ALL.len(), Kind::Internal as usize + 1);
     }
 }

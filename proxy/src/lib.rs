@@ -9,6 +9,7 @@ pub mod error;
 pub mod exchange;
 pub mod filter;
 pub mod identity;
+pub mod reload;
 pub mod route;
 pub mod snapshot;
 pub mod source;

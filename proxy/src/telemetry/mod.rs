@@ -1,12 +1,10 @@
-//! What the gateway tells of itself: metrics, the access log, log names. Counts per worker, sums when read.
+//! What the gateway tells of itself: metrics, the access log, the process log, and their names. Counts per worker,
+//! sums when read; nothing here takes a lock or a locked instruction on the request path.
 
-use crate::exchange::Outcome;
+pub mod access;
+mod clock;
+pub mod metrics;
+pub mod names;
 
-/// The series of one route.
-#[derive(Debug, Default)]
-pub struct RouteSeries {}
-
-impl RouteSeries {
-    /// Counts one exchange that is over, in the shard of `worker`.
-    pub fn finish(&self, _worker: usize, _outcome: &Outcome) {}
-}
+pub use clock::Timestamp;
+pub use metrics::{ListenerSeries, Metrics, PluginSeries, RouteSeries, SourceSeries, UpstreamSeries};

@@ -1,0 +1,235 @@
+//! What a reload says of itself: the state that serves, the last attempt, the generations still held. The one
+//! vocabulary of `GET /-/status`, `tidegate reload`, log and metrics. Holds values only; the loop is next door.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use crate::{config::diagnostic::Diagnostic, drain::Live, telemetry::Timestamp};
+
+/// What `GET /-/status` answers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// The gateway's own version.
+    pub version: &'static str,
+    /// The generation that serves.
+    pub generation: u64,
+    /// The revision of each layer that the serving generation was made of, in the order of the layers.
+    pub revision: Vec<Revision>,
+    /// The hash of the tree that the serving generation was made of, in hexadecimal.
+    pub hash: String,
+    /// When the serving generation was swapped in.
+    pub serving_since: Timestamp,
+    /// When the process started.
+    pub started: Timestamp,
+    /// How many whole seconds ago that was.
+    pub uptime_s: u64,
+    /// How many workers there are.
+    pub workers: usize,
+    /// The last attempt to load, whatever came of it.
+    pub last_attempt: Option<Attempt>,
+    /// Every generation that something still holds, oldest first.
+    pub live_generations: Vec<LiveGeneration>,
+    /// The sources and how they are.
+    pub sources: Vec<SourceHealth>,
+    /// Settings that the running process has otherwise than the documents, and that only a restart changes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs_restart: Vec<String>,
+}
+
+/// A layer's source and its own number of a state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Revision {
+    /// As the operator knows it.
+    pub source: String,
+    /// Counted by the source.
+    pub revision: u64,
+}
+
+/// A generation that is still held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LiveGeneration {
+    /// Its number, exchanges and age.
+    #[serde(flatten)]
+    pub live: Live,
+    /// Tunnels that began on it. They hold nothing of it.
+    pub tunnels: u64,
+}
+
+/// How a source is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceHealth {
+    /// As the operator knows it.
+    pub source: String,
+    /// How it is watched (`events`, `poll`, `off`), where the source says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch: Option<String>,
+    /// Whether its last reading was whole.
+    pub healthy: bool,
+    /// What is wrong, if it is not; names the next step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// One attempt to load what the sources hold.
+#[derive(Clone, Debug, Serialize)]
+pub struct Attempt {
+    /// When it began.
+    pub at: Timestamp,
+    /// What asked for it.
+    pub trigger: Trigger,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Whether nothing was to be swapped whatever the outcome: then `applied` says that the tree would have been.
+    pub dry_run: bool,
+    /// The generation that served before.
+    pub generation_before: u64,
+    /// The generation that serves after.
+    pub generation: u64,
+    /// Everything that was found, warnings included.
+    pub diagnostics: Vec<Diagnostic>,
+    /// How long each phase took.
+    pub phases_ms: Phases,
+    /// The diagnostics as text for a terminal, with source lines. Only `POST /-/reload` answers with it.
+    #[serde(skip)]
+    pub report: String,
+}
+
+/// What asked for a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// The start of the process.
+    Start,
+    /// A source saw a change.
+    Watch,
+    /// `SIGHUP` or `SIGUSR1`.
+    Signal,
+    /// `POST /-/reload`.
+    Admin,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A new generation serves.
+    Applied,
+    /// The tree has errors; the old generation serves on.
+    Refused,
+    /// The tree is the one that serves.
+    Unchanged,
+}
+
+/// The steps of an attempt, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Sources to tree.
+    Read,
+    /// Tree to spec.
+    Check,
+    /// Modules and secrets that documents name.
+    Resolve,
+    /// Spec to snapshot, modules compiled.
+    Compile,
+    /// Guests instantiated, listeners bound, on every worker.
+    Warm,
+    /// Until every worker serves the new generation.
+    Swap,
+}
+
+/// How long each phase took, in the order of their running; a phase that did not run is absent. Serialises as a map
+/// from name to milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Phases(pub Vec<(Phase, Duration)>);
+
+impl Trigger {
+    /// Every trigger.
+    pub const ALL: [Self; 4] = [Self::Start, Self::Watch, Self::Signal, Self::Admin];
+
+    /// The name in logs, metric labels and status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Watch => "watch",
+            Self::Signal => "signal",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 3] = [Self::Applied, Self::Refused, Self::Unchanged];
+
+    /// The name in logs, metric labels and status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Refused => "refused",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+impl Phase {
+    /// Every phase, in order.
+    pub const ALL: [Self; 6] = [Self::Read, Self::Check, Self::Resolve, Self::Compile, Self::Warm, Self::Swap];
+
+    /// The name in logs, metric labels and status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Check => "check",
+            Self::Resolve => "resolve",
+            Self::Compile => "compile",
+            Self::Warm => "warm",
+            Self::Swap => "swap",
+        }
+    }
+}
+
+impl Phases {
+    /// Notes that `phase` took `time`; the same phase again adds to it.
+    pub fn add(&mut self, phase: Phase, time: Duration) {
+        match self.0.iter_mut().find(|(noted, _)| *noted == phase) {
+            Some((_, total)) => *total += time,
+            None => self.0.push((phase, time)),
+        }
+    }
+}
+
+impl Serialize for Phases {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (phase, time) in &self.0 {
+            // Microseconds are as fine as anyone reads.
+            map.serialize_entry(phase.name(), &(time.as_micros() as f64 / 1000.0))?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_serialises() {
+        for trigger in Trigger::ALL {
+            assert_eq!(serde_json::to_value(trigger).expect("a word"), trigger.name());
+        }
+        for outcome in Outcome::ALL {
+            assert_eq!(serde_json::to_value(outcome).expect("a word"), outcome.name());
+        }
+    }
+
+    #[test]
+    fn phases_serialise_in_order_as_milliseconds() {
+        let mut phases = Phases::default();
+        phases.add(Phase::Read, Duration::from_micros(1500));
+        phases.add(Phase::Check, Duration::from_millis(2));
+        phases.add(Phase::Read, Duration::from_micros(500));
+        assert_eq!(serde_json::to_string(&phases).expect("a map"), r#"{"read":2.0,"check":2.0}"#);
+    }
+}

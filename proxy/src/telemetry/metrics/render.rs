@@ -1,0 +1,291 @@
+//! Prometheus text, version 0.0.4: every family with its help and type, then its samples. Knows the format and which
+//! family each count belongs to.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{Display, Write},
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use super::{
+    GuestKind, Metrics, RouteSeries, process,
+    registry::Registry,
+    shard::{Codes, Distribution, Kinds},
+};
+use crate::{
+    reload::status::{Outcome, Phase, Trigger},
+    telemetry::names::{self, Family, OTHER, Shape},
+};
+
+/// The whole exposition.
+pub(super) fn text(metrics: &Metrics) -> String {
+    let mut page = Page(String::with_capacity(16 * 1024));
+    routes(metrics, &mut page);
+    upstreams(metrics, &mut page);
+    plugins(metrics, &mut page);
+    guests(metrics, &mut page);
+    listeners(metrics, &mut page);
+    reloads(metrics, &mut page);
+    rest(metrics, &mut page);
+    page.0
+}
+
+fn routes(metrics: &Metrics, page: &mut Page) {
+    let all: Vec<(Box<str>, Arc<RouteSeries>)> = metrics.routes.all();
+    page.family(names::REQUESTS, |to| {
+        for (id, series) in &all {
+            codes(to, id, series.0.written().map(|shard| &shard.codes));
+        }
+    });
+    page.family(names::REQUEST_ERRORS, |to| {
+        for (id, series) in &all {
+            kinds(to, id, series.0.written().map(|shard| &shard.errors));
+        }
+    });
+    page.family(names::REQUEST_DURATION, |to| {
+        for (id, series) in &all {
+            to.histogram(&[id], &Distribution::of(series.0.written().map(|shard| &shard.duration)));
+        }
+    });
+    page.each(names::REQUEST_BYTES, &all, |series| series.0.sum(|shard| &shard.request_bytes));
+    page.each(names::RESPONSE_BYTES, &all, |series| series.0.sum(|shard| &shard.response_bytes));
+}
+
+fn upstreams(metrics: &Metrics, page: &mut Page) {
+    let all = metrics.upstreams.all();
+    page.family(names::UPSTREAM_REQUESTS, |to| {
+        for (name, series) in &all {
+            codes(to, name, series.shards.written().map(|shard| &shard.codes));
+        }
+    });
+    page.family(names::UPSTREAM_ERRORS, |to| {
+        for (name, series) in &all {
+            kinds(to, name, series.shards.written().map(|shard| &shard.errors));
+        }
+    });
+    page.family(names::UPSTREAM_DURATION, |to| {
+        for (name, series) in &all {
+            to.histogram(&[name], &Distribution::of(series.shards.written().map(|shard| &shard.duration)));
+        }
+    });
+    page.each(names::UPSTREAM_IN_FLIGHT, &all, |series| series.shards.level(|shard| &shard.in_flight));
+    page.each(names::UPSTREAM_CONNECTS, &all, |series| series.shards.sum(|shard| &shard.connects));
+    page.each(names::UPSTREAM_CONNECTIONS, &all, |series| series.shards.level(|shard| &shard.connections));
+    page.each(names::UPSTREAM_REUSES, &all, |series| series.shards.sum(|shard| &shard.reuses));
+    page.each(names::UPSTREAM_RETRIES, &all, |series| series.shards.sum(|shard| &shard.retries));
+    page.family(names::UPSTREAM_ENDPOINTS, |to| {
+        for (name, series) in &all {
+            to.sample(&[name, "healthy"], series.healthy.load(Relaxed));
+            to.sample(&[name, "unhealthy"], series.unhealthy.load(Relaxed));
+        }
+    });
+}
+
+fn plugins(metrics: &Metrics, page: &mut Page) {
+    let all = metrics.plugins.all();
+    page.each(names::PLUGIN_CALLS, &all, |series| series.0.sum(|shard| &shard.calls));
+    page.family(names::PLUGIN_ERRORS, |to| {
+        for (name, series) in &all {
+            kinds(to, name, series.0.written().map(|shard| &shard.errors));
+        }
+    });
+    page.family(names::PLUGIN_DURATION, |to| {
+        for (name, series) in &all {
+            to.histogram(&[name], &Distribution::of(series.0.written().map(|shard| &shard.duration)));
+        }
+    });
+    page.each(names::PLUGIN_TRAPS, &all, |series| series.0.sum(|shard| &shard.traps));
+    page.each(names::PLUGIN_GUESTS, &all, |series| series.0.level(|shard| &shard.guests));
+    page.each(names::PLUGIN_INSTANTIATIONS, &all, |series| series.0.sum(|shard| &shard.instantiations));
+}
+
+fn guests(metrics: &Metrics, page: &mut Page) {
+    let of = |kind| metrics.guests.all(kind);
+    page.family(names::GUEST_COUNTER, |to| {
+        of(GuestKind::Counter).iter().for_each(|(plugin, name, metric)| to.sample(&[plugin, name], metric.count()));
+    });
+    page.family(names::GUEST_GAUGE, |to| {
+        of(GuestKind::Gauge).iter().for_each(|(plugin, name, metric)| to.sample(&[plugin, name], metric.level()));
+    });
+    page.family(names::GUEST_HISTOGRAM, |to| {
+        for (plugin, name, metric) in of(GuestKind::Histogram) {
+            to.histogram(&[&plugin, &name], &metric.distribution());
+        }
+    });
+    page.one(names::GUEST_REFUSED, metrics.guests.refused());
+    page.one(names::MODULES_COMPILED, metrics.modules_compiled());
+}
+
+fn listeners(metrics: &Metrics, page: &mut Page) {
+    let all = metrics.listeners.all();
+    page.each(names::CONNECTIONS_ACCEPTED, &all, |series| series.0.sum(|shard| &shard.accepted));
+    page.each(names::CONNECTIONS, &all, |series| series.0.level(|shard| &shard.open));
+    page.family(names::CONNECTIONS_REJECTED, |to| {
+        for (name, series) in &all {
+            to.sample(&[name, "limit"], series.0.sum(|shard| &shard.over_limit));
+            to.sample(&[name, "accept"], series.0.sum(|shard| &shard.accept_errors));
+        }
+    });
+    page.family(names::CONNECTION_ERRORS, |to| {
+        for (name, series) in &all {
+            kinds(to, name, series.0.written().map(|shard| &shard.errors));
+        }
+    });
+    page.each(names::TUNNELS_OPENED, &all, |series| series.0.sum(|shard| &shard.tunnels));
+    page.each(names::TUNNELS, &all, |series| series.0.level(|shard| &shard.tunnels_open));
+}
+
+fn reloads(metrics: &Metrics, page: &mut Page) {
+    let reloads = metrics.reloads();
+    page.family(names::RELOADS, |to| {
+        for (trigger, outcomes) in Trigger::ALL.iter().zip(&reloads.attempts) {
+            for (outcome, count) in Outcome::ALL.iter().zip(outcomes) {
+                to.sample(&[trigger.name(), outcome.name()], count);
+            }
+        }
+    });
+    page.family(names::RELOAD_PHASE, |to| {
+        for (phase, times) in Phase::ALL.iter().zip(&reloads.phases) {
+            to.histogram(&[phase.name()], &Distribution::of([times].into_iter()));
+        }
+    });
+    if let Some((at, outcome)) = reloads.last_attempt {
+        page.one(names::RELOAD_LAST_ATTEMPT, at.since_epoch().as_secs_f64());
+        page.one(names::RELOAD_LAST_OK, u8::from(outcome != Outcome::Refused));
+    }
+    if let Some(at) = reloads.last_success {
+        page.one(names::RELOAD_LAST_SUCCESS, at.since_epoch().as_secs_f64());
+    }
+    page.one(names::GENERATION, reloads.generation);
+    page.family(names::CONFIG_INFO, |to| to.sample(&[&reloads.hash], 1));
+    page.one(names::LIVE_GENERATIONS, reloads.live.len());
+    let exchanges = |current: bool| -> u64 {
+        let of_age = reloads.live.iter().filter(|live| (live.generation == reloads.generation) == current);
+        of_age.map(|live| live.exchanges).sum()
+    };
+    page.family(names::LIVE_EXCHANGES, |to| {
+        to.sample(&["current"], exchanges(true));
+        to.sample(&["old"], exchanges(false));
+    });
+}
+
+fn rest(metrics: &Metrics, page: &mut Page) {
+    page.one(names::ACCESS_DROPPED, metrics.access_lines_dropped());
+    page.one(names::ACCESS_WRITE_ERRORS, metrics.access_write_errors.load(Relaxed));
+    let sources = metrics.sources.all();
+    page.each(names::SOURCE_EVENTS, &sources, |series| series.events.load(Relaxed));
+    page.each(names::SOURCE_OVERFLOWS, &sources, |series| series.overflows.load(Relaxed));
+    page.each(names::SOURCE_ERRORS, &sources, |series| series.errors.load(Relaxed));
+    page.family(names::SERIES_OVERFLOW, |to| {
+        fn overflows<S>(to: &mut Samples<'_>, family: &str, registry: &Registry<S>) {
+            to.sample(&[family], registry.overflows());
+        }
+        overflows(to, "route", &metrics.routes);
+        overflows(to, "upstream", &metrics.upstreams);
+        overflows(to, "plugin", &metrics.plugins);
+        overflows(to, "listener", &metrics.listeners);
+    });
+    page.family(names::BUILD_INFO, |to| to.sample(&[env!("CARGO_PKG_VERSION")], 1));
+    page.one(names::WORKERS, metrics.workers);
+    page.one(names::PROCESS_START, metrics.started.since_epoch().as_secs_f64());
+    if let Some(usage) = process::usage() {
+        page.one(names::PROCESS_CPU, usage.cpu_seconds);
+        page.one(names::PROCESS_MEMORY, usage.resident_bytes);
+        page.one(names::PROCESS_FDS, usage.open_fds);
+    }
+}
+
+fn codes<'a>(to: &mut Samples<'_>, key: &str, shards: impl Iterator<Item = &'a Codes>) {
+    let mut sums: BTreeMap<u16, u64> = BTreeMap::new();
+    shards.flat_map(Codes::read).for_each(|(code, count)| *sums.entry(code).or_default() += count);
+    for (code, count) in sums {
+        match code {
+            0 => to.sample(&[key, OTHER], count),
+            code => to.sample(&[key, &code.to_string()], count),
+        }
+    }
+}
+
+// Only what did fail: a series for every kind that did not would be most of the page.
+fn kinds<'a>(to: &mut Samples<'_>, key: &str, shards: impl Iterator<Item = &'a Kinds>) {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    shards.flat_map(Kinds::read).for_each(|(kind, count)| *sums.entry(kind.name()).or_default() += count);
+    sums.iter().filter(|(_, count)| **count > 0).for_each(|(kind, count)| to.sample(&[key, kind], count));
+}
+
+struct Page(String);
+
+/// The samples of one family.
+struct Samples<'a> {
+    family: Family,
+    out: &'a mut String,
+}
+
+impl Page {
+    fn family(&mut self, family: Family, samples: impl FnOnce(&mut Samples<'_>)) {
+        let Family { name, kind, help, .. } = family;
+        write_to(&mut self.0, format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.name()));
+        samples(&mut Samples { family, out: &mut self.0 });
+    }
+
+    fn one(&mut self, family: Family, value: impl Display) {
+        self.family(family, |to| to.sample(&[], value));
+    }
+
+    fn each<S>(&mut self, family: Family, all: &[(Box<str>, Arc<S>)], value: impl Fn(&S) -> u64) {
+        self.family(family, |to| all.iter().for_each(|(key, series)| to.sample(&[key], value(series))));
+    }
+}
+
+impl Samples<'_> {
+    fn sample(&mut self, labels: &[&str], value: impl Display) {
+        self.line("", labels, None, value);
+    }
+
+    fn histogram(&mut self, labels: &[&str], of: &Distribution) {
+        debug_assert_eq!(self.family.kind, Shape::Histogram, "{}", self.family.name);
+        let mut below = 0;
+        for (count, bound) in of.buckets.iter().zip(of.bounds.iter().map(Some).chain([None])) {
+            below += count;
+            let bound = bound.map_or_else(|| "+Inf".to_owned(), f64::to_string);
+            self.line("_bucket", labels, Some(&bound), below);
+        }
+        self.line("_sum", labels, None, of.sum);
+        self.line("_count", labels, None, below);
+    }
+
+    fn line(&mut self, suffix: &str, values: &[&str], bound: Option<&str>, value: impl Display) {
+        self.out.push_str(self.family.name);
+        self.out.push_str(suffix);
+        let named = self.family.labels.iter().copied().zip(values.iter().copied());
+        let mut before = '{';
+        for (label, value) in named.chain(bound.map(|bound| ("le", bound))) {
+            self.out.push(before);
+            self.out.push_str(label);
+            self.out.push_str("=\"");
+            escape(self.out, value);
+            self.out.push('"');
+            before = ',';
+        }
+        self.out.push_str(if before == ',' { "} " } else { " " });
+        write_to(self.out, format_args!("{value}\n"));
+    }
+}
+
+fn escape(out: &mut String, value: &str) {
+    for character in value.chars() {
+        match character {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            other => out.push(other),
+        }
+    }
+}
+
+fn write_to(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a String takes everything");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! The series of one route, upstream, plugin, listener or source: what each room counts, in its own words. A series
+//! outlives the snapshots that hold it. Every method that takes a worker's index must be called on that worker's
+//! thread. Knows no text format.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use super::shard::{Codes, Count, Fast, Histogram, Kinds, Sharded, Slow};
+use crate::{error::Kind, exchange::Outcome};
+
+/// The series of one route. The default one counts nothing.
+#[derive(Debug, Default)]
+pub struct RouteSeries(pub(super) Sharded<RouteShard>);
+
+#[derive(Debug, Default)]
+pub(super) struct RouteShard {
+    pub(super) codes: Codes,
+    pub(super) errors: Kinds,
+    pub(super) duration: Histogram<Slow>,
+    pub(super) request_bytes: Count,
+    pub(super) response_bytes: Count,
+}
+
+impl RouteSeries {
+    pub(super) fn new(workers: usize) -> Self {
+        Self(Sharded::new(workers))
+    }
+
+    /// Counts one exchange that is over.
+    #[inline]
+    pub fn finish(&self, worker: usize, outcome: &Outcome) {
+        let Some(shard) = self.0.of(worker) else { return };
+        shard.codes.count(outcome.status);
+        if let Some(kind) = outcome.error {
+            shard.errors.count(kind);
+        }
+        shard.duration.observe(outcome.duration);
+        shard.request_bytes.add(outcome.request_bytes);
+        shard.response_bytes.add(outcome.response_bytes);
+    }
+}
+
+/// The series of one upstream. The default one counts nothing.
+#[derive(Debug, Default)]
+pub struct UpstreamSeries {
+    pub(super) shards: Sharded<UpstreamShard>,
+    pub(super) healthy: AtomicU64,
+    pub(super) unhealthy: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct UpstreamShard {
+    pub(super) codes: Codes,
+    pub(super) errors: Kinds,
+    pub(super) duration: Histogram<Slow>,
+    pub(super) in_flight: Count,
+    pub(super) connects: Count,
+    pub(super) connections: Count,
+    pub(super) reuses: Count,
+    pub(super) retries: Count,
+}
+
+impl UpstreamSeries {
+    pub(super) fn new(workers: usize) -> Self {
+        Self { shards: Sharded::new(workers), healthy: AtomicU64::new(0), unhealthy: AtomicU64::new(0) }
+    }
+
+    /// Counts one request that was sent, or could not be: the status of its answer, or what failed; `time` is until
+    /// the head of the answer.
+    #[inline]
+    pub fn finish(&self, worker: usize, result: Result<u16, Kind>, time: Duration) {
+        let Some(shard) = self.shards.of(worker) else { return };
+        match result {
+            Ok(code) => shard.codes.count(code),
+            Err(kind) => shard.errors.count(kind),
+        }
+        shard.duration.observe(time);
+    }
+
+    /// A request is under way, until [`UpstreamSeries::ended`].
+    #[inline]
+    pub fn began(&self, worker: usize) {
+        self.shards.of(worker).inspect(|shard| shard.in_flight.add(1));
+    }
+
+    /// A request that began is through, its response body included, in whichever way.
+    #[inline]
+    pub fn ended(&self, worker: usize) {
+        self.shards.of(worker).inspect(|shard| shard.in_flight.less());
+    }
+
+    /// A new connection stands, until [`UpstreamSeries::disconnected`].
+    pub fn connected(&self, worker: usize) {
+        self.shards.of(worker).inspect(|shard| {
+            shard.connects.add(1);
+            shard.connections.add(1);
+        });
+    }
+
+    /// A connection is gone.
+    pub fn disconnected(&self, worker: usize) {
+        self.shards.of(worker).inspect(|shard| shard.connections.less());
+    }
+
+    /// A request took a connection from the pool.
+    #[inline]
+    pub fn reused(&self, worker: usize) {
+        self.shards.of(worker).inspect(|shard| shard.reuses.add(1));
+    }
+
+    /// A request is sent once more.
+    pub fn retried(&self, worker: usize) {
+        self.shards.of(worker).inspect(|shard| shard.retries.add(1));
+    }
+
+    /// How many endpoints may be used and how many may not. For the control plane.
+    pub fn endpoints(&self, healthy: u64, unhealthy: u64) {
+        self.healthy.store(healthy, Relaxed);
+        self.unhealthy.store(unhealthy, Relaxed);
+    }
+}
+
+/// The series of one plugin. The default one counts nothing.
+#[derive(Debug, Default)]
+pub struct PluginSeries(pub(super) Sharded<PluginShard>);
+
+#[derive(Debug, Default)]
+pub(super) struct PluginShard {
+    pub(super) calls: Count,
+    pub(super) errors: Kinds,
+    pub(super) duration: Histogram<Fast>,
+    pub(super) traps: Count,
+    pub(super) guests: Count,
+    pub(super) instantiations: Count,
+}
+
+impl PluginSeries {
+    pub(super) fn new(workers: usize) -> Self {
+        Self(Sharded::new(workers))
+    }
+
+    /// Counts one exchange that the plugin is through with; `time` is inside the plugin, all phases.
+    #[inline]
+    pub fn finish(&self, worker: usize, result: Result<(), Kind>, time: Duration) {
+        let Some(shard) = self.0.of(worker) else { return };
+        shard.calls.add(1);
+        if let Err(kind) = result {
+            shard.errors.count(kind);
+        }
+        shard.duration.observe(time);
+    }
+
+    /// A guest trapped.
+    pub fn trapped(&self, worker: usize) {
+        self.0.of(worker).inspect(|shard| shard.traps.add(1));
+    }
+
+    /// A guest was instantiated, on this worker or for it.
+    pub fn instantiated(&self, worker: usize) {
+        self.0.of(worker).inspect(|shard| shard.instantiations.add(1));
+    }
+
+    /// The worker has one more guest, until [`PluginSeries::dropped`].
+    pub fn adopted(&self, worker: usize) {
+        self.0.of(worker).inspect(|shard| shard.guests.add(1));
+    }
+
+    /// The worker has one guest less.
+    pub fn dropped(&self, worker: usize) {
+        self.0.of(worker).inspect(|shard| shard.guests.less());
+    }
+
+    /// How many guests were ever instantiated.
+    pub fn instantiations(&self) -> u64 {
+        self.0.sum(|shard| &shard.instantiations)
+    }
+}
+
+/// The series of one listener. The default one counts nothing.
+#[derive(Debug, Default)]
+pub struct ListenerSeries(pub(super) Sharded<ListenerShard>);
+
+#[derive(Debug, Default)]
+pub(super) struct ListenerShard {
+    pub(super) accepted: Count,
+    pub(super) open: Count,
+    pub(super) over_limit: Count,
+    pub(super) accept_errors: Count,
+    pub(super) errors: Kinds,
+    pub(super) tunnels: Count,
+    pub(super) tunnels_open: Count,
+}
+
+impl ListenerSeries {
+    pub(super) fn new(workers: usize) -> Self {
+        Self(Sharded::new(workers))
+    }
+
+    /// A connection was accepted, until [`ListenerSeries::closed`].
+    pub fn accepted(&self, worker: usize) {
+        self.0.of(worker).inspect(|shard| {
+            shard.accepted.add(1);
+            shard.open.add(1);
+        });
+    }
+
+    /// An accepted connection is closed.
+    pub fn closed(&self, worker: usize) {
+        self.0.of(worker).inspect(|shard| shard.open.less());
+    }
+
+    /// A connection was turned away: the listener has `connections_max` of them.
+    pub fn rejected(&self, worker: usize) {
+        self.0.of(worker).inspect(|shard| shard.over_limit.add(1));
+    }
+
+    /// `accept` failed.
+    pub fn accept_failed(&self, worker: usize) {
+        self.0.of(worker).inspect(|shard| shard.accept_errors.add(1));
+    }
+
+    /// A request was refused before it became an exchange.
+    pub fn refused(&self, worker: usize, kind: Kind) {
+        self.0.of(worker).inspect(|shard| shard.errors.count(kind));
+    }
+
+    /// A tunnel stands, until [`ListenerSeries::tunnel_closed`].
+    pub fn tunnel_opened(&self, worker: usize) {
+        self.0.of(worker).inspect(|shard| {
+            shard.tunnels.add(1);
+            shard.tunnels_open.add(1);
+        });
+    }
+
+    /// A tunnel is through.
+    pub fn tunnel_closed(&self, worker: usize) {
+        self.0.of(worker).inspect(|shard| shard.tunnels_open.less());
+    }
+}
+
+/// The series of one source. Written by the control plane, seldom.
+#[derive(Debug, Default)]
+pub struct SourceSeries {
+    pub(super) events: AtomicU64,
+    pub(super) overflows: AtomicU64,
+    pub(super) errors: AtomicU64,
+}
+
+impl SourceSeries {
+    /// `count` events arrived.
+    pub fn events(&self, count: u64) {
+        self.events.fetch_add(count, Relaxed);
+    }
+
+    /// The queue of events overflowed, so everything was read again.
+    pub fn overflowed(&self) {
+        self.overflows.fetch_add(1, Relaxed);
+    }
+
+    /// A reading failed, or was partial.
+    pub fn failed(&self) {
+        self.errors.fetch_add(1, Relaxed);
+    }
+}

@@ -1,0 +1,136 @@
+//! Every name that logs and metrics carry, in one place: dashboards, alerts and scripts rely on them, so a change to
+//! one is a breaking change. `docs/operating.md` lists them; a test keeps the two alike.
+
+/// A metric: its name, kind, labels and what it says.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// With unit last, `_total` for counters.
+    pub name: &'static str,
+    /// What Prometheus calls its type.
+    pub kind: Shape,
+    /// In the order of writing.
+    pub labels: &'static [&'static str],
+    /// One sentence.
+    pub help: &'static str,
+}
+
+/// The type of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Only rises.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Counts by upper bound.
+    Histogram,
+}
+
+impl Shape {
+    /// As Prometheus writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+macro_rules! families {
+    ($($id:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(#[doc = $help] pub const $id: Family =
+            Family { name: $name, kind: Shape::$kind, labels: &[$($label),*], help: $help };)*
+        /// All of them, in the order of the exposition.
+        pub const FAMILIES: &[Family] = &[$($id),*];
+    };
+}
+
+families! {
+    REQUESTS = Counter "tidegate_requests_total" ["route", "code"] "Exchanges that are over, by route and status sent.";
+    REQUEST_ERRORS = Counter "tidegate_request_errors_total" ["route", "kind"] "Exchanges that failed, by route and what failed.";
+    REQUEST_DURATION = Histogram "tidegate_request_duration_seconds" ["route"] "From a request's head to its response's last byte.";
+    REQUEST_BYTES = Counter "tidegate_request_body_bytes_total" ["route"] "Body bytes received from clients.";
+    RESPONSE_BYTES = Counter "tidegate_response_body_bytes_total" ["route"] "Body bytes sent to clients.";
+    UPSTREAM_REQUESTS = Counter "tidegate_upstream_requests_total" ["upstream", "code"] "Requests that an upstream answered, by status.";
+    UPSTREAM_ERRORS = Counter "tidegate_upstream_errors_total" ["upstream", "kind"] "Requests that an upstream did not answer, by what failed.";
+    UPSTREAM_DURATION = Histogram "tidegate_upstream_duration_seconds" ["upstream"] "From a request to the head of its answer.";
+    UPSTREAM_IN_FLIGHT = Gauge "tidegate_upstream_requests_in_flight" ["upstream"] "Requests under way.";
+    UPSTREAM_CONNECTS = Counter "tidegate_upstream_connects_total" ["upstream"] "Connections made.";
+    UPSTREAM_CONNECTIONS = Gauge "tidegate_upstream_connections" ["upstream"] "Connections open.";
+    UPSTREAM_REUSES = Counter "tidegate_upstream_connections_reused_total" ["upstream"] "Requests that found a connection in the pool.";
+    UPSTREAM_RETRIES = Counter "tidegate_upstream_retries_total" ["upstream"] "Requests sent once more.";
+    UPSTREAM_ENDPOINTS = Gauge "tidegate_upstream_endpoints" ["upstream", "state"] "Endpoints, by whether they may be used (healthy, unhealthy).";
+    PLUGIN_CALLS = Counter "tidegate_plugin_calls_total" ["plugin"] "Exchanges that a plugin is through with.";
+    PLUGIN_ERRORS = Counter "tidegate_plugin_errors_total" ["plugin", "kind"] "Exchanges that a plugin failed, by what failed.";
+    PLUGIN_DURATION = Histogram "tidegate_plugin_duration_seconds" ["plugin"] "Time inside a plugin, all phases of an exchange.";
+    PLUGIN_TRAPS = Counter "tidegate_plugin_traps_total" ["plugin"] "Guests that trapped and were thrown away.";
+    PLUGIN_GUESTS = Gauge "tidegate_plugin_guests" ["plugin"] "Guests that stand, busy or not.";
+    PLUGIN_INSTANTIATIONS = Counter "tidegate_plugin_instantiations_total" ["plugin"] "Guests instantiated.";
+    GUEST_COUNTER = Counter "tidegate_guest_counter_total" ["plugin", "name"] "Counters that plugins define.";
+    GUEST_GAUGE = Gauge "tidegate_guest_gauge" ["plugin", "name"] "Gauges that plugins define.";
+    GUEST_HISTOGRAM = Histogram "tidegate_guest_histogram" ["plugin", "name"] "Histograms that plugins define.";
+    GUEST_REFUSED = Counter "tidegate_guest_metrics_refused_total" [] "Metrics that plugins asked for beyond the limits.";
+    MODULES_COMPILED = Counter "tidegate_modules_compiled_total" [] "Modules compiled, from Wasm or from the cache.";
+    CONNECTIONS_ACCEPTED = Counter "tidegate_connections_accepted_total" ["listener"] "Connections accepted.";
+    CONNECTIONS = Gauge "tidegate_connections" ["listener"] "Connections open.";
+    CONNECTIONS_REJECTED = Counter "tidegate_connections_rejected_total" ["listener", "reason"] "Connections turned away (limit) and failed accepts (accept).";
+    CONNECTION_ERRORS = Counter "tidegate_connection_errors_total" ["listener", "kind"] "Requests refused before they had a route, by what was wrong.";
+    TUNNELS_OPENED = Counter "tidegate_tunnels_opened_total" ["listener"] "Upgrades that became tunnels.";
+    TUNNELS = Gauge "tidegate_tunnels" ["listener"] "Tunnels open.";
+    RELOADS = Counter "tidegate_reloads_total" ["trigger", "outcome"] "Attempts to load, by what asked and what came of it.";
+    RELOAD_PHASE = Histogram "tidegate_reload_phase_seconds" ["phase"] "Time of each phase of an attempt.";
+    RELOAD_LAST_ATTEMPT = Gauge "tidegate_reload_last_attempt_timestamp_seconds" [] "When the last attempt began.";
+    RELOAD_LAST_OK = Gauge "tidegate_reload_last_attempt_successful" [] "1 if the last attempt was applied or unchanged, 0 if it was refused.";
+    RELOAD_LAST_SUCCESS = Gauge "tidegate_reload_last_success_timestamp_seconds" [] "When the last attempt that was not refused began.";
+    GENERATION = Gauge "tidegate_generation" [] "The generation that serves.";
+    CONFIG_INFO = Gauge "tidegate_config_info" ["hash"] "1, with the hash of the tree that serves.";
+    LIVE_GENERATIONS = Gauge "tidegate_live_generations" [] "Generations that something still holds, the serving one included.";
+    LIVE_EXCHANGES = Gauge "tidegate_live_exchanges" ["age"] "Exchanges under way, on the serving generation (current) and older ones (old).";
+    ACCESS_DROPPED = Counter "tidegate_access_log_dropped_lines_total" [] "Access-log lines dropped because the writer fell behind or the target could not be written.";
+    ACCESS_WRITE_ERRORS = Counter "tidegate_access_log_write_errors_total" [] "Writes of the access log that failed.";
+    SOURCE_EVENTS = Counter "tidegate_source_events_total" ["source"] "Change events of a source.";
+    SOURCE_OVERFLOWS = Counter "tidegate_source_overflows_total" ["source"] "Overflows of a source's event queue, each followed by a full reading.";
+    SOURCE_ERRORS = Counter "tidegate_source_errors_total" ["source"] "Readings of a source that failed or were partial.";
+    SERIES_OVERFLOW = Counter "tidegate_series_overflow_total" ["family"] "Names that found their family full and are counted as other.";
+    BUILD_INFO = Gauge "tidegate_build_info" ["version"] "1, with the version of the gateway.";
+    WORKERS = Gauge "tidegate_workers" [] "Workers.";
+    PROCESS_START = Gauge "process_start_time_seconds" [] "When the process started.";
+    PROCESS_CPU = Counter "process_cpu_seconds_total" [] "CPU time, user and kernel.";
+    PROCESS_MEMORY = Gauge "process_resident_memory_bytes" [] "Resident memory.";
+    PROCESS_FDS = Gauge "process_open_fds" [] "Open file descriptors.";
+}
+
+/// The label value that stands for names beyond a family's limit.
+pub const OTHER: &str = "other";
+
+/// The fields of the access log, in the order in which a line of all of them has them, and what each says.
+pub const ACCESS_FIELDS: &[(&str, &str)] = &[
+    ("time", "when the request's head was complete, RFC 3339, UTC, milliseconds"),
+    ("generation", "the generation that the exchange began and ended on"),
+    ("listener", "the listener's name"),
+    ("route", "the route's id; absent if none matched"),
+    ("method", "the method"),
+    ("authority", "`Host` or `:authority`"),
+    ("path", "the path that was routed, without query"),
+    ("query", "the query, without `?`; absent if there is none"),
+    ("protocol", "what the client speaks (`HTTP/1.1`, `HTTP/2.0`)"),
+    ("status", "the status sent"),
+    ("request_bytes", "body bytes received from the client"),
+    ("response_bytes", "body bytes sent to the client"),
+    ("duration_ms", "from the request's head to the response's last byte"),
+    ("upstream", "the upstream's name; absent if none was asked"),
+    ("endpoint", "the address of the last attempt"),
+    ("attempts", "connections asked for, retries included"),
+    ("upstream_ms", "from the first attempt to the head of the last attempt's answer"),
+    ("plugins_ms", "time inside each plugin, by name"),
+    ("client", "the client's address, behind trusted proxies"),
+    ("peer", "the address at the other end of the socket"),
+    ("worker", "the worker that served it, from 0"),
+    ("trace_id", "the trace's id (W3C Trace Context)"),
+    ("span_id", "the id of the exchange's own span"),
+    ("error", "what failed, if anything: the kind, as in the metrics"),
+    ("error_detail", "what failed, in words that the client is not told"),
+    ("user_agent", "the request's `User-Agent`"),
+    ("referer", "the request's `Referer`"),
+    ("attributes", "what plugins noted, by namespaced name"),
+];
