@@ -7,4 +7,4 @@ pub mod metrics;
 pub mod names;
 
 pub use clock::Timestamp;
-pub use metrics::{ListenerSeries, Metrics, PluginSeries, RouteSeries, SourceSeries, UpstreamSeries};
+pub use metrics::{ListenerSeries, Loaded, Metrics, PluginSeries, RouteSeries, SourceSeries, UpstreamSeries};

@@ -7,6 +7,7 @@
 mod guest;
 mod process;
 mod registry;
+mod reloads;
 mod render;
 mod series;
 mod shard;
@@ -17,18 +18,17 @@ use std::sync::{
 };
 
 pub use guest::{GuestKind, GuestMetric};
+pub use reloads::Loaded;
 pub use series::{ListenerSeries, PluginSeries, RouteSeries, SourceSeries, UpstreamSeries};
 
 use self::{
     guest::GuestMetrics,
     registry::Registry,
-    shard::{Count, Histogram, Sharded, Slow},
+    reloads::Reloads,
+    shard::{Count, Sharded},
 };
 use super::Timestamp;
-use crate::{
-    drain::Live,
-    reload::status::{Attempt, Outcome, Phase, Trigger},
-};
+use crate::drain::Live;
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -46,18 +46,6 @@ pub struct Metrics {
     access_dropped: Sharded<Count>,
     access_write_errors: AtomicU64,
     access_lost: AtomicU64,
-}
-
-// Written by the control plane, a few times a second at most.
-#[derive(Debug, Default)]
-struct Reloads {
-    attempts: [[u64; Outcome::ALL.len()]; Trigger::ALL.len()],
-    phases: [Histogram<Slow>; Phase::ALL.len()],
-    last_attempt: Option<(Timestamp, Outcome)>,
-    last_success: Option<Timestamp>,
-    generation: u64,
-    hash: String,
-    live: Vec<Live>,
 }
 
 impl Metrics {
@@ -121,20 +109,9 @@ impl Metrics {
         self.modules_compiled.load(Relaxed)
     }
 
-    /// Counts an attempt to load; a dry run is not counted.
-    pub fn attempt(&self, attempt: &Attempt) {
-        if attempt.dry_run {
-            return;
-        }
-        let mut reloads = self.reloads();
-        reloads.attempts[attempt.trigger as usize][attempt.outcome as usize] += 1;
-        for (phase, time) in &attempt.phases_ms.0 {
-            reloads.phases[*phase as usize].observe(*time);
-        }
-        reloads.last_attempt = Some((attempt.at, attempt.outcome));
-        if attempt.outcome != Outcome::Refused {
-            reloads.last_success = Some(attempt.at);
-        }
+    /// Counts an attempt to load.
+    pub fn loaded(&self, attempt: &Loaded<'_>) {
+        self.reloads().count(attempt);
     }
 
     /// Says which generation serves, and the hash of its tree.
