@@ -3,6 +3,7 @@
 
 pub mod access;
 mod clock;
+pub mod log;
 pub mod metrics;
 pub mod names;
 

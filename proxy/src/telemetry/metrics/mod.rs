@@ -126,12 +126,12 @@ impl Metrics {
     }
 
     /// An access-log line was dropped because the writer fell behind.
-    pub fn access_dropped(&self, worker: usize) {
+    pub(crate) fn access_dropped(&self, worker: usize) {
         self.access_dropped.of(worker).inspect(|count| count.add(1));
     }
 
     /// A write of the access log failed, with this many lines.
-    pub fn access_write_failed(&self, lines: u64) {
+    pub(crate) fn access_write_failed(&self, lines: u64) {
         self.access_write_errors.fetch_add(1, Relaxed);
         self.access_lost.fetch_add(lines, Relaxed);
     }
