@@ -4,6 +4,7 @@
 mod client;
 mod config_dir;
 mod eventually;
+pub mod guests;
 pub mod origin;
 pub mod raw;
 pub mod wire;
