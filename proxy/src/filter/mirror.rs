@@ -24,6 +24,7 @@ use crate::{
     config::spec,
     error::Error,
     exchange::{Body, Call, Request, Response},
+    telemetry::{MirrorOutcome, MirrorSeries},
 };
 
 /// Copies under way at a time, on one worker.
@@ -35,17 +36,24 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// The step.
 pub(super) struct Mirror {
-    to: Arc<dyn Call>,
-    upstream: Arc<str>,
+    target: Arc<Target>,
     percent: f64,
     body_bytes_max: usize,
 }
 
+// Where copies go, and where they are counted. Shared by workers: a copy costs a whole exchange, one count more is
+// nothing to it.
+struct Target {
+    to: Arc<dyn Call>,
+    upstream: Arc<str>,
+    series: Arc<MirrorSeries>,
+}
+
 impl Mirror {
-    /// A step that copies to `to`.
-    pub(super) fn new(spec: &spec::Mirror, to: Arc<dyn Call>) -> Self {
-        let upstream = Arc::clone(&spec.upstream);
-        Self { to, upstream, percent: spec.percent, body_bytes_max: spec.body_bytes_max }
+    /// A step that copies to `to`, counted in `series`.
+    pub(super) fn new(spec: &spec::Mirror, to: Arc<dyn Call>, series: Arc<MirrorSeries>) -> Self {
+        let target = Arc::new(Target { to, upstream: Arc::clone(&spec.upstream), series });
+        Self { target, percent: spec.percent, body_bytes_max: spec.body_bytes_max }
     }
 
     fn begin(&self, request: &mut Request) {
@@ -54,12 +62,14 @@ impl Mirror {
         if request.upgrade.is_some() || !mirrors.picks(self.percent) {
             return;
         }
-        let Some(slot) = mirrors.slot() else { return };
+        let Some(slot) = mirrors.slot() else {
+            return self.target.series.finish(request.exchange.worker.index, MirrorOutcome::Crowded);
+        };
         let mut head = request.head.clone();
         head.headers.remove(header::EXPECT);
         let (authority, exchange) = (request.authority.clone(), Rc::clone(&request.exchange));
         let copied = Request { head, authority, body: Body::empty(), upgrade: None, exchange };
-        let copy = Copy::new(copied, Arc::clone(&self.to), slot, self.body_bytes_max);
+        let copy = Copy::new(copied, Arc::clone(&self.target), slot, self.body_bytes_max);
         if request.body.is_empty() {
             copy.send();
         } else {
@@ -75,23 +85,8 @@ impl Filter for Mirror {
     }
 
     fn describe(&self) -> String {
-        format!("mirror {} % to {}", self.percent, self.upstream)
+        format!("mirror {} % to {}", self.percent, self.target.upstream)
     }
-}
-
-/// What became of the copies of one worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// Answered, whatever the status.
-    Answered,
-    /// Not begun: as many as may be were under way.
-    Crowded,
-    /// The body was over the limit.
-    TooLarge,
-    /// The original ended before its body was whole.
-    Cut,
-    /// The upstream did not answer, or not in time.
-    Failed,
 }
 
 /// The mirrors of one worker.
@@ -99,16 +94,11 @@ enum Fate {
 struct Mirrors {
     random: Cell<u64>,
     under_way: Cell<usize>,
-    fates: [Cell<u64>; 5],
 }
 
 impl Default for Mirrors {
     fn default() -> Self {
-        Self {
-            random: Cell::new(RandomState::new().hash_one(0)),
-            under_way: Cell::default(),
-            fates: Default::default(),
-        }
+        Self { random: Cell::new(RandomState::new().hash_one(0)), under_way: Cell::default() }
     }
 }
 
@@ -125,16 +115,10 @@ impl Mirrors {
 
     fn slot(self: &Rc<Self>) -> Option<Slot> {
         if self.under_way.get() >= MIRRORS_MAX {
-            self.count(Fate::Crowded);
             return None;
         }
         self.under_way.set(self.under_way.get() + 1);
         Some(Slot(Rc::clone(self)))
-    }
-
-    fn count(&self, fate: Fate) {
-        let count = &self.fates[fate as usize];
-        count.set(count.get() + 1);
     }
 }
 
@@ -147,15 +131,17 @@ impl Drop for Slot {
     }
 }
 
-async fn send(request: Request, to: Arc<dyn Call>, slot: Slot) {
+async fn send(request: Request, target: Arc<Target>, slot: Slot) {
+    let worker = request.exchange.worker.index;
     let answer = async {
-        let response = to.call(request).await?;
+        let response = target.to.call(request).await?;
         let mut body = http_body_util::Limited::new(response.body, ANSWER_BYTES_MAX);
         while let Some(Ok(_)) = body.frame().await {}
         Ok::<_, Error>(())
     };
     let answered = matches!(tokio::time::timeout(MIRROR_TIMEOUT, answer).await, Ok(Ok(())));
-    slot.0.count(if answered { Fate::Answered } else { Fate::Failed });
+    target.series.finish(worker, if answered { MirrorOutcome::Answered } else { MirrorOutcome::Failed });
+    drop(slot);
 }
 
 #[cfg(test)]

@@ -8,4 +8,7 @@ pub mod metrics;
 pub mod names;
 
 pub use clock::Timestamp;
-pub use metrics::{ListenerSeries, Loaded, Metrics, PluginSeries, RouteSeries, SourceSeries, UpstreamSeries};
+pub use metrics::{
+    ListenerSeries, Loaded, Metrics, MirrorOutcome, MirrorSeries, PluginSeries, RouteSeries, SourceSeries,
+    UpstreamSeries,
+};

@@ -10,16 +10,17 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 
-use super::{Fate, Slot, send};
+use super::{Slot, Target, send};
 use crate::{
     error::Error,
-    exchange::{Body, Call, Request},
+    exchange::{Body, Request},
+    telemetry::MirrorOutcome,
 };
 
 /// A copy of a request that is not whole yet.
 pub(super) struct Copy {
     request: Request,
-    to: Arc<dyn Call>,
+    target: Arc<Target>,
     slot: Slot,
     // The bytes themselves, not the frames: a small one may hold a large read buffer.
     body: BytesMut,
@@ -28,18 +29,18 @@ pub(super) struct Copy {
 
 impl Copy {
     /// A copy of which only the head is there.
-    pub(super) fn new(request: Request, to: Arc<dyn Call>, slot: Slot, body_bytes_max: usize) -> Self {
-        Self { request, to, slot, body: BytesMut::new(), body_bytes_max }
+    pub(super) fn new(request: Request, target: Arc<Target>, slot: Slot, body_bytes_max: usize) -> Self {
+        Self { request, target, slot, body: BytesMut::new(), body_bytes_max }
     }
 
     /// Sends it on its way.
     pub(super) fn send(mut self) {
         self.request.body = Body::full(self.body.freeze());
-        tokio::task::spawn_local(send(self.request, self.to, self.slot));
+        tokio::task::spawn_local(send(self.request, self.target, self.slot));
     }
 
-    fn end(self, fate: Fate) {
-        self.slot.0.count(fate);
+    fn end(self, outcome: MirrorOutcome) {
+        self.target.series.finish(self.request.exchange.worker.index, outcome);
     }
 }
 
@@ -57,7 +58,7 @@ impl Tee {
         let length = original.size_hint().exact();
         let mut tee = Self { original, copy: Some(copy), length };
         if length.is_some_and(|length| tee.is_over(length)) {
-            tee.give_up(Fate::TooLarge);
+            tee.give_up(MirrorOutcome::TooLarge);
         }
         tee
     }
@@ -69,7 +70,7 @@ impl Tee {
     fn take(&mut self, data: &Bytes) {
         let Some(copy) = &mut self.copy else { return };
         if data.len() > copy.body_bytes_max - copy.body.len() {
-            return self.give_up(Fate::TooLarge);
+            return self.give_up(MirrorOutcome::TooLarge);
         }
         copy.body.extend_from_slice(data);
         let whole = self.length == Some(copy.body.len() as u64) || self.original.is_end_stream();
@@ -84,9 +85,9 @@ impl Tee {
         }
     }
 
-    fn give_up(&mut self, fate: Fate) {
+    fn give_up(&mut self, outcome: MirrorOutcome) {
         if let Some(copy) = self.copy.take() {
-            copy.end(fate);
+            copy.end(outcome);
         }
     }
 }
@@ -103,7 +104,7 @@ impl http_body::Body for Tee {
                     self.take(data);
                 }
             }
-            Some(Err(_)) => self.give_up(Fate::Cut),
+            Some(Err(_)) => self.give_up(MirrorOutcome::Cut),
             None => self.send(),
         }
         Poll::Ready(frame)
@@ -120,6 +121,6 @@ impl http_body::Body for Tee {
 
 impl Drop for Tee {
     fn drop(&mut self) {
-        self.give_up(Fate::Cut);
+        self.give_up(MirrorOutcome::Cut);
     }
 }

@@ -5,6 +5,7 @@
 //! would then still do for us is a hundred lines.
 
 mod guest;
+mod mirror;
 mod process;
 mod registry;
 mod reloads;
@@ -18,6 +19,7 @@ use std::sync::{
 };
 
 pub use guest::{GuestKind, GuestMetric};
+pub use mirror::{MirrorOutcome, MirrorSeries};
 pub use reloads::Loaded;
 pub use series::{ListenerSeries, PluginSeries, RouteSeries, SourceSeries, UpstreamSeries};
 
@@ -39,6 +41,7 @@ pub struct Metrics {
     upstreams: Registry<UpstreamSeries>,
     plugins: Registry<PluginSeries>,
     listeners: Registry<ListenerSeries>,
+    mirrors: Registry<MirrorSeries>,
     sources: Registry<SourceSeries>,
     guests: GuestMetrics,
     reloads: Mutex<Reloads>,
@@ -58,6 +61,7 @@ impl Metrics {
             upstreams: Registry::new(move || UpstreamSeries::new(workers)),
             plugins: Registry::new(move || PluginSeries::new(workers)),
             listeners: Registry::new(move || ListenerSeries::new(workers)),
+            mirrors: Registry::new(move || MirrorSeries::new(workers)),
             sources: Registry::new(SourceSeries::default),
             guests: GuestMetrics::new(workers),
             reloads: Mutex::default(),
@@ -86,6 +90,11 @@ impl Metrics {
     /// The series of a listener, by name.
     pub fn listener(&self, name: &str) -> Arc<ListenerSeries> {
         self.listeners.of(name)
+    }
+
+    /// The series of a mirror, by the middleware's name.
+    pub fn mirror(&self, name: &str) -> Arc<MirrorSeries> {
+        self.mirrors.of(name)
     }
 
     /// The series of a source, by the name that the operator knows it by.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    GuestKind, Metrics, RouteSeries, process,
+    GuestKind, Metrics, MirrorOutcome, RouteSeries, process,
     registry::Registry,
     shard::{Codes, Distribution, Kinds},
 };
@@ -21,6 +21,7 @@ pub(super) fn text(metrics: &Metrics) -> String {
     upstreams(metrics, &mut page);
     plugins(metrics, &mut page);
     guests(metrics, &mut page);
+    mirrors(metrics, &mut page);
     listeners(metrics, &mut page);
     reloads(metrics, &mut page);
     rest(metrics, &mut page);
@@ -132,6 +133,14 @@ fn listeners(metrics: &Metrics, page: &mut Page) {
     page.each(names::TUNNELS, &all, |series| series.0.level(|shard| &shard.tunnels_open));
 }
 
+fn mirrors(metrics: &Metrics, page: &mut Page) {
+    page.family(names::MIRRORS, |to| {
+        for (name, series) in metrics.mirrors.all() {
+            MirrorOutcome::ALL.iter().for_each(|outcome| to.sample(&[&name, outcome.name()], series.count(*outcome)));
+        }
+    });
+}
+
 fn reloads(metrics: &Metrics, page: &mut Page) {
     let reloads = metrics.reloads();
     page.family(names::RELOADS, |to| {
@@ -176,6 +185,7 @@ fn rest(metrics: &Metrics, page: &mut Page) {
         overflows(to, "upstream", &metrics.upstreams);
         overflows(to, "plugin", &metrics.plugins);
         overflows(to, "listener", &metrics.listeners);
+        overflows(to, "mirror", &metrics.mirrors);
     });
     page.family(names::BUILD_INFO, |to| to.sample(&[env!("CARGO_PKG_VERSION")], 1));
     page.one(names::WORKERS, metrics.workers);

@@ -96,6 +96,7 @@ fn every_family_is_exposed_once_it_has_something_to_say() {
     let plugin = metrics.plugin("p");
     plugin.finish(0, Err(Kind::PluginFailed), Duration::ZERO);
     metrics.listener("web").refused(0, Kind::MalformedRequest);
+    metrics.mirror("shadow").finish(0, MirrorOutcome::Answered);
     let _files = metrics.source("./gateway");
     metrics.guest("p", "c", GuestKind::Counter).expect("room").add(0, 1);
     metrics.guest("p", "g", GuestKind::Gauge).expect("room").set(1.5);
