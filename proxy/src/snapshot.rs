@@ -25,7 +25,7 @@ use crate::{
     filter::Chain,
     identity::Identity,
     route::Table,
-    telemetry::RouteSeries,
+    telemetry::{RouteSeries, access::Sink},
 };
 
 /// A compiled configuration with its number.
@@ -74,6 +74,8 @@ pub struct Plan {
     pub body_bytes_max: Option<u64>,
     /// Its metrics.
     pub series: Arc<RouteSeries>,
+    /// Where its exchanges are logged.
+    pub sink: Arc<Sink>,
 }
 
 impl fmt::Debug for Plan {
