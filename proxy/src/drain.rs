@@ -2,6 +2,7 @@
 //! its own; the control plane sums. Knows nothing of what a generation is made of.
 
 use std::{
+    collections::BTreeMap,
     rc::Rc,
     sync::{
         Arc, Mutex, PoisonError,
@@ -46,6 +47,21 @@ pub struct Hold {
 /// One exchange's hold on its generation. Not `Send`: it is counted on the worker that took it.
 #[derive(Debug)]
 pub struct Pin(Rc<Hold>);
+
+/// Open tunnels by the generation that they began on. A tunnel holds its generation's number and nothing of it.
+#[derive(Debug, Default)]
+pub struct Tunnels {
+    // A lock, because only the start and the end of a tunnel take it, never a request.
+    open: Mutex<BTreeMap<u64, u64>>,
+    changed: Notify,
+}
+
+/// One open tunnel; dropped, it is closed.
+#[derive(Debug)]
+pub struct TunnelPin {
+    tunnels: Arc<Tunnels>,
+    generation: u64,
+}
 
 /// One live generation, as status prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -159,6 +175,51 @@ impl Drop for Pin {
     #[inline]
     fn drop(&mut self) {
         self.0.add(u64::MAX);
+    }
+}
+
+impl Tunnels {
+    /// Counts a tunnel that begins on `generation`.
+    pub fn open(self: &Arc<Self>, generation: u64) -> TunnelPin {
+        *self.lock().entry(generation).or_default() += 1;
+        TunnelPin { tunnels: Arc::clone(self), generation }
+    }
+
+    /// Open tunnels by generation, oldest first.
+    pub fn by_generation(&self) -> Vec<(u64, u64)> {
+        self.lock().iter().map(|(generation, count)| (*generation, *count)).collect()
+    }
+
+    /// Waits until none is open, or `deadline` has passed; answers whether none is.
+    pub async fn quiet(&self, deadline: Duration) -> bool {
+        let all_closed = async {
+            loop {
+                let changed = self.changed.notified();
+                if self.lock().is_empty() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(deadline, all_closed).await.is_ok()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, u64>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for TunnelPin {
+    fn drop(&mut self) {
+        let mut open = self.tunnels.lock();
+        if let Some(count) = open.get_mut(&self.generation) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.generation);
+            }
+        }
+        drop(open);
+        self.tunnels.changed.notify_waiters();
     }
 }
 
