@@ -3,15 +3,16 @@
 //! The library is the gateway; the binary only reads the command line. `ARCHITECTURE.md` draws the two flows
 //! (a request, a configuration change) through the rooms below and says what each room may name.
 
-pub mod admin;
 pub mod config;
 pub mod drain;
 pub mod error;
 pub mod exchange;
 pub mod filter;
 pub mod identity;
+pub mod listen;
 pub mod reload;
 pub mod route;
+pub mod server;
 pub mod snapshot;
 pub mod source;
 pub mod telemetry;

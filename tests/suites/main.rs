@@ -1,4 +1,3 @@
 //! The suites: what the gateway does, seen from outside. One binary, so that the gateway is linked once.
 
-mod harness;
 mod tidy;

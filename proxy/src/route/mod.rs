@@ -16,8 +16,6 @@
 //!
 //! (Templates and regular expressions are not ranked by the Gateway API; their places are ours.)
 
-#[cfg(test)]
-mod cases;
 mod condition;
 mod host;
 mod pattern;

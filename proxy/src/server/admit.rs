@@ -1,0 +1,213 @@
+//! What a request must be to become an exchange, whatever codec it came through: one host, a normal path, framing that
+//! reads in one way. What the codecs and the HTTP/1 guard refuse already is checked here only where a second codec
+//! would not. After it, the head is what is routed, what plugins see, and what is forwarded.
+
+use http::{
+    HeaderMap, HeaderValue, Method, Uri, Version, header,
+    request::Parts,
+    uri::{PathAndQuery, Scheme},
+};
+use std::{borrow::Cow, rc::Rc};
+
+use super::{
+    authority::{self, Known},
+    fields, path,
+    session::Session,
+    trace,
+};
+use crate::{
+    config::spec::Listener,
+    error::{Error, Kind},
+    exchange::{Authority, TraceContext},
+};
+
+/// A request that may be routed.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    /// What goes out as `Host`.
+    pub(super) authority: Authority,
+    /// Whether the client named it; otherwise only routes for any host match.
+    pub(super) named: bool,
+    /// The protocol that it asks to upgrade to.
+    pub(super) upgrade: Option<HeaderValue>,
+}
+
+/// Checks `head` and gives it the form in which it is routed and forwarded.
+///
+/// # Errors
+/// Of the client's fault, with what is wrong.
+pub(super) fn admit(
+    session: &Session,
+    listener: &Listener,
+    head: &mut Parts,
+    (ordinal, trace): (u64, &TraceContext),
+) -> Result<Admitted, Error> {
+    if matches!(head.method, Method::CONNECT | Method::TRACE) {
+        return Err(Error::new(Kind::MethodNotAllowed, format!("{} is never forwarded", head.method)));
+    }
+    let seen = Seen::look(&head.headers);
+    seen.check(head)?;
+    let (known, named) = host(session, head, &seen)?;
+    if head.uri.path().len() > listener.limits.uri_bytes_max {
+        return Err(Error::new(Kind::UriTooLong, "the request target is over its limit"));
+    }
+    target(listener, head)?;
+    let upgrade = seen.upgrade.then(|| upgrade(session, head, ordinal)).flatten();
+    let cookies = seen.cookies;
+    rewrite(session, head, &known, (trace, cookies));
+    Ok(Admitted { authority: known.authority.clone(), named, upgrade })
+}
+
+// What one pass over the fields finds.
+#[derive(Default)]
+struct Seen {
+    hosts: u32,
+    lengths: u32,
+    cookies: u32,
+    upgrade: bool,
+    expects: bool,
+}
+
+impl Seen {
+    fn look(headers: &HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for name in headers.iter().map(|(name, _)| name) {
+            match *name {
+                header::HOST => seen.hosts += 1,
+                header::CONTENT_LENGTH => seen.lengths += 1,
+                header::COOKIE => seen.cookies += 1,
+                header::UPGRADE => seen.upgrade = true,
+                header::EXPECT => seen.expects = true,
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    fn check(&self, head: &mut Parts) -> Result<(), Error> {
+        if self.hosts > 1 {
+            return Err(malformed("more than one Host"));
+        }
+        if self.lengths > 1 {
+            return Err(malformed("more than one Content-Length"));
+        }
+        if head.version == Version::HTTP_2 {
+            check_http2(&head.headers)?;
+        }
+        // Answered here (hyper sends 100 when the body is asked for), so it is not passed on.
+        if self.expects
+            && let Some(expectation) = head.headers.remove(header::EXPECT)
+            && !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
+        {
+            return Err(malformed("an expectation that is not 100-continue"));
+        }
+        Ok(())
+    }
+}
+
+// What h2 lets through and HTTP/1.1 could not carry (RFC 9113 section 8.2.1), and a length that is no number.
+fn check_http2(headers: &HeaderMap) -> Result<(), Error> {
+    let blank = |byte: Option<&u8>| byte.is_some_and(|byte| matches!(byte, b' ' | b'\t'));
+    for (name, value) in headers {
+        let bytes = value.as_bytes();
+        if blank(bytes.first()) || blank(bytes.last()) {
+            return Err(malformed("a field value with white space around it"));
+        }
+        if *name == header::CONTENT_LENGTH && (bytes.is_empty() || !bytes.iter().all(u8::is_ascii_digit)) {
+            return Err(malformed("a Content-Length that is no number"));
+        }
+    }
+    Ok(())
+}
+
+// The host, and whether the client named it.
+fn host(session: &Session, head: &Parts, seen: &Seen) -> Result<(Rc<Known>, bool), Error> {
+    let field = if seen.hosts == 0 { None } else { head.headers.get(header::HOST) };
+    let local;
+    let (sent, named) = match (head.uri.authority(), field) {
+        (None, Some(field)) => (field.as_bytes(), true),
+        (Some(authority), None) if head.version == Version::HTTP_2 => (authority.as_str().as_bytes(), true),
+        (Some(authority), Some(field)) => {
+            let scheme = head.uri.scheme_str();
+            if !authority::is_same(authority.as_str().as_bytes(), field.as_bytes(), scheme) {
+                return Err(malformed("Host and the request target name different authorities"));
+            }
+            (authority.as_str().as_bytes(), true)
+        }
+        _ if head.version < Version::HTTP_11 => {
+            local = session.connection.local.to_string();
+            (local.as_bytes(), false)
+        }
+        _ => return Err(malformed("no Host")),
+    };
+    if let Some(known) = session.known.borrow().as_ref().filter(|known| known.is(sent)) {
+        return Ok((Rc::clone(known), named));
+    }
+    let known = Known::new(sent, &session.trust.borrow()).ok_or_else(|| malformed("an invalid Host"))?;
+    let known = Rc::new(known);
+    *session.known.borrow_mut() = Some(Rc::clone(&known));
+    Ok((known, named))
+}
+
+// Brings the target to origin form (or `*`) and its path to its normal form.
+fn target(listener: &Listener, head: &mut Parts) -> Result<(), Error> {
+    if head.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
+        return Err(malformed("a request target whose scheme is neither http nor https"));
+    }
+    let path = head.uri.path();
+    if path == "*" {
+        return if head.method == Method::OPTIONS { Ok(()) } else { Err(malformed("a request target of *")) };
+    }
+    if !path.starts_with('/') {
+        return Err(malformed("a request target that does not begin with a slash"));
+    }
+    let normal = path::normalize(path, &listener.path).map_err(malformed)?;
+    match normal {
+        Cow::Borrowed(_) if head.uri.authority().is_none() => {}
+        Cow::Borrowed(_) => {
+            let target = head.uri.path_and_query().cloned();
+            head.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
+        }
+        Cow::Owned(mut target) => {
+            if let Some(query) = head.uri.query() {
+                target.push('?');
+                target.push_str(query);
+            }
+            head.uri = Uri::try_from(target).map_err(|_| malformed("a request target that is no URI"))?;
+        }
+    }
+    Ok(())
+}
+
+// Only where the guard stopped reading for it: HTTP/1.1, without a body, not to HTTP/2.
+fn upgrade(session: &Session, head: &Parts, ordinal: u64) -> Option<HeaderValue> {
+    let asked = head.headers.get(header::UPGRADE).filter(|_| head.method == Method::GET);
+    asked.filter(|_| session.may_switch(ordinal)).cloned()
+}
+
+// What goes on: no field of the client's connection, what the upstream is to know of the client, our span.
+fn rewrite(session: &Session, head: &mut Parts, known: &Known, (trace, cookies): (&TraceContext, u32)) {
+    let headers = &mut head.headers;
+    fields::strip(headers);
+    if headers.get(header::HOST) != Some(&known.field) {
+        headers.insert(header::HOST, known.field.clone());
+    }
+    // RFC 9113 section 8.2.3: crumbs are one field again on their way to HTTP/1.1.
+    if cookies > 1 && head.version == Version::HTTP_2 {
+        let crumbs: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+            headers.insert(header::COOKIE, cookie);
+        }
+    }
+    session.trust.borrow().tell(headers, known, head.version);
+    if headers.insert(&TRACEPARENT, trace::traceparent(trace)).is_some() && trace.parent_id.is_none() {
+        headers.remove(&TRACESTATE);
+    }
+}
+
+pub(super) fn malformed(detail: &'static str) -> Error {
+    Error::new(Kind::MalformedRequest, detail)
+}
+
+pub(super) static TRACEPARENT: header::HeaderName = header::HeaderName::from_static("traceparent");
+static TRACESTATE: header::HeaderName = header::HeaderName::from_static("tracestate");

@@ -1,0 +1,183 @@
+//! One request and its response: takes the generation (the only place that does), checks, routes, runs the chain, and
+//! makes a response of whatever comes back. From routing on it holds the route's plan and a pin, never the table.
+
+use std::{convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll};
+
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::{
+    admit::{self, Admitted},
+    inbound,
+    life::{Asked, Life},
+    outbound::{self, Outbound},
+    session::Session,
+    tunnel::Switch,
+};
+use crate::{
+    config::spec::Listener,
+    error::{Error, Kind},
+    exchange::{Exchange, Request, Response},
+    route,
+    snapshot::{ListenerPlan, WorkerPlan, WorkerSnapshot},
+};
+
+/// Serves one request.
+pub(super) async fn serve(
+    session: Rc<Session>,
+    request: http::Request<Incoming>,
+) -> Result<http::Response<Outbound>, Infallible> {
+    let method = request.method().clone();
+    let Some((life, generation, ready)) = begin(&session, request) else { return Ok(unlistened()) };
+    let mut response = match ready {
+        Ok((plan, request)) => run(&life, &plan, request).await,
+        Err(error) => refuse(&life, &error),
+    };
+    if let Some(generation) = generation {
+        response.head.headers.insert(&GENERATION, generation);
+    }
+    Ok(switch_or_respond(response, &method, life))
+}
+
+type Ready = Result<(Rc<WorkerPlan>, Request), Error>;
+
+// From a head to a request on its plan, or to what is wrong with it. None when the listener is gone.
+fn begin(session: &Rc<Session>, request: http::Request<Incoming>) -> Option<(Life, Option<HeaderValue>, Ready)> {
+    let (mut head, incoming) = request.into_parts();
+    let snapshot = session.door.view.take(&head);
+    let listener = snapshot.shared().listeners.get(&session.door.name)?;
+    session.adopt(&listener.spec);
+    let ordinal = session.begin_exchange();
+    let exchange = exchange(session, &listener.spec, &head, &snapshot);
+    let admitted = match session.take_fault(ordinal) {
+        Some(error) => Err(error),
+        None => admit::admit(session, &listener.spec, &mut head, (ordinal, &exchange.trace)),
+    };
+    let generation = listener.spec.generation_header.then(|| HeaderValue::from(exchange.generation()));
+    let plan = match &admitted {
+        Ok(admitted) => find(&snapshot, listener, &head, admitted),
+        Err(_) => snapshot.plan(&listener.fallback),
+    };
+    let mut life = Life::new(session, &exchange, &plan, asked(&head, &admitted, &plan));
+    let admitted = match admitted {
+        Ok(admitted) => admitted,
+        Err(error) => return Some((life, generation, Err(error))),
+    };
+    let limits = &listener.spec.limits;
+    let bytes_max = plan.plan().body_bytes_max.or(limits.body_bytes_max);
+    if let (Some(max), Some(length)) = (bytes_max, incoming.size_hint().exact())
+        && length > max
+    {
+        session.spoil();
+        return Some((life, generation, Err(inbound::too_large(max))));
+    }
+    let (body, received) = inbound::body(session, ordinal, incoming, (bytes_max, limits.body_idle_timeout));
+    life.received = received;
+    exchange.deadline.set(plan.plan().timeout.and_then(|timeout| exchange.started.checked_add(timeout)));
+    drop(exchange.route.set(Rc::clone(plan.facts())));
+    let Admitted { authority, upgrade, .. } = admitted;
+    life.upgrade.clone_from(&upgrade);
+    Some((life, generation, Ok((plan, Request { head, authority, body, upgrade, exchange }))))
+}
+
+fn exchange(
+    session: &Session,
+    listener: &Listener,
+    head: &http::request::Parts,
+    snapshot: &WorkerSnapshot,
+) -> Rc<Exchange> {
+    let (client, secure) = session.trust.borrow().origin(&session.connection, &head.headers, &listener.trusted_proxies);
+    let trace = session.ids.continue_from(head.headers.get(&admit::TRACEPARENT));
+    let (worker, connection) = (Rc::clone(&session.door.worker), Rc::clone(&session.connection));
+    Rc::new(Exchange::new(worker, connection, (head.version, client, secure), trace, snapshot.pin()))
+}
+
+fn asked(head: &http::request::Parts, admitted: &Result<Admitted, Error>, plan: &WorkerPlan) -> Asked {
+    let logged = plan.plan().sink.is_on();
+    let field = |name| head.headers.get(name).filter(|_| logged).cloned();
+    Asked {
+        method: head.method.clone(),
+        target: head.uri.clone(),
+        authority: admitted.as_ref().ok().map(|admitted| admitted.authority.clone()),
+        user_agent: field(header::USER_AGENT),
+        referer: field(header::REFERER),
+    }
+}
+
+fn find(
+    snapshot: &WorkerSnapshot,
+    listener: &ListenerPlan,
+    head: &http::request::Parts,
+    admitted: &Admitted,
+) -> Rc<WorkerPlan> {
+    let head = route::Head {
+        host: if admitted.named { admitted.authority.host() } else { "" },
+        path: head.uri.path(),
+        query: head.uri.query().unwrap_or(""),
+        method: &head.method,
+        headers: &head.headers,
+    };
+    snapshot.plan(listener.table.find(&head).unwrap_or(&listener.fallback))
+}
+
+// The chain, until its response or the exchange's deadline.
+async fn run(life: &Life, plan: &WorkerPlan, request: Request) -> Response {
+    let plan = plan.plan();
+    let deadline = request.exchange.deadline.get();
+    let mut chain = pin!(plan.chain.run(request, &*plan.end));
+    let outcome = poll_fn(|cx| match (chain.as_mut().poll(cx), deadline) {
+        (Poll::Ready(response), _) => Poll::Ready(Ok(response)),
+        (Poll::Pending, Some(deadline)) => life.alarm().poll_at(deadline, cx).map(|()| Err(life.out_of_time())),
+        (Poll::Pending, None) => Poll::Pending,
+    });
+    outcome.await.unwrap_or_else(|error| refuse(life, &error))
+}
+
+// The one place of this room where an error becomes a response; the chain has its own, for the same text.
+fn refuse(life: &Life, error: &Error) -> Response {
+    life.exchange.record.fail(error);
+    tracing::debug!(listener = &*life.session.door.name, peer = %life.session.connection.peer, %error, "refused");
+    let framing_in_doubt = matches!(
+        error.kind(),
+        Kind::MalformedRequest | Kind::UriTooLong | Kind::HeadTooLarge | Kind::RequestTimeout | Kind::BodyTooLarge
+    );
+    if framing_in_doubt {
+        life.session.spoil();
+    }
+    let mut response = Response::of_error(error);
+    if error.kind() == Kind::MethodNotAllowed {
+        response.head.headers.insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
+    }
+    response
+}
+
+fn switch_or_respond(mut response: Response, method: &Method, life: Life) -> http::Response<Outbound> {
+    if !response.head.status.is_informational() {
+        return outbound::respond(response, method, life);
+    }
+    let tunnel = response.tunnel.take().filter(|_| response.head.status == StatusCode::SWITCHING_PROTOCOLS);
+    match (tunnel, life.upgrade.clone()) {
+        (Some(tunnel), Some(protocol)) => {
+            *life.session.switch.borrow_mut() = Some(Switch::new(tunnel, &life));
+            outbound::switch(response, protocol, life)
+        }
+        _ => {
+            let error = Error::new(Kind::UpstreamMalformed, "an interim response in place of a final one");
+            let response = refuse(&life, &error);
+            outbound::respond(response, method, life)
+        }
+    }
+}
+
+// A request on a connection whose listener a swap has just taken away: no configuration says what to do with it.
+fn unlistened() -> http::Response<Outbound> {
+    let response = Response::of_error(&Error::new(Kind::NoRoute, "the listener is gone"));
+    let (mut head, body) = (response.head, response.body);
+    head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    http::Response::from_parts(head, Outbound::plain(body))
+}
+
+// What `Allow` says of methods that are not forwarded; any other may be.
+const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+static GENERATION: header::HeaderName = header::HeaderName::from_static("tidegate-generation");

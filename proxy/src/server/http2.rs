@@ -1,0 +1,137 @@
+//! HTTP/2 on a connection: h2's settings, abuse bounded, an end that tells the client which streams were served.
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use hyper::{
+    rt::{Executor, Read, ReadBufCursor, Write},
+    server::conn::http2,
+    service::service_fn,
+};
+use hyper_util::rt::TokioTimer;
+
+use super::{exchange, session::Session, wire::Socket};
+
+/// Serves a connection of which `first` was already read.
+pub(super) async fn serve(socket: Socket, first: Vec<u8>, session: Rc<Session>) {
+    session.multiplex();
+    let service = {
+        let session = Rc::clone(&session);
+        service_fn(move |request| exchange::serve(Rc::clone(&session), request))
+    };
+    let wire = Counted { socket, first, taken: 0 };
+    let mut connection = builder(&session).serve_connection(wire, service);
+    let mut told = false;
+    let outcome = poll_fn(|cx| {
+        session.resident().attend(cx);
+        if !told && (session.is_closing() || is_idle(&session, cx)) {
+            told = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        Pin::new(&mut connection).poll(cx)
+    })
+    .await;
+    if let Err(error) = outcome {
+        tracing::debug!(listener = &*session.door.name, peer = %session.connection.peer, %error, "connection ended");
+    }
+}
+
+// Whether no stream was open for too long.
+fn is_idle(session: &Session, cx: &mut Context<'_>) -> bool {
+    let idle = session.limits(|limits| limits.keep_alive_timeout);
+    session.idle_since().is_some_and(|since| session.alarm.poll_at(since + idle, cx).is_ready())
+}
+
+fn builder(session: &Session) -> http2::Builder<LocalExec> {
+    let mut builder = http2::Builder::new(LocalExec);
+    session.limits(|limits| {
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams_max)
+            .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(usize::try_from(limits.resets_max).unwrap_or(usize::MAX))
+            .max_local_error_reset_streams(usize::try_from(limits.resets_max).unwrap_or(usize::MAX))
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
+    });
+    builder
+}
+
+/// Runs streams on the worker that accepted their connection.
+#[derive(Clone, Copy, Debug)]
+struct LocalExec;
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExec {
+    fn execute(&self, future: F) {
+        drop(tokio::task::spawn_local(future));
+    }
+}
+
+/// The socket as hyper sees it.
+struct Counted {
+    socket: Socket,
+    first: Vec<u8>,
+    taken: usize,
+}
+
+impl Read for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.taken < this.first.len() {
+            let piece = cursor.remaining().min(this.first.len() - this.taken);
+            cursor.put_slice(&this.first[this.taken..this.taken + piece]);
+            this.taken += piece;
+            return Poll::Ready(Ok(()));
+        }
+        ready!(this.socket.poll_read(cx, &mut cursor, <[u8]>::len))?;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.socket.poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.socket.poll_write_vectored(cx, pieces)
+    }
+}
+
+// What a client may send on one stream, and on all of them, before it is read.
+const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+// What is kept of one stream's response until the client takes it.
+const SEND_BUFFER_BYTES_MAX: usize = 256 * 1024;
+// A peer that is gone without a word is noticed after the sum of both.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);

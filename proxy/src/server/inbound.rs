@@ -1,0 +1,130 @@
+//! The request body on its way in: counted, limited in size, and not waited for without end.
+
+use std::{
+    cell::Cell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{alarm::Alarm, fields, session::Session};
+use crate::{
+    error::{Error, Kind},
+    exchange::Body,
+};
+
+/// What has arrived of a request body. Outlives the body.
+#[derive(Debug, Default)]
+pub(super) struct Received(Cell<u64>);
+
+impl Received {
+    /// Bytes of data.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// The body of the request with this ordinal, up to `bytes_max`; over it, and after `idle` without a byte, it fails.
+pub(super) fn body(
+    session: &Rc<Session>,
+    ordinal: u64,
+    incoming: Incoming,
+    (bytes_max, idle): (Option<u64>, Duration),
+) -> (Body, Option<Rc<Received>>) {
+    if incoming.is_end_stream() {
+        return (Body::empty(), None);
+    }
+    let received = Rc::<Received>::default();
+    let inbound = Inbound {
+        incoming,
+        received: Rc::clone(&received),
+        ordinal,
+        bytes_max: bytes_max.unwrap_or(u64::MAX),
+        idle,
+        alarm: Alarm::new(Rc::clone(&session.timers)),
+        waits_until: None,
+        session: Rc::clone(session),
+    };
+    (Body::stream(inbound), Some(received))
+}
+
+struct Inbound {
+    incoming: Incoming,
+    received: Rc<Received>,
+    ordinal: u64,
+    bytes_max: u64,
+    idle: Duration,
+    alarm: Alarm,
+    waits_until: Option<Instant>,
+    session: Rc<Session>,
+}
+
+impl Inbound {
+    fn frame(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Error> {
+        self.waits_until = None;
+        if let Some(data) = frame.data_ref() {
+            let bytes = self.received.0.get().saturating_add(data.len() as u64);
+            self.received.0.set(bytes);
+            return if bytes > self.bytes_max { Err(self.too_large()) } else { Ok(frame) };
+        }
+        Ok(match frame.into_trailers() {
+            Ok(mut trailers) => {
+                fields::strip_trailers(&mut trailers);
+                Frame::trailers(trailers)
+            }
+            Err(frame) => frame,
+        })
+    }
+
+    fn too_large(&self) -> Error {
+        self.session.spoil();
+        too_large(self.bytes_max)
+    }
+
+    fn broken(&self, error: hyper::Error) -> Error {
+        self.session.spoil();
+        let fault = self.session.take_fault(self.ordinal);
+        fault.unwrap_or_else(|| Error::because(Kind::ClientGone, "the request body broke off", error))
+    }
+
+    fn silent(&self) -> Error {
+        self.session.spoil();
+        Error::new(Kind::RequestTimeout, format!("no byte of the request body for {:?}", self.idle))
+    }
+}
+
+/// The error of a body over its limit.
+pub(super) fn too_large(bytes_max: u64) -> Error {
+    Error::new(Kind::BodyTooLarge, format!("the request body is over {bytes_max} bytes"))
+}
+
+impl http_body::Body for Inbound {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.frame(frame))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.broken(error)))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                let idle = self.idle;
+                let until = *self.waits_until.get_or_insert_with(|| Instant::now() + idle);
+                self.alarm.poll_at(until, cx).map(|()| Some(Err(self.silent())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,55 @@
+//! The client's connection: HTTP/1.1 and HTTP/2 in, hygiene, forwarded headers, timeouts, errors to responses, and the
+//! one place that takes a generation for an exchange. With `upstream` the only room that names hyper on the data path.
+//! Must not know sockets that listen, documents, or what the steps of a chain do.
+
+mod admit;
+mod alarm;
+mod authority;
+mod count;
+mod door;
+mod exchange;
+mod fields;
+mod forwarded;
+mod http1;
+mod http2;
+mod inbound;
+mod life;
+mod outbound;
+mod path;
+mod session;
+mod sniff;
+mod trace;
+mod tunnel;
+mod wire;
+
+use std::{net::SocketAddr, rc::Rc};
+
+use tokio::net::TcpStream;
+
+pub use count::{Hall, Permit};
+pub use door::{Door, Resident};
+
+use session::Session;
+use sniff::Protocol;
+use wire::Socket;
+
+/// Serves one connection to its end: HTTP/2 where it opens with that protocol's preface (RFC 9113 section 3.4),
+/// HTTP/1.1 otherwise. Must run inside a `LocalSet`.
+pub async fn serve(stream: TcpStream, peer: SocketAddr, door: Rc<Door>) {
+    // A socket that cannot say its own address is gone already.
+    let Ok(local) = stream.local_addr() else { return };
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+    }
+    let Some(session) = Session::begin(&door, peer, local) else { return };
+    drop(door);
+    let mut socket = Socket::new(stream, Rc::clone(&session));
+    match sniff::protocol(&mut socket, &session).await {
+        Some((Protocol::Http1, first)) => http1::serve(socket, first, session).await,
+        Some((Protocol::Http2, first)) => http2::serve(socket, first, session).await,
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! The response on its way out: framed right for its method and status, counted, bounded by the exchange's deadline.
+//! Its body holds the exchange, so that the exchange ends with its last byte. One that breaks off must never look
+//! complete to the client.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, Version, header, response};
+use http_body::{Body as _, Frame, SizeHint};
+
+use super::{fields, forwarded, life::Life};
+use crate::{
+    error::Error,
+    exchange::{Body, Response},
+};
+
+/// The body that hyper sends.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    body: Body,
+    // `None` once the exchange is over, or where there is none.
+    life: Option<Life>,
+}
+
+impl Outbound {
+    /// A body of no exchange.
+    pub(super) const fn plain(body: Body) -> Self {
+        Self { body, life: None }
+    }
+}
+
+/// Makes what hyper sends of what the chain answered to a request with this method.
+pub(super) fn respond(response: Response, method: &Method, mut life: Life) -> http::Response<Outbound> {
+    let Response { mut head, mut body, .. } = response;
+    head.version = Version::HTTP_11;
+    fields::strip(&mut head.headers);
+    if is_bodiless(method, head.status) {
+        body = Body::empty();
+    } else {
+        life.promised = length(&mut head, &body);
+    }
+    if head.status == StatusCode::NO_CONTENT {
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
+    head.headers.append(header::VIA, forwarded::via(Version::HTTP_11));
+    if life.session.is_closing() && !life.session.is_multiplexed() {
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    life.status = head.status.as_u16();
+    http::Response::from_parts(head, Outbound { body, life: Some(life) })
+}
+
+/// Makes what hyper sends of an agreement to switch to another protocol: the upstream's word for it, else the client's.
+pub(super) fn switch(response: Response, asked: HeaderValue, mut life: Life) -> http::Response<Outbound> {
+    let Response { mut head, .. } = response;
+    let protocol = head.headers.remove(header::UPGRADE).unwrap_or(asked);
+    head.version = Version::HTTP_11;
+    fields::strip(&mut head.headers);
+    head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    head.headers.insert(header::UPGRADE, protocol);
+    head.headers.append(header::VIA, forwarded::via(Version::HTTP_11));
+    life.status = head.status.as_u16();
+    http::Response::from_parts(head, Outbound { body: Body::empty(), life: Some(life) })
+}
+
+// RFC 9110 section 6.4.1: these end with their head, whatever `Content-Length` says.
+fn is_bodiless(method: &Method, status: StatusCode) -> bool {
+    *method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+// The length that the body will have, if it can be known. `Content-Length` is made to agree with it: a step that
+// changed the body may have left the old one.
+fn length(head: &mut response::Parts, body: &Body) -> Option<u64> {
+    let claimed = head.headers.get(header::CONTENT_LENGTH).map(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match (claimed, body.size_hint().exact()) {
+        (None, actual) => actual,
+        (Some(claimed), None) if claimed.is_some() => claimed,
+        (Some(_), None) => {
+            head.headers.remove(header::CONTENT_LENGTH);
+            None
+        }
+        (Some(claimed), Some(actual)) => {
+            if claimed != Some(actual) {
+                head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(actual));
+            }
+            Some(actual)
+        }
+    }
+}
+
+impl Outbound {
+    fn frame(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let Some(data) = frame.data_ref() {
+            if let Some(life) = &mut self.life {
+                life.sent += data.len() as u64;
+            }
+            return frame;
+        }
+        match frame.into_trailers() {
+            Ok(mut trailers) => {
+                fields::strip_trailers(&mut trailers);
+                Frame::trailers(trailers)
+            }
+            Err(frame) => frame,
+        }
+    }
+
+    fn fail(&mut self, error: Error) -> Error {
+        if let Some(life) = &self.life {
+            life.exchange.record.fail(&error);
+            life.session.break_off();
+            tracing::debug!(route = ?life.exchange.route.get(), %error, "a response broke off");
+        }
+        error
+    }
+
+    fn is_late(&self, cx: &mut Context<'_>) -> bool {
+        let deadline = |life: &Life| life.exchange.deadline.get();
+        let mut late = |life: &Life| deadline(life).is_some_and(|at| life.alarm().poll_at(at, cx).is_ready());
+        self.life.as_ref().is_some_and(&mut late)
+    }
+}
+
+impl http_body::Body for Outbound {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(self.frame(frame)))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.fail(error)))),
+            Poll::Ready(None) => {
+                if let Some(life) = &mut self.life {
+                    life.complete = true;
+                }
+                Poll::Ready(None)
+            }
+            Poll::Pending if self.is_late(cx) => {
+                let late = self.life.as_ref().map(Life::out_of_time);
+                Poll::Ready(late.map(|error| Err(self.fail(error))))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        // hyper stops asking when it has all that the head promised.
+        if let Some(life) = &mut self.life {
+            life.complete |= self.body.is_end_stream() || life.promised == Some(life.sent);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! One client connection, as its tasks see it: the IO below hyper, the exchanges above, the bodies in between. All on
+//! one worker. Knows nothing of HTTP versions.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    task::Waker,
+    time::Instant,
+};
+
+use super::{Door, Resident, alarm::Alarm, authority::Known, forwarded::Trust, trace::Ids, tunnel::Switch};
+use crate::{
+    config::spec::{Limits, Listener, Part},
+    error::Error,
+    exchange::{Connection, Timers},
+};
+
+/// What the parts of one connection share.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// The listener on this worker.
+    pub(super) door: Rc<Door>,
+    /// What an exchange may know of the connection.
+    pub(super) connection: Rc<Connection>,
+    /// The timer of the connection's own task.
+    pub(super) alarm: Alarm,
+    /// For the timers of other tasks.
+    pub(super) timers: Rc<Timers>,
+    /// For trace and span ids.
+    pub(super) ids: Rc<Ids>,
+    /// The last authority that was asked for, and what follows from it.
+    pub(super) known: RefCell<Option<Rc<Known>>>,
+    /// What is forwarded about the peer.
+    pub(super) trust: RefCell<Rc<Trust>>,
+    /// A protocol switch that the last response agreed to.
+    pub(super) switch: RefCell<Option<Switch>>,
+    policy: RefCell<Arc<Part<Listener>>>,
+    resident: Resident,
+    // Requests begun, and those of them that are not over.
+    begun: Cell<u64>,
+    open: Cell<u32>,
+    idle_since: Cell<Instant>,
+    closing: Cell<bool>,
+    broken: Cell<bool>,
+    fault: RefCell<Option<(u64, Error)>>,
+    multiplexed: Cell<bool>,
+    // The ordinal of the request that asks for another protocol, 0 for none.
+    held: Cell<u64>,
+    reader: RefCell<Option<Waker>>,
+}
+
+impl Session {
+    /// A new connection, or none when its listener is gone.
+    pub(super) fn begin(door: &Rc<Door>, peer: SocketAddr, local: SocketAddr) -> Option<Rc<Self>> {
+        let snapshot = door.view.stable();
+        let policy = Arc::clone(&snapshot.shared().listeners.get(&door.name)?.spec);
+        let connection = Connection { listener: Arc::clone(&door.name), peer, local, secure: false };
+        let locals = &door.worker.locals;
+        let timers = locals.of::<Timers>();
+        Some(Rc::new(Self {
+            resident: door.enter(),
+            alarm: Alarm::new(Rc::clone(&timers)),
+            timers,
+            ids: locals.of(),
+            known: RefCell::default(),
+            trust: RefCell::new(Rc::new(Trust::new(&connection, &policy))),
+            switch: RefCell::default(),
+            policy: RefCell::new(policy),
+            begun: Cell::new(0),
+            open: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+            closing: Cell::new(false),
+            broken: Cell::new(false),
+            fault: RefCell::default(),
+            multiplexed: Cell::new(false),
+            held: Cell::new(0),
+            reader: RefCell::default(),
+            door: Rc::clone(door),
+            connection: Rc::new(connection),
+        }))
+    }
+
+    /// Goes by `policy` from now on. Trust in proxies that is narrower than before ends the connection after this
+    /// exchange (DESIGN section 2, invariant 5).
+    #[inline]
+    pub(super) fn adopt(&self, policy: &Arc<Part<Listener>>) {
+        if !Arc::ptr_eq(&self.policy.borrow(), policy) {
+            self.replace_policy(policy);
+        }
+    }
+
+    #[cold]
+    fn replace_policy(&self, policy: &Arc<Part<Listener>>) {
+        let previous = self.policy.replace(Arc::clone(policy));
+        if previous.identity != policy.identity {
+            let narrower = previous.trusted_proxies.iter().any(|old| !policy.trusted_proxies.contains(old));
+            self.closing.set(self.closing.get() || narrower);
+            *self.known.borrow_mut() = None;
+            *self.trust.borrow_mut() = Rc::new(Trust::new(&self.connection, policy));
+        }
+    }
+
+    /// Limits of the listener, as of the last exchange.
+    pub(super) fn limits<T>(&self, read: impl FnOnce(&Limits) -> T) -> T {
+        read(&self.policy.borrow().limits)
+    }
+
+    /// A request begins; answers its ordinal on this connection, from 1.
+    pub(super) fn begin_exchange(&self) -> u64 {
+        let ordinal = self.begun.get() + 1;
+        self.begun.set(ordinal);
+        self.open.set(self.open.get() + 1);
+        if self.limits(|limits| limits.requests_per_connection_max).is_some_and(|max| ordinal >= max) {
+            self.close_after();
+        }
+        ordinal
+    }
+
+    /// A request is over.
+    pub(super) fn end_exchange(&self, now: Instant) {
+        self.open.set(self.open.get() - 1);
+        self.idle_since.set(now);
+        if self.held.get() != 0 && self.begun.get() >= self.held.get() {
+            self.held.set(0);
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+        } else if self.multiplexed.get() && self.open.get() == 0 {
+            self.resident.wake();
+        }
+    }
+
+    /// Since when no request is open, if none is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        (self.open.get() == 0).then(|| self.idle_since.get())
+    }
+
+    /// Ends the connection after what is open now.
+    pub(super) fn close_after(&self) {
+        if !self.closing.replace(true) {
+            self.resident.wake();
+        }
+    }
+
+    /// The framing of the request at hand is in doubt, or its body will not be read: nothing may follow it. Other
+    /// streams of an HTTP/2 connection are not concerned.
+    pub(super) fn spoil(&self) {
+        if !self.multiplexed.get() {
+            self.closing.set(true);
+        }
+    }
+
+    /// Requests have streams of their own (HTTP/2).
+    pub(super) fn multiplex(&self) {
+        self.multiplexed.set(true);
+    }
+
+    /// Whether requests have streams of their own.
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.get()
+    }
+
+    /// Whether the connection is to end after what is open now.
+    #[inline]
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.get() || self.door.is_closing()
+    }
+
+    /// The place by which the door wakes the connection's own task.
+    pub(super) const fn resident(&self) -> &Resident {
+        &self.resident
+    }
+
+    /// The request with this ordinal must be answered with `error`, and is the last one.
+    #[expect(dead_code, reason = "the guard comes next")]
+    pub(super) fn refuse(&self, ordinal: u64, error: Error) {
+        self.fault.borrow_mut().get_or_insert((ordinal, error));
+    }
+
+    /// The error that the request with this ordinal is to be answered with.
+    pub(super) fn take_fault(&self, ordinal: u64) -> Option<Error> {
+        self.fault.borrow_mut().take_if(|(at, _)| *at == ordinal).map(|(_, error)| error)
+    }
+
+    /// The last response broke off: its connection must not look as if it had ended well.
+    pub(super) fn break_off(&self) {
+        self.broken.set(true);
+    }
+
+    /// Whether [`Session::break_off`] was called.
+    #[expect(dead_code, reason = "the guard comes next")]
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+
+    /// Nothing more is read until the request with this ordinal, which asks for another protocol, is over.
+    #[expect(dead_code, reason = "the guard comes next")]
+    pub(super) fn hold(&self, ordinal: u64) {
+        self.held.set(ordinal);
+    }
+
+    /// Whether [`Session::hold`] is in force; if so, the reader is woken when it ends.
+    #[expect(dead_code, reason = "the guard comes next")]
+    pub(super) fn is_held(&self, reader: &Waker) -> bool {
+        let held = self.held.get() != 0;
+        if held {
+            *self.reader.borrow_mut() = Some(reader.clone());
+        }
+        held
+    }
+
+    /// Whether the request with this ordinal asked for another protocol in a form that may be granted.
+    pub(super) fn may_switch(&self, ordinal: u64) -> bool {
+        self.held.get() == ordinal
+    }
+}

@@ -1,0 +1,261 @@
+//! What the tests of this room stand on: a door with one listener on one worker, in front of an end that repeats what
+//! it was asked, and raw clients.
+
+use std::{collections::BTreeMap, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use http_body_util::{BodyExt, Full};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::LocalSet,
+    time::timeout,
+};
+
+use crate::{
+    config::{
+        diagnostic::Place,
+        spec::{Limits, Listener, Match, Part, PathPattern, PathPolicy, Spec},
+    },
+    drain::{Drain, Tunnels},
+    error::Error,
+    exchange::{Body, Call, Request, Response, Worker},
+    filter::Chain,
+    identity::Identity,
+    listen,
+    route::{Row, Table},
+    server::{Door, Hall},
+    snapshot::{Current, Graveyard, ListenerPlan, Plan, Serving, Snapshot, View},
+};
+
+/// How the stage is set.
+pub(super) struct Stage {
+    pub(super) limits: Limits,
+    pub(super) path: PathPolicy,
+    pub(super) timeout: Option<Duration>,
+    pub(super) end: Arc<dyn Call>,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self { limits: Limits::default(), path: PathPolicy::default(), timeout: None, end: Arc::new(Repeat) }
+    }
+}
+
+/// A stage with the lights on.
+pub(super) struct Running {
+    address: SocketAddr,
+    door: Rc<Door>,
+    drain: Drain,
+}
+
+/// Answers with method, target, authority and body of the request.
+pub(super) struct Repeat;
+
+impl Call for Repeat {
+    fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+        Box::pin(async move {
+            let mut text = format!("{} {} {} ", request.head.method, request.head.uri, request.authority);
+            text.push_str(&String::from_utf8_lossy(&request.body.collect().await?.to_bytes()));
+            let mut response = Response::empty(http::StatusCode::OK);
+            response.body = Body::full(text);
+            Ok(response)
+        })
+    }
+}
+
+impl Stage {
+    pub(super) fn run(self, play: impl AsyncFnOnce(Rc<Running>)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let running = self.light();
+            timeout(PATIENCE, play(running)).await.expect("the play ends in time");
+        });
+    }
+
+    fn light(self) -> Rc<Running> {
+        let drain = Drain::default();
+        let snapshot = self.snapshot(&drain);
+        let current = Arc::new(Current::new(Serving { stable: Arc::new(snapshot), candidate: None }));
+        let view = Rc::new(View::new(current, 0, Graveyard::new().0));
+        let mut bound = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let socket = tokio::net::TcpListener::from_std(bound.sockets.remove(0)).unwrap();
+        let hall = Hall::new(Arc::<Tunnels>::default(), Arc::default());
+        let door = Door::new("web".into(), view, Rc::new(Worker::new(0)), hall);
+        tokio::task::spawn_local(listen::accept(socket, Rc::clone(&door)));
+        Rc::new(Running { address: bound.address, door, drain })
+    }
+
+    fn snapshot(self, drain: &Drain) -> Snapshot {
+        let place = Place { file: "test".into(), line: 1, column: 1, length: 1 };
+        let listener = Listener {
+            address: "127.0.0.1:0".parse().unwrap(),
+            middleware: Vec::new(),
+            trusted_proxies: Vec::new(),
+            generation_header: true,
+            path: self.path,
+            limits: self.limits,
+        };
+        let plan = |id: &str, prefix: &str| {
+            Arc::new(Plan {
+                identity: Identity::of_bytes(id.as_bytes()),
+                id: id.into(),
+                prefix: prefix.into(),
+                chain: Chain::default(),
+                end: Arc::clone(&self.end),
+                timeout: self.timeout,
+                body_bytes_max: None,
+                series: Arc::default(),
+                sink: Arc::default(),
+            })
+        };
+        let on = Match { path: PathPattern::Prefix("/".into()), method: None, headers: Vec::new(), query: Vec::new() };
+        let row =
+            Row { hosts: Arc::new([]), on: Arc::new(on), identity: Identity::of_bytes(b"row"), value: plan("all", "") };
+        let listener = ListenerPlan {
+            identity: Identity::of_bytes(b"listener"),
+            spec: Arc::new(Part::new(place, listener)),
+            table: Table::build(&[row], None).unwrap(),
+            fallback: plan("fallback", ""),
+        };
+        Snapshot {
+            generation: 7,
+            identity: Identity::of_bytes(b"tree"),
+            spec: Arc::new(Spec::default()),
+            listeners: BTreeMap::from([("web".into(), Arc::new(listener))]),
+            ledger: drain.open(7, 1),
+        }
+    }
+}
+
+impl Running {
+    pub(super) fn door(&self) -> &Rc<Door> {
+        &self.door
+    }
+
+    pub(super) fn open_exchanges(&self) -> u64 {
+        self.drain.live().iter().map(|live| live.exchanges).sum()
+    }
+
+    /// Waits for a condition; the play's own deadline ends the wait.
+    pub(super) async fn until(&self, condition: impl Fn() -> bool) {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(super) async fn connect(&self) -> Client {
+        Client { stream: TcpStream::connect(self.address).await.unwrap(), read: Vec::new() }
+    }
+
+    pub(super) async fn ask_http2(&self, method: &str, uri: &str) -> Answer {
+        let stream = hyper_util::rt::TokioIo::new(TcpStream::connect(self.address).await.unwrap());
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
+        tokio::task::spawn_local(connection);
+        let request = http::Request::builder().method(method).uri(uri).body(Full::<Bytes>::default()).unwrap();
+        let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        let fields = head.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+        Answer { status: head.status.as_u16(), fields: fields.collect(), body: text }
+    }
+}
+
+/// A raw client.
+pub(super) struct Client {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+/// A response, its body unframed.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) fields: Vec<(String, String)>,
+    pub(super) body: String,
+}
+
+impl Answer {
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(found, _)| found == name).map(|(_, value)| &**value)
+    }
+}
+
+impl Client {
+    pub(super) async fn ask(&mut self, request: &str) -> Answer {
+        self.send(request).await;
+        self.answer().await
+    }
+
+    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// The next response, framed by its length or in chunks, or by the end of the connection.
+    pub(super) async fn answer(&mut self) -> Answer {
+        self.try_answer().await.expect("a response")
+    }
+
+    /// The next response, or nothing when the connection ends first.
+    pub(super) async fn try_answer(&mut self) -> Option<Answer> {
+        let head = self.until(b"\r\n\r\n").await?;
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let fields: Vec<_> = lines.filter_map(|line| line.split_once(": ")).collect();
+        let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut answer = Answer { status, fields, body: String::new() };
+        if let Some(length) = answer.field("content-length") {
+            answer.body = self.take(length.parse().unwrap()).await?;
+        } else if answer.field("transfer-encoding").is_some() {
+            loop {
+                let size = usize::from_str_radix(self.until(b"\r\n").await?.trim_end(), 16).unwrap();
+                let chunk = self.take(size + 2).await?;
+                if size == 0 {
+                    break;
+                }
+                answer.body.push_str(&chunk[..size]);
+            }
+        }
+        Some(answer)
+    }
+
+    /// Everything up to the end of the connection.
+    pub(super) async fn rest(&mut self) -> String {
+        while self.more().await {}
+        String::from_utf8(std::mem::take(&mut self.read)).unwrap()
+    }
+
+    pub(super) async fn expect_end(&mut self) {
+        assert_eq!(self.rest().await, "");
+    }
+
+    async fn until(&mut self, mark: &[u8]) -> Option<String> {
+        loop {
+            if let Some(at) = self.read.windows(mark.len()).position(|window| window == mark) {
+                return self.take(at + mark.len()).await;
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
+    async fn take(&mut self, length: usize) -> Option<String> {
+        while self.read.len() < length {
+            if !self.more().await {
+                return None;
+            }
+        }
+        let rest = self.read.split_off(length);
+        Some(String::from_utf8(std::mem::replace(&mut self.read, rest)).unwrap())
+    }
+
+    async fn more(&mut self) -> bool {
+        let read = Pin::new(&mut self.stream).read_buf(&mut self.read).await;
+        read.is_ok_and(|count| count > 0)
+    }
+}
+
+// Far more than any play takes; only a hang gets here.
+const PATIENCE: Duration = Duration::from_secs(30);
