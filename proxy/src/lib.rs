@@ -3,6 +3,7 @@
 //! The library is the gateway; the binary only reads the command line. `ARCHITECTURE.md` draws the two flows
 //! (a request, a configuration change) through the rooms below and says what each room may name.
 
+pub mod admin;
 pub mod config;
 pub mod drain;
 pub mod error;

@@ -1,3 +1,4 @@
 //! The suites: what the gateway does, seen from outside. One binary, so that the gateway is linked once.
 
+mod harness;
 mod tidy;

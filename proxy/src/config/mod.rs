@@ -1,5 +1,26 @@
 //! Configuration, from bytes to a checked specification. Pure: reads nothing but what it is given.
-//! `raw` is what people write, `spec` is what the gateway builds from; `check` leads from one to the other.
+//! `raw` is what people write, `spec` is what the gateway builds from; `check` leads from one to the other. The way:
+//! `parse` → `document` → `merge` → `check` (`decode` → `raw`) → `cross`, led by `load`, remembered by `memo`.
 
 pub mod diagnostic;
+pub mod report;
 pub mod spec;
+
+mod check;
+mod cross;
+mod decode;
+mod document;
+mod load;
+mod memo;
+mod merge;
+mod node;
+mod parse;
+mod raw;
+mod secret;
+mod suggest;
+
+pub use load::{Checked, DIAGNOSTICS_MAX, is_document, load, load_with};
+pub use memo::Memo;
+
+#[cfg(test)]
+mod tests;

@@ -525,7 +525,7 @@ pub enum HostPattern {
 }
 
 /// One way to match: all of its conditions hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Match {
     /// The path.
     pub path: PathPattern,

@@ -12,7 +12,7 @@ mod tunnel;
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
-use http::{HeaderValue, StatusCode, header, request, response};
+use http::{HeaderName, HeaderValue, StatusCode, header, request, response};
 
 pub use body::{Body, BodyStream};
 pub use context::{Connection, Exchange, Outcome, Record, Recorded, RouteFacts, StepTime, TraceContext};
@@ -72,6 +72,22 @@ impl Response {
     pub fn of_error(error: &Error) -> Self {
         Self::text(error.kind().status(), error.kind().client_text())
     }
+}
+
+/// Whether a field frames a message or belongs to one connection (RFC 9110 section 7.6.1): the server and the upstream
+/// read and write these, and no step of a chain may.
+pub fn is_framing(name: &HeaderName) -> bool {
+    const FRAMING: [HeaderName; 8] = [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+    ];
+    FRAMING.contains(name)
 }
 
 /// How a filter or guest reaches an upstream, and how a chain ends.

@@ -1,16 +1,26 @@
 //! The seam between the gateway and its middleware: a chain of steps around the call to an upstream. Built-in steps
-//! have one file each; plugins arrive here as [`Filter`]s and look like any other. Must not name wasmtime or hyper,
-//! and a configuration only in `builtin`.
+//! have one file each; plugins arrive here as [`Filter`]s and look like any other. Must not name wasmtime or hyper.
 //!
 //! An error becomes a response where it happens ([`Response::of_error`]), and the steps outside of that place see it
 //! like any other response: security headers, CORS and logs of plugins hold for the gateway's own answers too. The
 //! exchange's record keeps what failed, whatever the steps make of the response.
+
+mod builtin;
+mod explain;
+mod headers;
+mod mirror;
+mod own;
+mod path;
+mod redirect;
+mod respond;
+mod rewrite;
 
 use std::{rc::Rc, sync::Arc};
 
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 
+pub use self::{builtin::builtin, explain::Explained};
 use crate::{
     error::Error,
     exchange::{Call, Exchange, Request, Response},

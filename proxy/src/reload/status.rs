@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::{config::diagnostic::Diagnostic, drain::Live, telemetry::Timestamp};
+use crate::{
+    config::diagnostic::Diagnostic,
+    drain::Live,
+    telemetry::{Loaded, Metrics, Timestamp},
+};
 
 /// What `GET /-/status` answers.
 #[derive(Clone, Debug, Serialize)]
@@ -143,6 +147,23 @@ pub enum Phase {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Phases(pub Vec<(Phase, Duration)>);
 
+impl Attempt {
+    /// Counts this attempt; a dry run is not one.
+    pub fn count(&self, metrics: &Metrics) {
+        if self.dry_run {
+            return;
+        }
+        let phases: Vec<_> = self.phases_ms.0.iter().map(|(phase, time)| (phase.name(), *time)).collect();
+        metrics.loaded(&Loaded {
+            at: self.at,
+            trigger: self.trigger.name(),
+            outcome: self.outcome.name(),
+            refused: self.outcome == Outcome::Refused,
+            phases: &phases,
+        });
+    }
+}
+
 impl Trigger {
     /// Every trigger.
     pub const ALL: [Self; 4] = [Self::Start, Self::Watch, Self::Signal, Self::Admin];
@@ -222,6 +243,28 @@ mod tests {
         for outcome in Outcome::ALL {
             assert_eq!(serde_json::to_value(outcome).expect("a word"), outcome.name());
         }
+    }
+
+    #[test]
+    fn an_attempt_is_counted_and_a_dry_run_is_not() {
+        let metrics = Metrics::new(1);
+        let mut attempt = Attempt {
+            at: Timestamp::now(),
+            trigger: Trigger::Admin,
+            outcome: Outcome::Refused,
+            dry_run: true,
+            generation_before: 1,
+            generation: 1,
+            diagnostics: Vec::new(),
+            phases_ms: Phases::default(),
+            report: String::new(),
+        };
+        let counted = r#"tidegate_reloads_total{trigger="admin",outcome="refused"} 1"#;
+        attempt.count(&metrics);
+        assert!(!metrics.render().contains(counted));
+        attempt.dry_run = false;
+        attempt.count(&metrics);
+        assert!(metrics.render().contains(counted));
     }
 
     #[test]

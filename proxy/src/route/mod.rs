@@ -16,6 +16,8 @@
 //!
 //! (Templates and regular expressions are not ranked by the Gateway API; their places are ours.)
 
+#[cfg(test)]
+mod cases;
 mod condition;
 mod host;
 mod pattern;

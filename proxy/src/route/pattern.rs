@@ -1,31 +1,73 @@
 //! Regular expressions over whole values, each compiled once for all hosts and versions that have it.
 //! Knows nothing of rows and hosts.
+//!
+//! A search needs scratch memory. `regex::Regex` takes it from a pool that all threads share, behind locks; here each
+//! thread keeps its own, so that workers that ask the same expression do not meet.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use foldhash::fast::RandomState;
-use regex::bytes::{Regex, RegexBuilder};
+use regex_automata::{
+    Input,
+    meta::{Cache, Config, Regex},
+    util::syntax,
+};
 
 use super::BuildError;
 use crate::config::spec::{Match, PathPattern, REGEX_BYTES_MAX, ValuePattern};
 
 /// A regular expression that matches a whole value or nothing.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern(Arc<Regex>);
+pub(super) struct Pattern(Arc<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
+    regex: Regex,
+    // Never used twice: what scratch memory is found by.
+    number: u64,
+}
+
+/// Scratch memory that one thread keeps: of so many expressions, then it begins anew.
+const SCRATCH_MAX: usize = 128;
+/// Scratch memory of one expression's lazy automaton.
+const SCRATCH_BYTES_MAX: usize = 256 << 10;
+
+thread_local! {
+    static SCRATCH: RefCell<HashMap<u64, Cache, RandomState>> = RefCell::default();
+}
 
 impl Pattern {
     fn compile(pattern: &str) -> Result<Self, BuildError> {
-        RegexBuilder::new(&format!("^(?:{pattern})$"))
-            .size_limit(REGEX_BYTES_MAX)
-            .dfa_size_limit(REGEX_BYTES_MAX)
-            .build()
-            .map(|regex| Self(Arc::new(regex)))
-            .map_err(|error| BuildError { pattern: pattern.to_owned(), reason: error.to_string() })
+        static COMPILED: AtomicU64 = AtomicU64::new(0);
+        let limits = Config::new().nfa_size_limit(Some(REGEX_BYTES_MAX)).hybrid_cache_capacity(SCRATCH_BYTES_MAX);
+        let any_bytes = syntax::Config::new().utf8(false);
+        let built =
+            Regex::builder().configure(limits.utf8_empty(false)).syntax(any_bytes).build(&format!("^(?:{pattern})$"));
+        let reason =
+            |error: &dyn std::error::Error| error.source().map_or(error.to_string(), |cause| cause.to_string());
+        match built {
+            Ok(regex) => Ok(Self(Arc::new(Compiled { regex, number: COMPILED.fetch_add(1, Relaxed) }))),
+            Err(error) => Err(BuildError { pattern: pattern.to_owned(), reason: reason(&error) }),
+        }
     }
 
     /// Whether the whole of `value` matches.
     pub(super) fn matches(&self, value: &[u8]) -> bool {
-        self.0.is_match(value)
+        let Compiled { regex, number } = &*self.0;
+        SCRATCH.with_borrow_mut(|scratch| {
+            if scratch.len() >= SCRATCH_MAX && !scratch.contains_key(number) {
+                scratch.clear();
+            }
+            let cache = scratch.entry(*number).or_insert_with(|| regex.create_cache());
+            regex.search_half_with(cache, &Input::new(value).earliest(true)).is_some()
+        })
     }
 }
 
@@ -83,6 +125,21 @@ mod tests {
         let either = Pattern::compile("a|b").unwrap();
         assert!(either.matches(b"a") && either.matches(b"b"));
         assert!(!either.matches(b"ab") && !either.matches(b"a\n") && !either.matches(b""));
+    }
+
+    #[test]
+    fn bytes_need_not_be_utf8() {
+        assert!(Pattern::compile(r"(?-u)\xff+").unwrap().matches(b"\xff\xff"));
+        assert!(!Pattern::compile(".").unwrap().matches(b"\xff"));
+        assert!(Pattern::compile("ü").unwrap().matches("ü".as_bytes()));
+    }
+
+    #[test]
+    fn scratch_memory_is_bounded() {
+        for number in 0..3 * SCRATCH_MAX {
+            assert!(Pattern::compile(&format!("x{number}")).unwrap().matches(format!("x{number}").as_bytes()));
+            assert!(SCRATCH.with_borrow(HashMap::len) <= SCRATCH_MAX);
+        }
     }
 
     #[test]

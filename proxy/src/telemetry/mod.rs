@@ -3,8 +3,12 @@
 
 pub mod access;
 mod clock;
+pub mod log;
 pub mod metrics;
 pub mod names;
 
 pub use clock::Timestamp;
-pub use metrics::{ListenerSeries, Metrics, PluginSeries, RouteSeries, SourceSeries, UpstreamSeries};
+pub use metrics::{
+    ListenerSeries, Loaded, Metrics, MirrorOutcome, MirrorSeries, PluginSeries, RouteSeries, SourceSeries,
+    UpstreamSeries,
+};

@@ -71,6 +71,7 @@ families! {
     GUEST_HISTOGRAM = Histogram "tidegate_guest_histogram" ["plugin", "name"] "Histograms that plugins define.";
     GUEST_REFUSED = Counter "tidegate_guest_metrics_refused_total" [] "Metrics that plugins asked for beyond the limits.";
     MODULES_COMPILED = Counter "tidegate_modules_compiled_total" [] "Modules compiled, from Wasm or from the cache.";
+    MIRRORS = Counter "tidegate_mirror_requests_total" ["middleware", "outcome"] "Copies of requests, by what became of them (answered, crowded, too_large, cut, failed).";
     CONNECTIONS_ACCEPTED = Counter "tidegate_connections_accepted_total" ["listener"] "Connections accepted.";
     CONNECTIONS = Gauge "tidegate_connections" ["listener"] "Connections open.";
     CONNECTIONS_REJECTED = Counter "tidegate_connections_rejected_total" ["listener", "reason"] "Connections turned away (limit) and failed accepts (accept).";

@@ -5,8 +5,10 @@
 //! would then still do for us is a hundred lines.
 
 mod guest;
+mod mirror;
 mod process;
 mod registry;
+mod reloads;
 mod render;
 mod series;
 mod shard;
@@ -17,18 +19,18 @@ use std::sync::{
 };
 
 pub use guest::{GuestKind, GuestMetric};
+pub use mirror::{MirrorOutcome, MirrorSeries};
+pub use reloads::Loaded;
 pub use series::{ListenerSeries, PluginSeries, RouteSeries, SourceSeries, UpstreamSeries};
 
 use self::{
     guest::GuestMetrics,
     registry::Registry,
-    shard::{Count, Histogram, Sharded, Slow},
+    reloads::Reloads,
+    shard::{Count, Sharded},
 };
 use super::Timestamp;
-use crate::{
-    drain::Live,
-    reload::status::{Attempt, Outcome, Phase, Trigger},
-};
+use crate::drain::Live;
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ pub struct Metrics {
     upstreams: Registry<UpstreamSeries>,
     plugins: Registry<PluginSeries>,
     listeners: Registry<ListenerSeries>,
+    mirrors: Registry<MirrorSeries>,
     sources: Registry<SourceSeries>,
     guests: GuestMetrics,
     reloads: Mutex<Reloads>,
@@ -46,18 +49,6 @@ pub struct Metrics {
     access_dropped: Sharded<Count>,
     access_write_errors: AtomicU64,
     access_lost: AtomicU64,
-}
-
-// Written by the control plane, a few times a second at most.
-#[derive(Debug, Default)]
-struct Reloads {
-    attempts: [[u64; Outcome::ALL.len()]; Trigger::ALL.len()],
-    phases: [Histogram<Slow>; Phase::ALL.len()],
-    last_attempt: Option<(Timestamp, Outcome)>,
-    last_success: Option<Timestamp>,
-    generation: u64,
-    hash: String,
-    live: Vec<Live>,
 }
 
 impl Metrics {
@@ -70,6 +61,7 @@ impl Metrics {
             upstreams: Registry::new(move || UpstreamSeries::new(workers)),
             plugins: Registry::new(move || PluginSeries::new(workers)),
             listeners: Registry::new(move || ListenerSeries::new(workers)),
+            mirrors: Registry::new(move || MirrorSeries::new(workers)),
             sources: Registry::new(SourceSeries::default),
             guests: GuestMetrics::new(workers),
             reloads: Mutex::default(),
@@ -100,6 +92,11 @@ impl Metrics {
         self.listeners.of(name)
     }
 
+    /// The series of a mirror, by the middleware's name.
+    pub fn mirror(&self, name: &str) -> Arc<MirrorSeries> {
+        self.mirrors.of(name)
+    }
+
     /// The series of a source, by the name that the operator knows it by.
     pub fn source(&self, name: &str) -> Arc<SourceSeries> {
         self.sources.of(name)
@@ -121,20 +118,9 @@ impl Metrics {
         self.modules_compiled.load(Relaxed)
     }
 
-    /// Counts an attempt to load; a dry run is not counted.
-    pub fn attempt(&self, attempt: &Attempt) {
-        if attempt.dry_run {
-            return;
-        }
-        let mut reloads = self.reloads();
-        reloads.attempts[attempt.trigger as usize][attempt.outcome as usize] += 1;
-        for (phase, time) in &attempt.phases_ms.0 {
-            reloads.phases[*phase as usize].observe(*time);
-        }
-        reloads.last_attempt = Some((attempt.at, attempt.outcome));
-        if attempt.outcome != Outcome::Refused {
-            reloads.last_success = Some(attempt.at);
-        }
+    /// Counts an attempt to load.
+    pub fn loaded(&self, attempt: &Loaded<'_>) {
+        self.reloads().count(attempt);
     }
 
     /// Says which generation serves, and the hash of its tree.
@@ -149,12 +135,12 @@ impl Metrics {
     }
 
     /// An access-log line was dropped because the writer fell behind.
-    pub fn access_dropped(&self, worker: usize) {
+    pub(crate) fn access_dropped(&self, worker: usize) {
         self.access_dropped.of(worker).inspect(|count| count.add(1));
     }
 
     /// A write of the access log failed, with this many lines.
-    pub fn access_write_failed(&self, lines: u64) {
+    pub(crate) fn access_write_failed(&self, lines: u64) {
         self.access_write_errors.fetch_add(1, Relaxed);
         self.access_lost.fetch_add(lines, Relaxed);
     }

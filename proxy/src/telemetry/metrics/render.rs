@@ -8,14 +8,11 @@ use std::{
 };
 
 use super::{
-    GuestKind, Metrics, RouteSeries, process,
+    GuestKind, Metrics, MirrorOutcome, RouteSeries, process,
     registry::Registry,
     shard::{Codes, Distribution, Kinds},
 };
-use crate::{
-    reload::status::{Outcome, Phase, Trigger},
-    telemetry::names::{self, Family, OTHER, Shape},
-};
+use crate::telemetry::names::{self, Family, OTHER, Shape};
 
 /// The whole exposition.
 pub(super) fn text(metrics: &Metrics) -> String {
@@ -24,6 +21,7 @@ pub(super) fn text(metrics: &Metrics) -> String {
     upstreams(metrics, &mut page);
     plugins(metrics, &mut page);
     guests(metrics, &mut page);
+    mirrors(metrics, &mut page);
     listeners(metrics, &mut page);
     reloads(metrics, &mut page);
     rest(metrics, &mut page);
@@ -135,23 +133,29 @@ fn listeners(metrics: &Metrics, page: &mut Page) {
     page.each(names::TUNNELS, &all, |series| series.0.level(|shard| &shard.tunnels_open));
 }
 
+fn mirrors(metrics: &Metrics, page: &mut Page) {
+    page.family(names::MIRRORS, |to| {
+        for (name, series) in metrics.mirrors.all() {
+            MirrorOutcome::ALL.iter().for_each(|outcome| to.sample(&[&name, outcome.name()], series.count(*outcome)));
+        }
+    });
+}
+
 fn reloads(metrics: &Metrics, page: &mut Page) {
     let reloads = metrics.reloads();
     page.family(names::RELOADS, |to| {
-        for (trigger, outcomes) in Trigger::ALL.iter().zip(&reloads.attempts) {
-            for (outcome, count) in Outcome::ALL.iter().zip(outcomes) {
-                to.sample(&[trigger.name(), outcome.name()], count);
-            }
+        for ((trigger, outcome), count) in &reloads.attempts {
+            to.sample(&[trigger, outcome], count);
         }
     });
     page.family(names::RELOAD_PHASE, |to| {
-        for (phase, times) in Phase::ALL.iter().zip(&reloads.phases) {
-            to.histogram(&[phase.name()], &Distribution::of([times].into_iter()));
+        for (phase, times) in &reloads.phases {
+            to.histogram(&[phase], &Distribution::of([times].into_iter()));
         }
     });
-    if let Some((at, outcome)) = reloads.last_attempt {
+    if let Some((at, good)) = reloads.last_attempt {
         page.one(names::RELOAD_LAST_ATTEMPT, at.since_epoch().as_secs_f64());
-        page.one(names::RELOAD_LAST_OK, u8::from(outcome != Outcome::Refused));
+        page.one(names::RELOAD_LAST_OK, u8::from(good));
     }
     if let Some(at) = reloads.last_success {
         page.one(names::RELOAD_LAST_SUCCESS, at.since_epoch().as_secs_f64());
@@ -159,13 +163,10 @@ fn reloads(metrics: &Metrics, page: &mut Page) {
     page.one(names::GENERATION, reloads.generation);
     page.family(names::CONFIG_INFO, |to| to.sample(&[&reloads.hash], 1));
     page.one(names::LIVE_GENERATIONS, reloads.live.len());
-    let exchanges = |current: bool| -> u64 {
-        let of_age = reloads.live.iter().filter(|live| (live.generation == reloads.generation) == current);
-        of_age.map(|live| live.exchanges).sum()
-    };
+    let (current, old) = reloads.exchanges();
     page.family(names::LIVE_EXCHANGES, |to| {
-        to.sample(&["current"], exchanges(true));
-        to.sample(&["old"], exchanges(false));
+        to.sample(&["current"], current);
+        to.sample(&["old"], old);
     });
 }
 
@@ -184,6 +185,7 @@ fn rest(metrics: &Metrics, page: &mut Page) {
         overflows(to, "upstream", &metrics.upstreams);
         overflows(to, "plugin", &metrics.plugins);
         overflows(to, "listener", &metrics.listeners);
+        overflows(to, "mirror", &metrics.mirrors);
     });
     page.family(names::BUILD_INFO, |to| to.sample(&[env!("CARGO_PKG_VERSION")], 1));
     page.one(names::WORKERS, metrics.workers);

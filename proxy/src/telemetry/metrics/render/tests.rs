@@ -4,11 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
 use crate::{
+    drain::Live,
     error::Kind,
     exchange,
-    reload::status::{Attempt, Phases},
-    telemetry::Timestamp,
-    telemetry::names::FAMILIES,
+    telemetry::{Timestamp, metrics::Loaded, names::FAMILIES},
 };
 
 type Samples = BTreeMap<String, f64>;
@@ -97,23 +96,19 @@ fn every_family_is_exposed_once_it_has_something_to_say() {
     let plugin = metrics.plugin("p");
     plugin.finish(0, Err(Kind::PluginFailed), Duration::ZERO);
     metrics.listener("web").refused(0, Kind::MalformedRequest);
+    metrics.mirror("shadow").finish(0, MirrorOutcome::Answered);
     let _files = metrics.source("./gateway");
     metrics.guest("p", "c", GuestKind::Counter).expect("room").add(0, 1);
     metrics.guest("p", "g", GuestKind::Gauge).expect("room").set(1.5);
     metrics.guest("p", "h", GuestKind::Histogram).expect("room").observe(0, 3);
-    let mut phases = Phases::default();
-    phases.add(Phase::Compile, Duration::from_millis(7));
-    metrics.attempt(&Attempt {
+    metrics.loaded(&Loaded {
         at: Timestamp::now(),
-        trigger: Trigger::Watch,
-        outcome: Outcome::Applied,
-        dry_run: false,
-        generation_before: 1,
-        generation: 2,
-        diagnostics: Vec::new(),
-        phases_ms: phases,
-        report: String::new(),
+        trigger: "watch",
+        outcome: "applied",
+        refused: false,
+        phases: &[("compile", Duration::from_millis(7))],
     });
+    metrics.generations([1, 2].map(|generation| Live { generation, exchanges: 5 * generation, age_s: 0 }).into());
     metrics.serving(2, "abc");
     let text = metrics.render();
     let samples = parse(&text);
@@ -128,6 +123,7 @@ fn every_family_is_exposed_once_it_has_something_to_say() {
     assert_eq!(samples[r#"tidegate_reloads_total{trigger="watch",outcome="applied"}"#], 1.0);
     assert_eq!(samples[r#"tidegate_guest_gauge{plugin="p",name="g"}"#], 1.5);
     assert_eq!(samples["tidegate_generation"], 2.0);
+    assert_eq!(samples[r#"tidegate_live_exchanges{age="old"}"#], 5.0);
 }
 
 #[test]
@@ -152,21 +148,4 @@ fn a_series_survives_the_one_that_held_it() {
     metrics.route("r").finish(0, &outcome(200, None));
     metrics.route("r").finish(0, &outcome(200, None));
     assert_eq!(parse(&metrics.render())[r#"tidegate_requests_total{route="r",code="200"}"#], 2.0);
-}
-
-#[test]
-fn a_dry_run_is_not_an_attempt() {
-    let metrics = Metrics::new(1);
-    metrics.attempt(&Attempt {
-        at: Timestamp::now(),
-        trigger: Trigger::Admin,
-        outcome: Outcome::Refused,
-        dry_run: true,
-        generation_before: 1,
-        generation: 1,
-        diagnostics: Vec::new(),
-        phases_ms: Phases::default(),
-        report: String::new(),
-    });
-    assert_eq!(parse(&metrics.render())[r#"tidegate_reloads_total{trigger="admin",outcome="refused"}"#], 0.0);
 }

@@ -1,0 +1,88 @@
+//! Checks the settings of the gateway.
+
+use super::{
+    listener::{networks, socket_address},
+    middleware,
+    scope::{Scope, Value},
+    values,
+};
+use crate::config::{
+    raw::{self, Field},
+    spec::{AccessLog, Gateway, LogFormat, LogTarget, Secret},
+};
+
+/// Checks one field of the `gateway` section.
+pub(super) fn setting(scope: &mut Scope<'_>) -> Option<Value> {
+    let raw: raw::Gateway = scope.read()?;
+    let middleware = middleware::steps(scope, raw.middleware, "gateway:");
+    let mut gateway = Gateway { middleware, ..Gateway::default() };
+    gateway.process.workers = raw.workers.spot().and_then(|(count, pos)| {
+        let field = Field::Given(count, pos);
+        Some(values::number(scope, field, 1, 0)).filter(|workers| (1..=WORKERS_MAX).contains(workers)).or_else(|| {
+            scope.error(
+                "out-of-range",
+                pos,
+                format!("{} workers cannot be run", count.0),
+                format!("1 to {WORKERS_MAX}"),
+            );
+            None
+        })
+    });
+    admin(scope, raw.admin, &mut gateway);
+    gateway.generation_age_max =
+        raw.generation_age_max.value().and_then(|raw::Limit(limit)| limit).map(|raw::Period(period)| period);
+    gateway.shutdown_deadline = raw.shutdown_deadline.value().map_or(gateway.shutdown_deadline, |period| period.0);
+    if let Some(log) = raw.access_log.value() {
+        gateway.access_log = access_log(scope, log, gateway.access_log);
+    }
+    gateway.process.guest_slots =
+        raw.guest_slots.spot().map(|(count, pos)| values::number(scope, Field::Given(count, pos), 1, 1));
+    let trusted = networks(scope, raw.trusted_proxies);
+    Some(Value::Setting(Box::new(gateway), trusted))
+}
+
+/// More threads than any machine has cores.
+const WORKERS_MAX: usize = 1024;
+
+fn admin(scope: &mut Scope<'_>, field: Field<raw::Admin>, gateway: &mut Gateway) {
+    let Some(raw) = field.value() else { return };
+    let process = &mut gateway.process;
+    process.admin_socket = raw.socket.value();
+    process.admin_trust_loopback = raw.trust_loopback.value();
+    process.admin_token = raw.token.spot().and_then(|(text, pos)| {
+        let token = scope.reveal(&text, pos);
+        if token.is_empty() && scope.outcome.secrets.is_empty() {
+            scope.error("bad-token", pos, "the admin token is empty", "write `${env:NAME}` or `${file:PATH}`");
+            return None;
+        }
+        Some(Secret(token))
+    });
+    if let Some((text, pos)) = raw.address.spot() {
+        process.admin = socket_address(scope, &text, pos);
+        if process.admin.is_some_and(|address| !address.ip().is_loopback()) && process.admin_token.is_none() {
+            scope.error(
+                "admin-exposed",
+                pos,
+                format!("the admin address `{text}` is not loopback and there is no token"),
+                "give it a `token: ${env:NAME}`, or listen on 127.0.0.1",
+            );
+        }
+    }
+}
+
+fn access_log(scope: &mut Scope<'_>, raw: raw::AccessLog, default: AccessLog) -> AccessLog {
+    let to = match raw.to.value().as_deref() {
+        None | Some("stdout") => Some(LogTarget::Stdout),
+        Some("off") => None,
+        Some(path) => Some(LogTarget::File(path.into())),
+    };
+    let format = match raw.format.value() {
+        None => LogFormat::Json,
+        Some(raw::FormatForm::Text(text)) if text == "json" => LogFormat::Json,
+        Some(raw::FormatForm::Text(text)) => LogFormat::Text(text),
+        Some(raw::FormatForm::List(fields)) => {
+            LogFormat::JsonFields(fields.into_iter().filter_map(Field::value).collect())
+        }
+    };
+    AccessLog { to, format, queue_lines_max: values::number(scope, raw.queue_lines_max, 1, default.queue_lines_max) }
+}

@@ -1,0 +1,98 @@
+//! Checks middleware, named and inline: which step it is, and lists of steps. The steps themselves are in `steps` and
+//! `plugin`.
+
+use std::sync::Arc;
+
+use super::{
+    plugin,
+    scope::{Scope, Value},
+    steps as built_in,
+};
+use crate::config::{
+    document::Kind,
+    node::Pos,
+    raw::{self, Field, Step},
+    spec::{Middleware, Name, Part},
+};
+
+/// Checks a named middleware.
+pub(super) fn middleware(scope: &mut Scope<'_>) -> Option<Value> {
+    let raw: raw::Middleware = scope.read()?;
+    let at = scope.at();
+    let prefix = format!("chain:{}", scope.name());
+    let value = definition(scope, raw, at, &prefix)?;
+    let at = scope.place(at);
+    Some(Value::Middleware(Arc::new(Part::new(at, value))))
+}
+
+/// The names of a list of steps. Inline definitions are noted under `prefix`, a slash and their position from 1.
+pub(super) fn steps(scope: &mut Scope<'_>, steps: Field<Vec<Field<Step>>>, prefix: &str) -> Vec<Name> {
+    let steps = steps.value().unwrap_or_default().into_iter().map(Field::spot).collect::<Vec<_>>();
+    list(scope, steps.into_iter(), prefix)
+}
+
+/// The same of one step or a list of them.
+pub(super) fn one_or_many(scope: &mut Scope<'_>, steps: Field<raw::OneOrMany<Step>>, prefix: &str) -> Vec<Name> {
+    list(scope, steps.many().into_iter().map(Some), prefix)
+}
+
+fn list(scope: &mut Scope<'_>, steps: impl Iterator<Item = Option<(Step, Pos)>>, prefix: &str) -> Vec<Name> {
+    let mut names = Vec::new();
+    for (position, step) in (1..).zip(steps) {
+        match step {
+            Some((Step::Text(name), pos)) => names.push(scope.mention(Kind::Middleware, &name, pos)),
+            Some((Step::Map(raw), pos)) => {
+                let name = format!("{prefix}/{position}");
+                if let Some(value) = definition(scope, *raw, pos, &name) {
+                    let name: Name = name.into();
+                    let part = Arc::new(Part::new(scope.place(pos), value));
+                    scope.outcome.middleware.push((Arc::clone(&name), part));
+                    names.push(name);
+                }
+            }
+            None => {}
+        }
+    }
+    names
+}
+
+/// What a definition at `pos` is; steps inline in it are named after `prefix`.
+fn definition(scope: &mut Scope<'_>, raw: raw::Middleware, pos: Pos, prefix: &str) -> Option<Middleware> {
+    let given = [
+        ("module", raw.module.pos(), raw.module.is_absent()),
+        ("headers", raw.headers.pos(), raw.headers.is_absent()),
+        ("redirect", raw.redirect.pos(), raw.redirect.is_absent()),
+        ("rewrite", raw.rewrite.pos(), raw.rewrite.is_absent()),
+        ("respond", raw.respond.pos(), raw.respond.is_absent()),
+        ("mirror", raw.mirror.pos(), raw.mirror.is_absent()),
+        ("chain", raw.chain.pos(), raw.chain.is_absent()),
+    ];
+    let mut kinds = given.iter().filter(|(.., absent)| !absent);
+    let Some((first, ..)) = kinds.next() else {
+        scope.error(
+            "no-step",
+            pos,
+            "this middleware does not say what it is",
+            "give it one of `module`, `headers`, `redirect`, `rewrite`, `respond`, `mirror`, `chain`",
+        );
+        return None;
+    };
+    if let Some((second, at, _)) = kinds.next() {
+        let message = format!("a middleware is one step: it cannot be both `{first}` and `{second}`");
+        let hint = "define two, and list both or put them into a `chain`";
+        scope.error("several-steps", at.unwrap_or(pos), message, hint);
+        return None;
+    }
+    if *first != "module" {
+        plugin::only(scope, &raw, first);
+    }
+    match *first {
+        "module" => plugin::plugin(scope, raw),
+        "headers" => raw.headers.value().map(|raw| built_in::headers(scope, raw)),
+        "redirect" => raw.redirect.spot().and_then(|(raw, pos)| built_in::redirect(scope, raw, pos)),
+        "rewrite" => raw.rewrite.spot().and_then(|(raw, pos)| built_in::rewrite(scope, raw, pos)),
+        "respond" => raw.respond.value().and_then(|raw| built_in::respond(scope, raw)),
+        "mirror" => raw.mirror.spot().and_then(|(raw, pos)| built_in::mirror(scope, raw, pos)),
+        _ => Some(Middleware::Chain(steps(scope, raw.chain, prefix))),
+    }
+}

@@ -1,0 +1,126 @@
+//! Checks plugins: module, configuration with a place for every value, grants, limits. Knows nothing of Wasm.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::Value as Json;
+
+use super::{scope::Scope, values};
+use crate::config::{
+    diagnostic::Place,
+    document::Kind,
+    node::Pos,
+    raw::{self, Any, Field},
+    spec::{FailurePolicy, Grants, Isolation, Middleware, Plugin, PluginLimits},
+};
+
+/// Checks a plugin.
+pub(super) fn plugin(scope: &mut Scope<'_>, raw: raw::Middleware) -> Option<Middleware> {
+    let module_place = raw.module.pos().map(|pos| scope.place(pos));
+    let module = raw.module.spot().and_then(|(text, pos)| module(scope, &text, pos));
+    let mut places = BTreeMap::new();
+    let config = match raw.config {
+        Field::Given(any, pos) => json(scope, any, pos, "", &mut places),
+        Field::Absent | Field::Invalid => Json::Null,
+    };
+    let upstreams = raw.grants.value().and_then(|grants| grants.upstreams.value()).unwrap_or_default();
+    let upstreams = upstreams.into_iter().filter_map(Field::spot);
+    let grants = Grants { upstreams: upstreams.map(|(name, pos)| scope.mention(Kind::Upstream, &name, pos)).collect() };
+    let limits = limits(scope, raw.limits.value().unwrap_or_default());
+    Some(Middleware::Plugin(Plugin {
+        module: module?,
+        module_place,
+        config,
+        config_places: Arc::new(places),
+        grants,
+        limits,
+        on_failure: match raw.on_failure.value() {
+            Some(raw::FailurePolicy::Open) => FailurePolicy::Open,
+            Some(raw::FailurePolicy::Closed) | None => FailurePolicy::Closed,
+        },
+        isolation: match raw.isolation.value() {
+            Some(raw::Isolation::PerRequest) => Isolation::PerRequest,
+            Some(raw::Isolation::Reused) | None => Isolation::Reused,
+        },
+    }))
+}
+
+/// Reports the fields that go with a plugin alone.
+pub(super) fn only(scope: &mut Scope<'_>, raw: &raw::Middleware, step: &str) {
+    let fields = [
+        ("config", raw.config.pos()),
+        ("grants", raw.grants.pos()),
+        ("limits", raw.limits.pos()),
+        ("on-failure", raw.on_failure.pos()),
+        ("isolation", raw.isolation.pos()),
+    ];
+    for (field, pos) in fields {
+        if let Some(pos) = pos {
+            let message = format!("`{field}` goes with a `module`, and this is a `{step}` step");
+            scope.error("misplaced-field", pos, message, format!("remove `{field}`"));
+        }
+    }
+}
+
+fn module(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<Arc<str>> {
+    let path = text.strip_prefix("./").unwrap_or(text);
+    let problem = if path.starts_with('/') {
+        Some("is absolute")
+    } else if path.split('/').any(|segment| segment.is_empty() || segment == "..") {
+        Some("leads out of the configuration or has an empty segment")
+    } else if !(path.ends_with(".wasm") || path.ends_with(".wat")) {
+        Some("ends neither in `.wasm` nor in `.wat`")
+    } else {
+        None
+    };
+    if let Some(why) = problem {
+        let hint = "write the path from the root of the configuration, such as `plugins/auth.wasm`";
+        scope.error("bad-module-path", pos, format!("the module path `{text}` {why}"), hint);
+        return None;
+    }
+    let path: Arc<str> = path.into();
+    let place = scope.place(pos);
+    scope.outcome.modules.push((Arc::clone(&path), place));
+    Some(path)
+}
+
+/// The configuration as JSON, secrets replaced; the place of each value is noted under its JSON pointer.
+fn json(scope: &mut Scope<'_>, any: Any, pos: Pos, pointer: &str, places: &mut BTreeMap<String, Place>) -> Json {
+    places.insert(pointer.into(), scope.place(pos));
+    match any {
+        Any::Null => Json::Null,
+        Any::Bool(value) => value.into(),
+        Any::Number(number) => number.into(),
+        Any::Text(text) => scope.reveal(&text, pos).into(),
+        Any::List(items) => {
+            let items = items.into_iter().filter_map(Field::spot).enumerate();
+            items.map(|(index, (item, pos))| json(scope, item, pos, &format!("{pointer}/{index}"), places)).collect()
+        }
+        Any::Map(raw::Entries(entries)) => {
+            let mut object = serde_json::Map::new();
+            for (name, _, field) in entries {
+                if let Some((value, pos)) = field.spot() {
+                    let pointer = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+                    let value = json(scope, value, pos, &pointer, places);
+                    object.insert(name, value);
+                }
+            }
+            Json::Object(object)
+        }
+    }
+}
+
+fn limits(scope: &mut Scope<'_>, raw: raw::PluginLimits) -> PluginLimits {
+    let default = PluginLimits::default();
+    PluginLimits {
+        memory_bytes_max: values::size(scope, raw.memory_bytes_max, 64 << 10, default.memory_bytes_max),
+        call_timeout: values::period(scope, raw.call_timeout, default.call_timeout),
+        exchange_timeout: values::period(scope, raw.exchange_timeout, default.exchange_timeout),
+        guests_max: values::number(scope, raw.guests_max, 1, default.guests_max),
+        buffer_bytes_max: values::size(scope, raw.buffer_bytes_max, 0, default.buffer_bytes_max),
+        state_bytes_max: values::size(scope, raw.state_bytes_max, 0, default.state_bytes_max),
+        kv_bytes_max: values::size(scope, raw.kv_bytes_max, 0, default.kv_bytes_max),
+        log_bytes_max: values::size(scope, raw.log_bytes_max, 0, default.log_bytes_max),
+        calls_max: values::number(scope, raw.calls_max, 0, default.calls_max),
+        call_bytes_max: values::size(scope, raw.call_bytes_max, 0, default.call_bytes_max),
+    }
+}

@@ -1,0 +1,206 @@
+//! Values that several kinds of objects hold: hosts, addresses, header fields, patterns. Each function reports what is
+//! wrong and yields `None`. Knows no object in particular.
+
+use std::net::IpAddr;
+
+use http::{HeaderName, HeaderValue};
+use regex::RegexBuilder;
+
+use super::scope::Scope;
+use crate::config::{node::Pos, raw};
+
+/// How large a compiled regular expression may be.
+pub(crate) const REGEX_BYTES_MAX: usize = 1 << 20;
+
+/// A host without port: lower-cased, a DNS name or an IP address.
+pub(super) fn host(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<String> {
+    let host = text.to_ascii_lowercase();
+    match host_problem(&host) {
+        None => Some(host),
+        Some((why, hint)) => {
+            scope.error("bad-host", pos, format!("`{text}` is not a host name: {why}"), hint);
+            None
+        }
+    }
+}
+
+fn host_problem(host: &str) -> Option<(&'static str, &'static str)> {
+    let plain = "a host looks like `api.example.com`";
+    if host.starts_with('[') {
+        let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let valid = address.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+        return (!valid).then_some(("it is not an IPv6 address in brackets", "write it as `[2001:db8::1]`"));
+    }
+    if host.contains("://") {
+        return Some(("it has a scheme", "write the host alone, such as `api.example.com`"));
+    }
+    if host.contains('/') {
+        return Some(("it has a path", "write the path into `path`"));
+    }
+    if host.contains(':') {
+        return Some(("it has a port", "a request's port is that of its listener; leave it out"));
+    }
+    if !host.is_ascii() {
+        return Some(("it is not ASCII", "write international names in their `xn--` form"));
+    }
+    if host.is_empty() || host.len() > 253 {
+        return Some(("it must have 1 to 253 characters", plain));
+    }
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    (!host.split('.').all(label)).then_some((
+        "its labels must be made of 1 to 63 letters, digits and `-`",
+        "a host looks like `api.example.com`, or `*.example.com` in a route",
+    ))
+}
+
+/// `HOST:PORT`. In a route's `target`, `http://` may stand before it.
+pub(super) fn address(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<String> {
+    let hint = "write it as `HOST:PORT`, such as `10.0.1.20:8080`";
+    if text.starts_with("https://") {
+        scope.error("bad-address", pos, "TLS to upstreams is not supported yet", "use a plain-text endpoint for now");
+        return None;
+    }
+    let plain = text.strip_prefix("http://").map_or(text, |rest| rest.strip_suffix('/').unwrap_or(rest));
+    if plain.contains('/') {
+        let message = format!("the address `{text}` has a path");
+        scope.error("bad-address", pos, message, "an endpoint is `HOST:PORT`; change the path with a `rewrite` step");
+        return None;
+    }
+    let Some((name, port)) = plain.rsplit_once(':').filter(|(name, _)| !name.is_empty() && !name.ends_with(':')) else {
+        scope.error("bad-address", pos, format!("the address `{text}` has no port"), hint);
+        return None;
+    };
+    if !port.parse::<u16>().is_ok_and(|number| number > 0 && port.bytes().all(|byte| byte.is_ascii_digit())) {
+        scope.error("bad-port", pos, format!("`{port}` is not a port, which is 1 to 65535"), hint);
+        return None;
+    }
+    let name = if name.contains(':') && name.parse::<IpAddr>().is_ok() { format!("[{name}]") } else { name.into() };
+    let name = name.to_ascii_lowercase();
+    if let Some((why, hint)) = host_problem(&name) {
+        scope.error("bad-address", pos, format!("the host of `{text}` is not valid: {why}"), hint);
+        return None;
+    }
+    Some(format!("{name}:{port}"))
+}
+
+/// A regular expression that compiles within the limit.
+pub(super) fn regex(scope: &mut Scope<'_>, pattern: &str, pos: Pos) -> Option<String> {
+    match RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(REGEX_BYTES_MAX).build() {
+        Ok(_) => return Some(pattern.into()),
+        Err(regex::Error::CompiledTooBig(_)) => scope.error(
+            "regex-too-large",
+            pos,
+            format!("this regular expression compiles to more than {REGEX_BYTES_MAX} bytes"),
+            "use smaller repetitions, or divide it into several matches",
+        ),
+        Err(error) => scope.error(
+            "bad-regex",
+            pos,
+            format!("this is not a regular expression: {}", condensed(&error)),
+            "the syntax is that of the regex crate: no look-around, no back-references",
+        ),
+    }
+    None
+}
+
+/// The last line of the regex crate's picture is its reason.
+fn condensed(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.trim_start_matches("error: ").into()
+}
+
+/// The name of a header field.
+pub(super) fn header_name(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<HeaderName> {
+    let name = HeaderName::from_bytes(text.as_bytes());
+    if name.is_err() {
+        let message = format!("`{text}` is not the name of a header field");
+        scope.error("bad-header", pos, message, "names are made of letters, digits and `-`");
+    }
+    name.ok()
+}
+
+/// The value of a header field, secrets replaced.
+pub(super) fn header_value(scope: &mut Scope<'_>, text: &raw::Text, pos: Pos) -> Option<HeaderValue> {
+    let revealed = scope.reveal(&text.0, pos);
+    let value = HeaderValue::from_str(revealed.trim_matches([' ', '\t']));
+    if value.is_err() {
+        scope.error(
+            "bad-header",
+            pos,
+            "this value cannot stand in a header field",
+            "it may hold no line ends and no other control characters",
+        );
+    }
+    value.ok()
+}
+
+/// A path that requests can have: absolute, normalised, without query.
+pub(super) fn path(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<String> {
+    let problem = if !text.starts_with('/') {
+        Some(("does not start with `/`", format!("write `/{text}`")))
+    } else if text.contains(['?', '#']) {
+        Some(("has a query or fragment", "conditions on the query go into `query`".into()))
+    } else if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        Some(("has white space or control characters", "percent-encode them, such as `%20`".into()))
+    } else if text.split('/').any(|segment| segment == "." || segment == "..") {
+        Some((
+            "has a `.` or `..` segment",
+            "request paths are normalised, so it would never match; leave it out".into(),
+        ))
+    } else if text.contains("//") {
+        Some(("has an empty segment", "request paths are normalised, so it would never match; write one `/`".into()))
+    } else {
+        None
+    };
+    match problem {
+        None => Some(text.into()),
+        Some((why, hint)) => {
+            scope.error("bad-path", pos, format!("the path `{text}` {why}"), hint);
+            None
+        }
+    }
+}
+
+/// A number that fits, and is at least `min`.
+pub(super) fn number<N: TryFrom<u64>>(scope: &mut Scope<'_>, field: raw::Field<raw::Count>, min: u64, default: N) -> N {
+    let Some((raw::Count(number), pos)) = field.spot() else { return default };
+    narrow(scope, number, pos, min).unwrap_or(default)
+}
+
+/// A size that fits, and is at least `min`.
+pub(super) fn size(scope: &mut Scope<'_>, field: raw::Field<raw::Size>, min: u64, default: usize) -> usize {
+    let Some((raw::Size(number), pos)) = field.spot() else { return default };
+    narrow(scope, number, pos, min).unwrap_or(default)
+}
+
+fn narrow<N: TryFrom<u64>>(scope: &mut Scope<'_>, number: u64, pos: Pos, min: u64) -> Option<N> {
+    if number < min {
+        scope.error("out-of-range", pos, format!("{number} is too small here"), format!("the least is {min}"));
+        return None;
+    }
+    let narrowed = N::try_from(number).ok();
+    if narrowed.is_none() {
+        scope.error("out-of-range", pos, format!("{number} is too large here"), "use a smaller number");
+    }
+    narrowed
+}
+
+/// A duration that is not zero.
+pub(super) fn period(
+    scope: &mut Scope<'_>,
+    field: raw::Field<raw::Period>,
+    default: std::time::Duration,
+) -> std::time::Duration {
+    let Some((raw::Period(period), pos)) = field.spot() else { return default };
+    if period.is_zero() {
+        scope.error("out-of-range", pos, "a duration of 0 would end everything at once", "the least is `1ms`");
+        return default;
+    }
+    period
+}

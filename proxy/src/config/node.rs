@@ -1,0 +1,109 @@
+//! A document as a tree of values, each with its position. What `parse` yields and `decode` reads. Knows neither the
+//! syntax that it was written in nor what the values mean.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde_json::Number;
+
+use super::diagnostic::Place;
+
+/// A position in a document: line and column from 1, columns and length in characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pos {
+    pub(crate) line: u32,
+    pub(crate) column: u32,
+    pub(crate) length: u32,
+}
+
+impl Pos {
+    /// The same position as a place in `file`.
+    pub(crate) fn within(self, file: &Arc<str>) -> Place {
+        Place { file: Arc::clone(file), line: self.line, column: self.column, length: self.length.max(1) }
+    }
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) value: Value,
+    pub(crate) pos: Pos,
+}
+
+/// What a node holds. Numbers and booleans keep the text that they were written as, for where text is meant.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool, Box<str>),
+    Number(Number, Box<str>),
+    Text(Box<str>),
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key of a map.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Key {
+    pub(crate) text: Box<str>,
+    pub(crate) pos: Pos,
+}
+
+impl Node {
+    /// What it is, with an article, for messages.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Null => "nothing",
+            Value::Bool(..) => "a boolean",
+            Value::Number(..) => "a number",
+            Value::Text(_) => "text",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+        }
+    }
+
+    /// The entries, where it is a map.
+    pub(crate) fn entries(&self) -> &[(Key, Self)] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The value of `key`, where it is a map that has it.
+    pub(crate) fn find(&self, key: &str) -> Option<&Self> {
+        self.entries().iter().find(|(candidate, _)| &*candidate.text == key).map(|(_, node)| node)
+    }
+
+    /// Calls `found` with both keys of every map entry whose key came before, at any depth.
+    pub(crate) fn duplicates(&self, found: &mut impl FnMut(&Key, &Key)) {
+        match &self.value {
+            Value::List(items) => items.iter().for_each(|item| item.duplicates(found)),
+            Value::Map(entries) => {
+                let mut seen: HashMap<&str, &Key> = HashMap::with_capacity(entries.len());
+                for (key, node) in entries {
+                    match seen.get(&*key.text) {
+                        Some(first) => found(first, key),
+                        None => drop(seen.insert(&key.text, key)),
+                    }
+                    node.duplicates(found);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicates_are_found_at_any_depth() {
+        let key = |text: &str, line| Key { text: text.into(), pos: Pos { line, column: 1, length: 1 } };
+        let null = || Node { value: Value::Null, pos: Pos::default() };
+        let inner = Node { value: Value::Map(vec![(key("a", 2), null()), (key("a", 3), null())]), pos: Pos::default() };
+        let outer = Node { value: Value::List(vec![inner]), pos: Pos::default() };
+        let mut lines = Vec::new();
+        outer.duplicates(&mut |first, second| lines.push((first.pos.line, second.pos.line)));
+        assert_eq!(lines, [(2, 3)]);
+    }
+}

@@ -1,0 +1,47 @@
+//! What people write: serde types whose fields are those of the YAML, in kebab case, each with its documentation. The
+//! configuration reference is generated from these types. Nothing here is checked beyond its shape; `check` does that.
+#![allow(rustdoc::private_intra_doc_links, reason = "these docs are read in the generated reference")]
+
+mod field;
+mod gateway;
+mod listener;
+mod middleware;
+mod route;
+mod scalar;
+mod upstream;
+
+pub(crate) use field::{Entries, Field, OneOrMany};
+pub(crate) use gateway::{AccessLog, Admin, FormatForm, Gateway};
+pub(crate) use listener::{Limits, Listener, PathPolicy, Treatment};
+pub(crate) use middleware::{
+    Any, FailurePolicy, HeaderEdits, Headers, Isolation, Middleware, Mirror, PathEditForm, PluginLimits, Redirect,
+    Respond, Rewrite, Step,
+};
+pub(crate) use route::{Match, PathForm, Route, Target, ValueForm};
+pub(crate) use scalar::{Count, Limit, Period, Size, Text};
+pub(crate) use upstream::{Balance, EndpointForm, HealthCheck, Upstream};
+
+use schemars::JsonSchema;
+
+/// A document. Every document of a tree may hold any of these sections; objects merge by name. Two documents of one
+/// layer may not define the same name; a later layer overrides an earlier one by name.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(dead_code, reason = "documents are split into objects before they are read; this is their schema")]
+pub(crate) struct Document {
+    /// Settings of the whole gateway.
+    #[schemars(default)]
+    gateway: Field<Gateway>,
+    /// Addresses that clients connect to, by name. At least one in the whole tree.
+    #[schemars(default)]
+    listeners: Field<Entries<Listener>>,
+    /// Sets of endpoints that serve the same thing, by name.
+    #[schemars(default)]
+    upstreams: Field<Entries<Upstream>>,
+    /// Configured steps, by name, for `middleware` lists to refer to.
+    #[schemars(default)]
+    middleware: Field<Entries<Middleware>>,
+    /// Routes: a list in which each has an `id`, or a map from ids to routes.
+    #[schemars(default)]
+    routes: Field<Vec<Field<Route>>>,
+}

@@ -1,0 +1,93 @@
+//! Upstreams. Knows nothing of connections.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Count, Field, Period, Size};
+
+/// A set of endpoints that serve the same thing.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Upstream {
+    /// `HOST:PORT`, or a map with `address` and `weight`. Required, at least one.
+    pub(crate) endpoints: Field<Vec<Field<EndpointForm>>>,
+    /// How an endpoint is chosen: `round-robin`: each in turn, by weight; `least-request`: the less busy of two at
+    /// random.
+    #[schemars(extend("x-default" = "round-robin"))]
+    pub(crate) balance: Field<Balance>,
+    /// Active health checks; none where this is not given.
+    pub(crate) health_check: Field<HealthCheck>,
+    /// Until a connection stands.
+    #[schemars(extend("x-default" = "5s"))]
+    pub(crate) connect_timeout: Field<Period>,
+    /// From the request sent to the response head. Over it: 504.
+    #[schemars(extend("x-default" = "60s"))]
+    pub(crate) response_timeout: Field<Period>,
+    /// Between two reads of a response body.
+    #[schemars(extend("x-default" = "60s"))]
+    pub(crate) idle_timeout: Field<Period>,
+    /// How long an unused connection is kept.
+    #[schemars(extend("x-default" = "60s"))]
+    pub(crate) pool_idle_timeout: Field<Period>,
+    /// Unused connections kept to each endpoint, in the whole process.
+    #[schemars(extend("x-default" = "256"))]
+    pub(crate) pool_idle_max: Field<Count>,
+    /// Open connections to each endpoint, in the whole process. Over it: 503.
+    #[schemars(extend("x-default" = "10000"))]
+    pub(crate) connections_max: Field<Count>,
+    /// The response head. Over it: 502.
+    #[schemars(extend("x-default" = "64KiB"))]
+    pub(crate) response_head_bytes_max: Field<Size>,
+    /// Whether the client's `Host` is passed on; otherwise the endpoint's address is sent.
+    #[schemars(extend("x-default" = "true"))]
+    pub(crate) preserve_host: Field<bool>,
+}
+
+/// `HOST:PORT`, or a map with a weight.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(untagged, inline)]
+pub(crate) enum EndpointForm {
+    Text(String),
+    Map(Endpoint),
+}
+
+/// One address of an upstream, with a weight.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Endpoint {
+    /// `HOST:PORT`, the host an IP address or a DNS name. Required.
+    pub(crate) address: Field<String>,
+    /// Its share; 0 takes none.
+    #[schemars(extend("x-default" = "1"))]
+    pub(crate) weight: Field<u32>,
+}
+
+/// How an endpoint is chosen.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(crate) enum Balance {
+    RoundRobin,
+    LeastRequest,
+}
+
+/// Active health checks with GET requests; 2xx and 3xx are healthy.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct HealthCheck {
+    /// What is asked for. Required.
+    pub(crate) path: Field<String>,
+    /// Between two checks.
+    #[schemars(extend("x-default" = "5s"))]
+    pub(crate) interval: Field<Period>,
+    /// Until an answer.
+    #[schemars(extend("x-default" = "1s"))]
+    pub(crate) timeout: Field<Period>,
+    /// Failures in a row until it is unhealthy.
+    #[schemars(extend("x-default" = "3"))]
+    pub(crate) unhealthy_after: Field<u32>,
+    /// Successes in a row until it is healthy again.
+    #[schemars(extend("x-default" = "2"))]
+    pub(crate) healthy_after: Field<u32>,
+}

@@ -1,0 +1,265 @@
+//! A directory or a single file as a source: watched by events, by polling or both, and read only when it has come to
+//! rest. Never yields a file that is half-written, and never takes a directory that cannot be read for an empty one.
+//! Knows no YAML; `docs/reloading.md` says what an operator may rely on.
+
+mod filesystem;
+mod hub;
+mod options;
+mod reading;
+mod resolve;
+mod scan;
+mod stats;
+mod walk;
+mod watch;
+mod whole;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use futures_util::future::BoxFuture;
+use tokio::time::sleep_until;
+
+use self::{
+    hub::Hub,
+    scan::{Depth, Outcome, Place, Scanner},
+    stats::count,
+};
+pub use self::{
+    options::{WatchMode, WatchOptions},
+    stats::{SourceCounts, SourceStats},
+};
+use super::{Layer, ReadError, Source};
+
+/// A directory with everything below it, or one file. Opened with [`FileSource::open`].
+pub struct FileSource {
+    name: Arc<str>,
+    options: WatchOptions,
+    hub: Arc<Hub>,
+    stats: Arc<SourceStats>,
+    // Locked by blocking threads only, one at a time.
+    scanner: Arc<Mutex<Scanner>>,
+    state: State,
+}
+
+/// What survives a dropped `changed()`.
+#[derive(Debug)]
+struct State {
+    /// The revision of the last layer that was read.
+    delivered: Option<u64>,
+    /// `changed()` has resolved and nothing was read since: the layer is settled.
+    ready: bool,
+    wanted: Vec<Arc<str>>,
+    /// When the present commotion began.
+    began: Option<Instant>,
+    /// When something has to be looked at again.
+    due: Option<Instant>,
+    polls: bool,
+    poll_at: Instant,
+    compare_at: Instant,
+}
+
+/// Tells the source that events were lost: the whole directory is looked at again.
+#[derive(Clone)]
+pub struct EventsLost(Arc<Hub>);
+
+impl EventsLost {
+    /// As if the system had said so.
+    pub fn report(&self) {
+        self.0.events_lost();
+    }
+}
+
+impl FileSource {
+    /// Opens a directory, or a file whose directory then is the root. Reads nothing yet.
+    ///
+    /// # Errors
+    /// There is nothing at `path`, or it is neither a file nor a directory.
+    pub fn open(path: impl AsRef<Path>, options: WatchOptions) -> Result<Self, ReadError> {
+        let path = path.as_ref();
+        let name: Arc<str> = path.display().to_string().into();
+        let explain = |why: &dyn std::fmt::Display| ReadError(format!("cannot read {name}: {why}").into());
+        let metadata = std::fs::metadata(path).map_err(|error| explain(&error))?;
+        let absolute = std::path::absolute(path).map_err(|error| explain(&error))?;
+        let single = match absolute.file_name().and_then(std::ffi::OsStr::to_str) {
+            _ if metadata.is_dir() => None,
+            Some(file) if metadata.is_file() => Some(Arc::from(file)),
+            _ => return Err(explain(&"it is neither a file nor a directory, or its name is not UTF-8")),
+        };
+        let stats = Arc::<SourceStats>::default();
+        let hub = Arc::new(Hub::new(Arc::clone(&stats)));
+        let place = Place { name: Arc::clone(&name), path: absolute, single };
+        let scanner = Scanner::new(place, options.clone(), Arc::clone(&hub), Arc::clone(&stats));
+        let state = State::new(&options);
+        Ok(Self { name, options, hub, stats, scanner: Arc::new(Mutex::new(scanner)), state })
+    }
+
+    /// The counters, which outlive the source.
+    pub fn stats(&self) -> Arc<SourceStats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// A handle that reports lost events, for what watches beside the source and for tests.
+    pub fn events_lost(&self) -> EventsLost {
+        EventsLost(Arc::clone(&self.hub))
+    }
+
+    async fn layer(&mut self, wanted: &[Arc<str>]) -> Layer {
+        let first = self.state.delivered.is_none();
+        let same = !first && self.state.wanted == wanted;
+        // Somebody asks, though no event came: then every file's state is looked at.
+        let mut depth = if same && !std::mem::take(&mut self.state.ready) { Depth::States } else { Depth::Touched };
+        if !same {
+            self.state.wanted = wanted.to_vec();
+            let wanted = self.state.wanted.clone();
+            self.blocking(move |scanner| scanner.want(&wanted)).await;
+        }
+        let end = Instant::now() + self.options.quiet_max.max(2 * self.options.settle);
+        loop {
+            let outcome = self.survey(depth).await;
+            depth = Depth::Touched;
+            let unseen = outcome.open_until.filter(|_| first && outcome.unseen).map(|_| end);
+            match outcome.due.or(unseen) {
+                Some(due) if Instant::now() < end => self.event_or(due.min(end)).await,
+                _ => break,
+            }
+        }
+        let layer = self.blocking(Scanner::layer).await.unwrap_or_else(|| Layer {
+            source: Arc::clone(&self.name),
+            revision: 0,
+            entries: imbl::ordmap! { Arc::from("") => Err(ReadError("the gateway is shutting down".into())) },
+        });
+        self.state.delivered = Some(layer.revision);
+        layer
+    }
+
+    async fn change(&mut self) {
+        if self.options.mode == WatchMode::Off {
+            std::future::pending::<()>().await;
+        }
+        loop {
+            let depth = self.something().await;
+            let events = self.stats.snapshot().events;
+            let outcome = self.rest(depth).await;
+            if self.state.delivered != Some(outcome.revision) {
+                self.state.ready = true;
+                return;
+            }
+            if depth == Depth::Touched && self.stats.snapshot().events >= events {
+                count(&self.stats.suppressed);
+            }
+        }
+    }
+
+    /// Waits until there is a reason to look, and says how closely.
+    async fn something(&mut self) -> Depth {
+        loop {
+            let now = Instant::now();
+            if now >= self.state.compare_at {
+                self.state.compare_at = now + self.options.compare;
+                return Depth::Contents;
+            }
+            if self.state.polls && now >= self.state.poll_at {
+                self.state.poll_at = now + self.options.poll_interval();
+                return Depth::States;
+            }
+            if self.hub.fresh_since().is_some() || self.state.due.is_some_and(|due| now >= due) {
+                return Depth::Touched;
+            }
+            let poll_at = self.state.polls.then_some(self.state.poll_at);
+            let next = [Some(self.state.compare_at), poll_at, self.state.due].into_iter().flatten().min();
+            self.event_or(next.unwrap_or(self.state.compare_at)).await;
+        }
+    }
+
+    /// Looks until nothing moves any more, or for as long as a commotion may last.
+    async fn rest(&mut self, mut depth: Depth) -> Outcome {
+        let end = *self.state.began.get_or_insert_with(Instant::now) + self.options.quiet_max;
+        loop {
+            self.quiet(end).await;
+            let outcome = self.survey(depth).await;
+            depth = Depth::Touched;
+            let pending = [outcome.due, outcome.open_until].into_iter().flatten().min();
+            if Instant::now() < end {
+                if self.hub.fresh_since().is_some() {
+                    continue;
+                }
+                if let Some(due) = pending {
+                    self.event_or(due.min(end)).await;
+                    continue;
+                }
+            }
+            self.state.began = None;
+            return outcome;
+        }
+    }
+
+    /// Waits until no event came for as long as `quiet` says, or until `end`.
+    async fn quiet(&self, end: Instant) {
+        while let Some(last) = self.hub.fresh_since() {
+            let until = (last + self.options.quiet).min(end);
+            if Instant::now() >= until {
+                break;
+            }
+            sleep_until(until.into()).await;
+        }
+    }
+
+    async fn event_or(&self, time: Instant) {
+        tokio::select! {
+            () = self.hub.woken() => {}
+            () = sleep_until(time.into()) => {}
+        }
+    }
+
+    async fn survey(&mut self, depth: Depth) -> Outcome {
+        // Should this be dropped before the scanner is through, the next call looks again.
+        self.state.due = Some(Instant::now());
+        let outcome = self.blocking(move |scanner| scanner.survey(depth)).await.unwrap_or_default();
+        self.state.due = [outcome.due, outcome.open_until].into_iter().flatten().min();
+        self.state.polls = outcome.polls;
+        outcome
+    }
+
+    /// Runs on a blocking thread; none if the runtime is shutting down.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&mut Scanner) -> T + Send + 'static) -> Option<T> {
+        let scanner = Arc::clone(&self.scanner);
+        let work = move || work(&mut scanner.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::task::spawn_blocking(work).await.ok()
+    }
+}
+
+impl State {
+    fn new(options: &WatchOptions) -> Self {
+        let now = Instant::now();
+        Self {
+            delivered: None,
+            ready: false,
+            wanted: Vec::new(),
+            began: None,
+            due: None,
+            polls: false,
+            poll_at: now + options.poll_interval(),
+            compare_at: now + options.compare,
+        }
+    }
+}
+
+impl Source for FileSource {
+    fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
+    fn read<'a>(&'a mut self, wanted: &'a [Arc<str>]) -> BoxFuture<'a, Layer> {
+        Box::pin(self.layer(wanted))
+    }
+
+    fn changed(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.change())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,334 @@
+//! The form of a line, compiled once for a configuration: which fields, in which order, as JSON or in a template.
+//! A field that has nothing to say is left out of JSON and is `-` in a template. Knows no file and no queue.
+
+use std::time::{Duration, SystemTime};
+
+use http::Version;
+
+use super::{Line, escape::Out};
+use crate::{
+    config::spec::LogFormat,
+    exchange::Recorded,
+    telemetry::{Timestamp, names::ACCESS_FIELDS},
+};
+
+/// A compiled form.
+#[derive(Debug)]
+pub(super) enum Format {
+    /// A field and its key (`"name":`).
+    Json(Vec<(Field, Box<[u8]>)>),
+    /// A template's pieces.
+    Text(Vec<Piece>),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    Literal(Box<[u8]>),
+    Field(Field),
+}
+
+/// What a worker keeps from line to line: a buffer, and the text of the present second.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    bytes: Vec<u8>,
+    second: u64,
+    text: [u8; 19],
+}
+
+// In the order of `names::ACCESS_FIELDS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Time,
+    Generation,
+    Listener,
+    Route,
+    Method,
+    Authority,
+    Path,
+    Query,
+    Protocol,
+    Status,
+    RequestBytes,
+    ResponseBytes,
+    Duration,
+    Upstream,
+    Endpoint,
+    Attempts,
+    UpstreamTime,
+    Plugins,
+    Client,
+    Peer,
+    Worker,
+    TraceId,
+    SpanId,
+    Error,
+    ErrorDetail,
+    UserAgent,
+    Referer,
+    Attributes,
+}
+
+const FIELDS: [Field; 28] = {
+    use Field::*;
+    [
+        Time,
+        Generation,
+        Listener,
+        Route,
+        Method,
+        Authority,
+        Path,
+        Query,
+        Protocol,
+        Status,
+        RequestBytes,
+        ResponseBytes,
+        Duration,
+        Upstream,
+        Endpoint,
+        Attempts,
+        UpstreamTime,
+        Plugins,
+        Client,
+        Peer,
+        Worker,
+        TraceId,
+        SpanId,
+        Error,
+        ErrorDetail,
+        UserAgent,
+        Referer,
+        Attributes,
+    ]
+};
+
+const _: () = assert!(FIELDS.len() == ACCESS_FIELDS.len(), "each field has its name");
+
+impl Format {
+    /// Compiles `format`; the error names the field that there is not.
+    pub(super) fn new(format: &LogFormat) -> Result<Self, String> {
+        let keyed = |(field, name): (Field, &str)| (field, format!("\"{name}\":").into_bytes().into());
+        Ok(match format {
+            LogFormat::Json => {
+                Self::Json(FIELDS.into_iter().zip(ACCESS_FIELDS.iter().map(|(name, _)| *name)).map(keyed).collect())
+            }
+            LogFormat::JsonFields(names) => {
+                let fields = names.iter().map(|name| Ok(keyed((field(name)?, name))));
+                Self::Json(fields.collect::<Result<_, String>>()?)
+            }
+            LogFormat::Text(template) => Self::Text(pieces(template)?),
+        })
+    }
+
+    /// Formats `line`, its newline included, into the buffer of `scratch`.
+    pub(super) fn line<'s>(&self, line: &Line<'_>, scratch: &'s mut Scratch) -> &'s [u8] {
+        let now = Timestamp::from(SystemTime::now() - line.outcome.duration).since_epoch();
+        if now.as_secs() != scratch.second {
+            (scratch.second, scratch.text) = (now.as_secs(), Timestamp::seconds_text(now.as_secs()));
+        }
+        scratch.bytes.clear();
+        let json = matches!(self, Self::Json(_));
+        let mut out = Out { bytes: &mut scratch.bytes, json };
+        let facts = (now, &scratch.text);
+        line.exchange.record.read(|record| match self {
+            Self::Json(fields) => object(fields, line, record, facts, &mut out),
+            Self::Text(pieces) => template(pieces, line, record, facts, &mut out),
+        });
+        scratch.bytes.push(b'\n');
+        &scratch.bytes
+    }
+}
+
+// Since the epoch, and the text of its whole seconds.
+type Time<'a> = (Duration, &'a [u8; 19]);
+
+fn object(fields: &[(Field, Box<[u8]>)], line: &Line<'_>, record: &Recorded, time: Time<'_>, out: &mut Out<'_>) {
+    out.raw(b"{");
+    for (field, key) in fields {
+        let start = out.bytes.len();
+        if start > 1 {
+            out.raw(b",");
+        }
+        out.raw(key);
+        if !field.write(line, record, time, out) {
+            out.bytes.truncate(start);
+        }
+    }
+    out.raw(b"}");
+}
+
+fn template(pieces: &[Piece], line: &Line<'_>, record: &Recorded, time: Time<'_>, out: &mut Out<'_>) {
+    for piece in pieces {
+        match piece {
+            Piece::Literal(text) => out.raw(text),
+            Piece::Field(field) => {
+                if !field.write(line, record, time, out) {
+                    out.raw(b"-");
+                }
+            }
+        }
+    }
+}
+
+impl Field {
+    /// Writes the value; `false`, and nothing written, where there is none.
+    fn write(self, line: &Line<'_>, record: &Recorded, (now, seconds): Time<'_>, out: &mut Out<'_>) -> bool {
+        let Line { exchange, outcome, .. } = line;
+        let (path, query) = line.path.split_once('?').map_or((line.path, None), |(path, query)| (path, Some(query)));
+        match self {
+            Self::Time => time(now, seconds, out),
+            Self::Generation => out.number(exchange.generation()),
+            Self::Listener => out.text(&exchange.connection.listener),
+            Self::Route => return exchange.route.get().map(|route| out.text(&route.id)).is_some(),
+            Self::Method => out.text(line.method.as_str()),
+            Self::Authority => out.text(line.authority),
+            Self::Path => out.text(path),
+            Self::Query => return query.map(|query| out.text(query)).is_some(),
+            Self::Protocol => out.word(protocol(exchange.version)),
+            Self::Status => out.number(outcome.status.into()),
+            Self::RequestBytes => out.number(outcome.request_bytes),
+            Self::ResponseBytes => out.number(outcome.response_bytes),
+            Self::Duration => out.millis(outcome.duration),
+            Self::Client => out.address(exchange.client),
+            Self::Peer => out.socket(exchange.connection.peer),
+            Self::Worker => out.number(exchange.worker.index as u64),
+            Self::TraceId => out.hex(exchange.trace.trace_id, 32),
+            Self::SpanId => out.hex(exchange.trace.span_id.into(), 16),
+            Self::UserAgent => return line.user_agent.map(|value| out.bytes(value.as_bytes())).is_some(),
+            Self::Referer => return line.referer.map(|value| out.bytes(value.as_bytes())).is_some(),
+            Self::Attributes => return self.attributes(line, out),
+            _ => return self.recorded(line, record, out),
+        }
+        true
+    }
+
+    fn recorded(self, line: &Line<'_>, record: &Recorded, out: &mut Out<'_>) -> bool {
+        let failed = line.outcome.error.or(record.error.as_ref().map(|(kind, _)| *kind));
+        match self {
+            Self::Upstream => record.upstream.as_ref().map(|name| out.text(name)).is_some(),
+            Self::Endpoint => record.endpoint.map(|address| out.socket(address)).is_some(),
+            Self::Attempts => {
+                let any = record.attempts > 0;
+                any.then(|| out.number(record.attempts.into())).is_some()
+            }
+            Self::UpstreamTime => record.upstream_time.map(|time| out.millis(time)).is_some(),
+            Self::Plugins => {
+                let steps = record.steps.iter().map(|step| (&*step.name, step.time));
+                pairs(steps, out, |time, out| out.millis(time))
+            }
+            Self::Error => failed.map(|kind| out.word(kind.name())).is_some(),
+            Self::ErrorDetail => record.error.as_ref().map(|(_, detail)| out.text(detail)).is_some(),
+            _ => false,
+        }
+    }
+
+    fn attributes(self, line: &Line<'_>, out: &mut Out<'_>) -> bool {
+        let attributes = line.exchange.attributes.borrow();
+        pairs(attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())), out, |value, out| out.text(value))
+    }
+}
+
+// An object in JSON, `name=value,name=value` in a template.
+fn pairs<'a, V>(pairs: impl Iterator<Item = (&'a str, V)>, out: &mut Out<'_>, write: impl Fn(V, &mut Out<'_>)) -> bool {
+    let (open, between, close): (&[u8], &[u8], &[u8]) = if out.json { (b"{", b":", b"}") } else { (b"", b"=", b"") };
+    let mut any = false;
+    for (name, value) in pairs {
+        out.raw(if any { b"," } else { open });
+        any = true;
+        out.text(name);
+        out.raw(between);
+        write(value, out);
+    }
+    if any {
+        out.raw(close);
+    }
+    any
+}
+
+fn time(now: Duration, seconds: &[u8; 19], out: &mut Out<'_>) {
+    let millis = now.subsec_millis() as u16;
+    let digit = |value: u16| b'0' + (value % 10) as u8;
+    out.quoted(|out| {
+        out.raw(seconds);
+        out.raw(&[b'.', digit(millis / 100), digit(millis / 10), digit(millis), b'Z']);
+    });
+}
+
+const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_3 => "HTTP/3.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+fn field(name: &str) -> Result<Field, String> {
+    let position = ACCESS_FIELDS.iter().position(|(known, _)| *known == name);
+    position.map(|position| FIELDS[position]).ok_or_else(|| {
+        let near = ACCESS_FIELDS.iter().map(|(known, _)| (strsim::damerau_levenshtein(known, name), *known)).min();
+        let hint = near.filter(|(distance, _)| *distance <= 3).map(|(_, known)| format!(": did you mean `{known}`?"));
+        format!("the access log has no field `{name}`{}", hint.unwrap_or_default())
+    })
+}
+
+fn pieces(template: &str) -> Result<Vec<Piece>, String> {
+    let mut pieces = Vec::new();
+    let mut literal = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('%') {
+        literal.push_str(before);
+        if let Some(after) = after.strip_prefix('%') {
+            literal.push('%');
+            rest = after;
+            continue;
+        }
+        let named = after.strip_prefix('{').and_then(|after| after.split_once('}'));
+        let (name, after) = named.ok_or("a `%` in an access-log template begins `%{field}`; a plain one is `%%`")?;
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(std::mem::take(&mut literal).into_bytes().into()));
+        }
+        pieces.push(Piece::Field(field(name)?));
+        rest = after;
+    }
+    literal.push_str(rest);
+    if literal.contains('\n') {
+        return Err("an access-log template is one line".into());
+    }
+    if !literal.is_empty() {
+        pieces.push(Piece::Literal(literal.into_bytes().into()));
+    }
+    Ok(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_taken_or_refused() {
+        let text = |text: &str| Piece::Literal(text.as_bytes().into());
+        for (template, expected) in [
+            ("", Ok(vec![])),
+            ("plain", Ok(vec![text("plain")])),
+            ("%{status}", Ok(vec![Piece::Field(Field::Status)])),
+            (
+                "100%% %{method} \"%{path}\"",
+                Ok(vec![
+                    text("100% "),
+                    Piece::Field(Field::Method),
+                    text(" \""),
+                    Piece::Field(Field::Path),
+                    text("\""),
+                ]),
+            ),
+            ("%{statsu}", Err("the access log has no field `statsu`: did you mean `status`?")),
+            ("%{nothing like it}", Err("the access log has no field `nothing like it`")),
+            ("50%", Err("a `%` in an access-log template begins `%{field}`; a plain one is `%%`")),
+            ("%{open", Err("a `%` in an access-log template begins `%{field}`; a plain one is `%%`")),
+            ("a\nb", Err("an access-log template is one line")),
+        ] {
+            assert_eq!(pieces(template), expected.map_err(str::to_owned), "{template}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# bench.sh [PART]...: prints the comparison tables of docs/performance.md, and writes them there when all parts run.
+#
+# Parts: proxy, plugins, generation, reload (default: all). Needs two cores, nginx and HAProxy; installs these two
+# where apt-get can. The gateway under test is the one that releases ship (profile `dist`).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
+command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+if [ ${#missing[@]} -gt 0 ]; then
+  [ "$(id -u)" = 0 ] || { echo "bench: install ${missing[*]} first" >&2; exit 1; }
+  DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "${missing[@]}"
+fi
+
+cargo build --profile dist --package tidegate --package tidegate-tests --bin tidegate --bin tidegate-bench
+# The load, the origin and the clock share one core; what is measured has the other to itself.
+PATH=$PATH:/usr/sbin exec taskset --cpu-list 1 target/dist/tidegate-bench target/dist/tidegate "$@"

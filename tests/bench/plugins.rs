@@ -1,0 +1,76 @@
+//! What a plugin in the chain costs: the slope of CPU time a request over chains of 0, 4, 8 and 16 copies.
+
+use std::{path::Path, time::Duration};
+
+use serde_json::{Value, json};
+use tidegate_tests::guests;
+
+use crate::{load, report::median, subject::Subject};
+
+const COPIES: [usize; 4] = [0, 4, 8, 16];
+const ROUNDS: usize = 5;
+const SPAN: Duration = Duration::from_millis(1_200);
+
+/// One plugin: its name in the table, its name in the configuration, and what it may cost, in µs.
+const PLUGINS: [(&str, &str, f64); 2] =
+    [("reads one header and sets one", "header", 1.5), ("does nothing", "nothing", 0.5)];
+
+/// Interleaved rounds over all chains; medians and slopes.
+pub(crate) fn measure(gateway: &Path) -> Value {
+    load::beside_an_origin(async |origin| {
+        let configuration = configuration(&origin.to_string());
+        let files = [
+            ("gateway.yaml", configuration.as_str()),
+            ("plugins/header.wat", guests::HEADER),
+            ("plugins/nothing.wat", guests::NOTHING),
+        ];
+        let subject = Subject::gateway(gateway, &files);
+        let mut costs = vec![Vec::new(); PLUGINS.len() * COPIES.len()];
+        for _ in 0..ROUNDS {
+            for (plugin, (_, name, _)) in PLUGINS.iter().enumerate() {
+                for (chain, copies) in COPIES.iter().enumerate() {
+                    let used = || subject.used().user + subject.used().kernel;
+                    let span = load::span(subject.address, &format!("/{name}/{copies}"), SPAN, used).await;
+                    costs[plugin * COPIES.len() + chain].push(span.cost / span.exchanges as f64);
+                }
+            }
+        }
+        let rows = PLUGINS.iter().zip(costs.chunks(COPIES.len())).map(|((title, _, aim), costs)| {
+            let cpu: Vec<_> = costs.iter().map(|rounds| median(rounds.iter().copied())).collect();
+            json!({ "name": title, "cpu_us": cpu, "slope_us": slope(&cpu), "aim_us": aim, "rounds_us": costs })
+        });
+        json!({ "rows": rows.collect::<Vec<_>>() })
+    })
+}
+
+fn configuration(origin: &str) -> String {
+    let mut text =
+        format!("listeners:\n  web: {{address: '{{listen}}'}}\nupstreams:\n  origin: {{endpoints: ['{origin}']}}\n");
+    text += "middleware:\n";
+    for (_, name, _) in PLUGINS {
+        for copy in 1..=16 {
+            // Different configurations, so that the copies are plugins of their own.
+            text += &format!("  {name}-{copy}: {{module: plugins/{name}.wat, config: {{copy: {copy}}}}}\n");
+        }
+    }
+    text += "routes:\n";
+    for (_, name, _) in PLUGINS {
+        for copies in COPIES {
+            let chain: Vec<_> = (1..=copies).map(|copy| format!("{name}-{copy}")).collect();
+            let chain = chain.join(", ");
+            text += &format!(
+                "  - {{id: {name}-{copies}, path: /{name}/{copies}, middleware: [{chain}], upstream: origin}}\n"
+            );
+        }
+    }
+    text
+}
+
+/// Of the least-squares line through the costs.
+fn slope(costs: &[f64]) -> f64 {
+    let copies = COPIES.map(|copies| copies as f64);
+    let count = copies.len() as f64;
+    let (mean, middle) = (copies.iter().sum::<f64>() / count, costs.iter().sum::<f64>() / count);
+    let rise: f64 = copies.iter().zip(costs).map(|(at, cost)| (at - mean) * (cost - middle)).sum();
+    rise / copies.iter().map(|at| (at - mean).powi(2)).sum::<f64>()
+}

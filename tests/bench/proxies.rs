@@ -1,0 +1,118 @@
+//! Plain HTTP/1.1 keep-alive proxying of a small response on one worker: CPU time a request, beside nginx and HAProxy.
+
+use std::{path::Path, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    load::{self, CONNECTIONS},
+    report::median,
+    subject::{Subject, Used},
+};
+
+const ROUNDS: usize = 7;
+const SPAN: Duration = Duration::from_millis(2_500);
+
+const TIDEGATE: &str = "\
+listeners:
+  web: {address: '{listen}'}
+upstreams:
+  origin: {endpoints: ['{origin}']}
+routes:
+  - {id: all, path: /*, upstream: origin}
+";
+
+const NGINX: &str = "\
+daemon off;
+master_process off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr error;
+events { worker_connections 4096; }
+http {
+  access_log off;
+  client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
+  uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+  tcp_nodelay on;
+  keepalive_requests 1000000000;
+  upstream origin { server {origin}; keepalive 256; keepalive_requests 1000000000; }
+  server {
+    listen {listen};
+    location / { proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection \"\"; }
+  }
+}
+";
+
+const HAPROXY: &str = "\
+global
+  nbthread 1
+  maxconn 4096
+  tune.bufsize 16384
+defaults
+  mode http
+  option http-keep-alive
+  http-reuse always
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+frontend web
+  bind {listen}
+  default_backend origin
+backend origin
+  server origin {origin} pool-max-conn 256 pool-purge-delay 60s
+";
+
+/// Interleaved rounds over all three; medians.
+pub(crate) fn measure(gateway: &Path) -> Value {
+    load::beside_an_origin(async |origin| {
+        let fill = |text: &str| text.replace("{origin}", &origin.to_string());
+        let subjects = [
+            Subject::gateway(gateway, &[("gateway.yaml", &fill(TIDEGATE))]),
+            Subject::other("nginx", &["nginx", "-p", "{folder}", "-c", "{folder}/proxy.conf"], &fill(NGINX)),
+            Subject::other("HAProxy", &["haproxy", "-db", "-f", "{folder}/proxy.conf"], &fill(HAPROXY)),
+        ];
+        let mut rounds: Vec<Vec<Used>> = vec![Vec::new(); subjects.len()];
+        for round in 0..ROUNDS {
+            for turn in 0..subjects.len() {
+                let at = (round + turn) % subjects.len();
+                rounds[at].push(request(&subjects[at]).await);
+            }
+        }
+        summary(&subjects, &rounds)
+    })
+}
+
+/// CPU time of one request under load.
+async fn request(subject: &Subject) -> Used {
+    let span = load::span(subject.address, "/a/small/thing", SPAN, || {
+        let used = subject.used();
+        used.user + used.kernel
+    });
+    let before = subject.used();
+    let span = span.await;
+    let after = subject.used();
+    // The split is taken from the whole run, warm-up included; the sum from the span that was counted.
+    let (user, kernel) = (after.user - before.user, after.kernel - before.kernel);
+    let total = span.cost / span.exchanges as f64;
+    Used { user: total * user / (user + kernel), kernel: total * kernel / (user + kernel) }
+}
+
+fn summary(subjects: &[Subject], rounds: &[Vec<Used>]) -> Value {
+    let rows: Vec<_> = subjects
+        .iter()
+        .zip(rounds)
+        .map(|(subject, rounds)| {
+            let of = |part: fn(&Used) -> f64| median(rounds.iter().map(part));
+            json!({
+                "name": subject.name,
+                "cpu_us": of(|used| used.user + used.kernel),
+                "user_us": of(|used| used.user),
+                "kernel_us": of(|used| used.kernel),
+                "rounds_us": rounds.iter().map(|used| used.user + used.kernel).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let cpu = |row: &Value| row["cpu_us"].as_f64().unwrap_or(f64::INFINITY);
+    let best = rows[1..].iter().map(cpu).fold(f64::INFINITY, f64::min);
+    json!({ "connections": CONNECTIONS, "ratio": cpu(&rows[0]) / best, "rows": rows })
+}

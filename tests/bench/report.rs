@@ -1,0 +1,93 @@
+//! From measurements to tables, on the terminal and in `docs/performance.md`. Measures nothing.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+const MARK: [&str; 2] = ["<!-- results: written by `make bench` -->", "<!-- end of results -->"];
+
+/// The middle one.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    percentile(50, values)
+}
+
+/// The value that `percent` of all are not above.
+pub(crate) fn percentile(percent: usize, values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values[(values.len() * percent / 100).min(values.len() - 1)]
+}
+
+/// One part as Markdown.
+pub(crate) fn table(part: &str, result: &Value) -> String {
+    match part {
+        "proxy" => proxy(result),
+        "plugins" => plugins(result),
+        "generation" => generation(result),
+        _ => reload(result),
+    }
+}
+
+/// Writes all parts to `docs/performance.md`, between its marks, and the raw numbers beside it.
+pub(crate) fn write(results: &Value) {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above").join("docs");
+    let page = fs::read_to_string(docs.join("performance.md")).expect("docs/performance.md is there");
+    let (before, rest) = page.split_once(MARK[0]).expect("docs/performance.md has its marks");
+    let (_, after) = rest.split_once(MARK[1]).expect("docs/performance.md has its marks");
+    let parts = results.as_object().expect("results are by part").iter();
+    let tables: Vec<_> = parts.map(|(part, result)| table(part, result)).collect();
+    let page = format!("{before}{}\n\n{}\n{}{after}", MARK[0], tables.join("\n"), MARK[1]);
+    fs::write(docs.join("performance.md"), page).expect("docs can be written");
+    let raw = serde_json::to_string_pretty(results).expect("numbers serialise");
+    fs::write(docs.join("performance.json"), raw + "\n").expect("docs can be written");
+}
+
+fn proxy(result: &Value) -> String {
+    let mut text = format!(
+        "### Plain proxying\n\nCPU time a request, µs: HTTP/1.1 kept alive both ways, {} connections, one worker, a response \
+         of 64 bytes.\n\n| | CPU | user | kernel |\n|---|---|---|---|\n",
+        result["connections"]
+    );
+    for row in result["rows"].as_array().into_iter().flatten() {
+        let [cpu, user, kernel] = ["cpu_us", "user_us", "kernel_us"].map(|field| number(&row[field], 1));
+        text += &format!("| {} | {cpu} | {user} | {kernel} |\n", row["name"].as_str().unwrap_or_default());
+    }
+    text + &format!("\nTidegate to the better of the two: **{}** (aim: at most 1.15).\n", number(&result["ratio"], 2))
+}
+
+fn plugins(result: &Value) -> String {
+    let mut text = "### Plugins\n\nCPU time a request by copies of a plugin in the chain, µs.\n\n\
+        | plugin | 0 | 4 | 8 | 16 | slope | aim |\n|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for row in result["rows"].as_array().into_iter().flatten() {
+        let cells: Vec<_> = row["cpu_us"].as_array().into_iter().flatten().map(|cpu| number(cpu, 1)).collect();
+        let name = row["name"].as_str().unwrap_or_default();
+        let slope = number(&row["slope_us"], 2);
+        text += &format!("| {name} | {} | **{slope}** | {} |\n", cells.join(" | "), number(&row["aim_us"], 1));
+    }
+    text
+}
+
+fn generation(result: &Value) -> String {
+    format!(
+        "### Taking the generation\n\nns, on two threads at once: take, pin and release of a worker's own snapshot: **{}** \
+         (aim: at most 5); `ArcSwap::load_full` and release: {}.\n",
+        number(&result["take_pin_release_ns"], 1),
+        number(&result["arc_swap_load_full_ns"], 1),
+    )
+}
+
+fn reload(result: &Value) -> String {
+    format!(
+        "### Reload\n\nFrom a rename to the first response on the new generation, ms, the 10 ms of quiet included, {} saves: \
+         median **{}**, p99 **{}** (aim: 30), most {}.\n",
+        result["saves"],
+        number(&result["median_ms"], 1),
+        number(&result["p99_ms"], 1),
+        number(&result["max_ms"], 1),
+    )
+}
+
+fn number(value: &Value, digits: usize) -> String {
+    value.as_f64().map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+}

@@ -1,0 +1,106 @@
+//! What is measured: a process on a core of its own, with its configuration, its address and what the kernel says that
+//! it has used. Ended with the value, by its id.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// A process under measurement.
+pub(crate) struct Subject {
+    /// As the tables name it.
+    pub(crate) name: String,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Its configuration and what it writes.
+    pub(crate) folder: TempDir,
+    process: Child,
+}
+
+/// CPU time so far, in µs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Used {
+    /// In user mode.
+    pub(crate) user: f64,
+    /// In the kernel.
+    pub(crate) kernel: f64,
+}
+
+impl Subject {
+    /// Starts the gateway with one worker over a configuration; `{listen}` in it stands for its address.
+    pub(crate) fn gateway(binary: &Path, files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let address = free_address();
+        for (path, text) in files {
+            let place = folder.path().join("config").join(path);
+            fs::create_dir_all(place.parent().expect("a file has a folder")).expect("a folder can be made");
+            fs::write(place, text.replace("{listen}", &address.to_string())).expect("a file can be written");
+        }
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", "0"]).arg(binary).args(["run", "--workers", "1", "--admin"]);
+        command.arg(free_address().to_string()).arg("--config").arg(folder.path().join("config"));
+        Self::start("Tidegate", address, folder, command)
+    }
+
+    /// Starts another proxy; `{listen}` in its configuration stands for its address, `{folder}` for a folder of its own.
+    pub(crate) fn other(name: &str, arguments: &[&str], configuration: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let address = free_address();
+        let path = folder.path().to_string_lossy().into_owned();
+        let text = configuration.replace("{listen}", &address.to_string()).replace("{folder}", &path);
+        fs::write(folder.path().join("proxy.conf"), text).expect("a file can be written");
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", "0"]);
+        command.args(arguments.iter().map(|argument| argument.replace("{folder}", &path)));
+        Self::start(name, address, folder, command)
+    }
+
+    fn start(name: &str, address: SocketAddr, folder: TempDir, mut command: Command) -> Self {
+        let log = fs::File::create(folder.path().join("output")).expect("a file can be made");
+        let copy = log.try_clone().expect("a file can be shared");
+        let process = command.stdin(Stdio::null()).stdout(copy).stderr(log).spawn().expect("taskset is there");
+        let mut subject = Self { name: name.to_owned(), address, folder, process };
+        subject.wait();
+        subject
+    }
+
+    /// What it has used until now: all threads, from the kernel's accounting.
+    pub(crate) fn used(&self) -> Used {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("the process runs");
+        let (_, fields) = stat.rsplit_once(')').expect("a stat line names the process in brackets");
+        let ticks = |at: usize| fields.split_whitespace().nth(at).and_then(|ticks| ticks.parse::<f64>().ok());
+        // Fields 14 and 15 of proc(5), in ticks of 10 ms.
+        let [user, kernel] = [11, 12].map(|at| ticks(at).expect("a stat line has its times") * 10_000.0);
+        Used { user, kernel }
+    }
+
+    fn wait(&mut self) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect_timeout(&self.address, Duration::from_millis(100)).is_err() {
+            let said = || fs::read_to_string(self.folder.path().join("output")).unwrap_or_default();
+            if let Ok(Some(status)) = self.process.try_wait() {
+                panic!("{} ended with {status}:\n{}", self.name, said());
+            }
+            assert!(Instant::now() < end, "{} does not listen:\n{}", self.name, said());
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        // Ended already, perhaps; then there is nothing to do.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+fn free_address() -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("a bound socket has an address")
+}
