@@ -46,7 +46,9 @@ thread_local! {
 impl Pattern {
     fn compile(pattern: &str) -> Result<Self, BuildError> {
         static COMPILED: AtomicU64 = AtomicU64::new(0);
-        let limits = Config::new().nfa_size_limit(Some(REGEX_BYTES_MAX)).hybrid_cache_capacity(SCRATCH_BYTES_MAX);
+        // With room to spare, so that what a check accepted by a limit of its own is not refused here.
+        let size = Some(REGEX_BYTES_MAX * 2);
+        let limits = Config::new().nfa_size_limit(size).hybrid_cache_capacity(SCRATCH_BYTES_MAX);
         let any_bytes = syntax::Config::new().utf8(false);
         let built =
             Regex::builder().configure(limits.utf8_empty(false)).syntax(any_bytes).build(&format!("^(?:{pattern})$"));

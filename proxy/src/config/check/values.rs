@@ -7,10 +7,7 @@ use http::{HeaderName, HeaderValue};
 use regex::RegexBuilder;
 
 use super::scope::Scope;
-use crate::config::{node::Pos, raw};
-
-/// How large a compiled regular expression may be.
-pub(crate) const REGEX_BYTES_MAX: usize = 1 << 20;
+use crate::config::{node::Pos, raw, spec::REGEX_BYTES_MAX};
 
 /// A host without port: lower-cased, a DNS name or an IP address.
 pub(super) fn host(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<String> {
@@ -140,15 +137,19 @@ pub(super) fn header_value(scope: &mut Scope<'_>, text: &raw::Text, pos: Pos) ->
     value.ok()
 }
 
-/// A path that requests can have: absolute, normalised, without query.
+/// A path that requests can have: absolute, without query, in the normal form that the server brings requests into.
 pub(super) fn path(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<String> {
+    let normal = normal_path(text);
+    let shape = normal.as_deref().unwrap_or(text);
     let problem = if !text.starts_with('/') {
         Some(("does not start with `/`", format!("write `/{text}`")))
     } else if text.contains(['?', '#']) {
         Some(("has a query or fragment", "conditions on the query go into `query`".into()))
     } else if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         Some(("has white space or control characters", "percent-encode them, such as `%20`".into()))
-    } else if text.split('/').any(|segment| segment == "." || segment == "..") {
+    } else if normal.is_none() {
+        Some(("has a `%` that two hexadecimal digits do not follow", "write `%25` for the character itself".into()))
+    } else if shape.split('/').any(|segment| segment == "." || segment == "..") {
         Some((
             "has a `.` or `..` segment",
             "request paths are normalised, so it would never match; leave it out".into(),
@@ -159,12 +160,36 @@ pub(super) fn path(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<String
         None
     };
     match problem {
-        None => Some(text.into()),
+        None => normal,
         Some((why, hint)) => {
             scope.error("bad-path", pos, format!("the path `{text}` {why}"), hint);
             None
         }
     }
+}
+
+// RFC 3986 section 6.2.2: escapes of unreserved characters decoded, the others in upper case, and what is no ASCII
+// escaped. `None` where an escape is malformed.
+fn normal_path(text: &str) -> Option<String> {
+    let mut normal = String::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let escape = if first == b'%' { Some(after.get(..2)?) } else { None };
+        rest = if escape.is_some() { &after[2..] } else { after };
+        let byte = match escape.map(std::str::from_utf8) {
+            None => first,
+            // `from_str_radix` takes a sign.
+            Some(Ok(digits)) if !digits.starts_with('+') => u8::from_str_radix(digits, 16).ok()?,
+            Some(_) => return None,
+        };
+        let unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if unreserved || escape.is_none() && byte.is_ascii() {
+            normal.push(char::from(byte));
+        } else {
+            normal.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    Some(normal)
 }
 
 /// A number that fits, and is at least `min`.
@@ -203,4 +228,28 @@ pub(super) fn period(
         return default;
     }
     period
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normal_path;
+
+    #[test]
+    fn paths_come_into_the_form_of_requests() {
+        let cases = [
+            ("/a/{b}/c", Some("/a/{b}/c")),
+            ("/caf\u{e9}", Some("/caf%C3%A9")),
+            ("/caf%c3%a9", Some("/caf%C3%A9")),
+            ("/%61%2d%7E/%2f", Some("/a-~/%2F")),
+            ("/%2e%2E", Some("/..")),
+            ("/%", None),
+            ("/%4", None),
+            ("/%+4", None),
+            ("/%zz", None),
+            ("/%\u{e9}", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(normal_path(text).as_deref(), expected, "{text}");
+        }
+    }
 }
