@@ -16,4 +16,5 @@ pub mod route;
 pub mod server;
 pub mod snapshot;
 pub mod source;
+pub mod state;
 pub mod telemetry;

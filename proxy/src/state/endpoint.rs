@@ -1,0 +1,244 @@
+//! What is learned of one endpoint: its addresses, health and load. Read by every worker, written seldom or in a
+//! worker's own shard. Knows nothing of connections and protocols.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed},
+        },
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::task::AbortHandle;
+
+use super::shard::Padded;
+use crate::identity::Identity;
+
+/// The state key of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointKey {
+    /// `host:port`, the host an address or a DNS name.
+    pub address: Arc<str>,
+    /// The identity of its TLS settings, where connections to it are encrypted.
+    pub tls: Option<Identity>,
+}
+
+/// The state of one endpoint.
+#[derive(Debug)]
+pub struct EndpointState {
+    /// Where it is found.
+    pub key: EndpointKey,
+    /// Unique in the process: what workers find their connections by.
+    pub id: u64,
+    /// Its load.
+    pub gauges: Arc<Gauges>,
+    /// Held by whoever resolves its name, so that one does.
+    pub resolving: tokio::sync::Mutex<()>,
+    literal: Option<SocketAddr>,
+    // What its name resolved to last. Locked only to connect and to sweep.
+    resolved: Mutex<Option<Resolved>>,
+    // What its last health check said, for a check that is new.
+    healthy: AtomicBool,
+    began: Instant,
+    // Milliseconds after `began`; 0 where no connection failed lately.
+    suspect_until_ms: AtomicU64,
+}
+
+/// What a name resolved to.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// Its addresses, never empty; or why there are none.
+    pub addresses: Result<Arc<[SocketAddr]>, Arc<str>>,
+    /// When this was learned.
+    pub at: Instant,
+}
+
+impl EndpointState {
+    /// The state of an endpoint that nothing is known of.
+    pub fn new(key: &EndpointKey, workers: usize) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self {
+            key: key.clone(),
+            id: NEXT.fetch_add(1, Relaxed),
+            gauges: Arc::new(Gauges::new(workers)),
+            resolved: Mutex::default(),
+            resolving: tokio::sync::Mutex::default(),
+            literal: key.address.parse().ok(),
+            healthy: AtomicBool::new(true),
+            began: Instant::now(),
+            suspect_until_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// Its address, where the host is one and not a name.
+    pub const fn literal(&self) -> Option<SocketAddr> {
+        self.literal
+    }
+
+    /// What its name resolved to last; nothing where the host is an address.
+    pub fn resolved(&self) -> Option<Resolved> {
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says what its name resolves to.
+    pub fn resolve(&self, resolved: Resolved) {
+        *self.resolved.lock().unwrap_or_else(PoisonError::into_inner) = Some(resolved);
+    }
+
+    /// Marks it as one that connections to failed lately.
+    pub fn suspect(&self, time: Duration) {
+        let until = (self.began.elapsed() + time).as_millis() as u64;
+        self.suspect_until_ms.store(until.max(1), Relaxed);
+    }
+
+    /// Whether it is better left alone while there are others.
+    #[inline]
+    pub fn is_suspect(&self) -> bool {
+        let until = self.suspect_until_ms.load(Relaxed);
+        until != 0 && self.suspected(until)
+    }
+
+    #[cold]
+    fn suspected(&self, until: u64) -> bool {
+        let still = (self.began.elapsed().as_millis() as u64) < until;
+        if !still {
+            // Another worker may have marked it anew since: then its mark stays.
+            let _other = self.suspect_until_ms.compare_exchange(until, 0, Relaxed, Relaxed);
+        }
+        still
+    }
+}
+
+/// How busy an endpoint is.
+#[derive(Debug)]
+pub struct Gauges {
+    open: AtomicUsize,
+    in_flight: Box<[Padded<AtomicU64>]>,
+}
+
+/// One open connection, counted until it is dropped.
+#[derive(Debug)]
+pub struct Open(Arc<Gauges>);
+
+impl Gauges {
+    fn new(workers: usize) -> Self {
+        Self { open: AtomicUsize::new(0), in_flight: (0..workers).map(|_| Padded::default()).collect() }
+    }
+
+    /// Counts one more connection, unless there are `limit` in the whole process already.
+    pub fn open(self: &Arc<Self>, limit: usize) -> Option<Open> {
+        let one_more = |open: usize| (open < limit).then_some(open + 1);
+        self.open.fetch_update(AcqRel, Acquire, one_more).ok().map(|_| Open(Arc::clone(self)))
+    }
+
+    /// Open connections in the whole process.
+    pub fn connections(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    /// Exchanges under way on `worker`.
+    #[inline]
+    pub fn in_flight(&self, worker: usize) -> u64 {
+        self.in_flight[worker].0.load(Relaxed)
+    }
+
+    /// Exchanges under way in the whole process.
+    pub fn in_flight_total(&self) -> u64 {
+        self.in_flight.iter().map(|shard| shard.0.load(Relaxed)).sum()
+    }
+
+    /// One more exchange on `worker`, which must be the calling one.
+    #[inline]
+    pub fn begin(&self, worker: usize) {
+        self.in_flight[worker].0.store(self.in_flight(worker).wrapping_add(1), Relaxed);
+    }
+
+    /// One exchange less on `worker`, which must be the calling one.
+    #[inline]
+    pub fn end(&self, worker: usize) {
+        self.in_flight[worker].0.store(self.in_flight(worker).wrapping_sub(1), Relaxed);
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, AcqRel);
+    }
+}
+
+/// What an active health check says of an endpoint. The check runs as long as somebody holds its verdict.
+#[derive(Debug)]
+pub struct Verdict {
+    endpoint: Arc<EndpointState>,
+    healthy: AtomicBool,
+    check: Mutex<Option<AbortHandle>>,
+}
+
+impl Verdict {
+    /// The verdict of a new check; it begins with what the last one on this endpoint said, at first `healthy`.
+    pub fn new(endpoint: Arc<EndpointState>) -> Self {
+        let healthy = AtomicBool::new(endpoint.healthy.load(Relaxed));
+        Self { endpoint, healthy, check: Mutex::default() }
+    }
+
+    /// The endpoint that is checked.
+    pub const fn endpoint(&self) -> &Arc<EndpointState> {
+        &self.endpoint
+    }
+
+    /// Whether the endpoint may be used.
+    #[inline]
+    pub fn is_healthy(&self) -> bool {
+        self.healthy.load(Relaxed)
+    }
+
+    /// Says so.
+    pub fn set(&self, healthy: bool) {
+        self.healthy.store(healthy, Relaxed);
+        self.endpoint.healthy.store(healthy, Relaxed);
+    }
+
+    /// Starts the check unless it runs.
+    pub fn run(&self, spawn: impl FnOnce() -> AbortHandle) {
+        self.check.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(spawn);
+    }
+}
+
+impl Drop for Verdict {
+    fn drop(&mut self) {
+        if let Some(check) = self.check.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            check.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_on_connections_holds_and_is_given_back() {
+        let endpoint = EndpointState::new(&EndpointKey { address: "127.0.0.1:1".into(), tls: None }, 2);
+        let first = endpoint.gauges.open(1);
+        assert!(first.is_some() && endpoint.gauges.open(1).is_none());
+        drop(first);
+        assert!(endpoint.gauges.open(1).is_some());
+    }
+
+    #[test]
+    fn a_suspicion_ends() {
+        let endpoint = EndpointState::new(&EndpointKey { address: "name:1".into(), tls: None }, 1);
+        assert!(!endpoint.is_suspect() && endpoint.literal().is_none());
+        endpoint.suspect(Duration::from_secs(3600));
+        assert!(endpoint.is_suspect());
+        endpoint.suspect(Duration::ZERO);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while endpoint.is_suspect() {
+            assert!(Instant::now() < deadline);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! State that outlives snapshots, found by state key (kind and name; for an endpoint, address and TLS): a reload
+//! changes what is configured, never what was learned. Knows neither documents, snapshots nor HTTP.
+
+mod endpoint;
+mod registry;
+mod shard;
+
+use std::{
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use tokio::runtime::Handle;
+
+pub use endpoint::{EndpointKey, EndpointState, Gauges, Open, Resolved, Verdict};
+pub use registry::Registry;
+pub use shard::{Padded, Sequence};
+
+use crate::identity::Identity;
+
+/// All registries of a process.
+#[derive(Debug)]
+pub struct States {
+    /// How many workers there are: the number of shards of whatever is counted per worker.
+    pub workers: usize,
+    /// Where background work of the state runs (name resolution, health checks).
+    pub control: Handle,
+    /// Endpoints, by address and TLS.
+    pub endpoints: Registry<EndpointKey, EndpointState>,
+    /// Active health checks and their verdicts, by endpoint and what is checked.
+    pub verdicts: Registry<(EndpointKey, Identity), Verdict>,
+    /// Positions in rotations, by what rotates (`upstream users`, `route users`).
+    pub sequences: Registry<Arc<str>, Sequence>,
+}
+
+impl States {
+    /// Empty registries for `workers` workers; `control` is the control plane's runtime, which also forgets what
+    /// nobody holds.
+    pub fn new(workers: usize, control: Handle) -> Arc<Self> {
+        let states = Arc::new(Self {
+            workers,
+            control,
+            endpoints: Registry::new(GRACE),
+            verdicts: Registry::new(GRACE),
+            sequences: Registry::new(GRACE),
+        });
+        states.control.spawn(tend(Arc::downgrade(&states)));
+        states
+    }
+
+    /// Forgets what nobody has held for the time of grace.
+    pub fn sweep(&self, now: Instant) {
+        self.endpoints.sweep(now);
+        self.verdicts.sweep(now);
+        self.sequences.sweep(now);
+    }
+}
+
+async fn tend(states: Weak<States>) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        let Some(states) = states.upgrade() else { return };
+        states.sweep(Instant::now());
+    }
+}
+
+// How long what nobody holds is kept: a configuration that loses an upstream and gets it back, as an edit in two
+// steps does, finds its state and its connections again.
+const GRACE: Duration = Duration::from_secs(60);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
