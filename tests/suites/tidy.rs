@@ -9,7 +9,7 @@ use std::{
 
 /// Libraries that only some rooms may name, as path prefixes below `proxy/src`.
 const KEPT: [(&[&str], &[&str]); 3] = [
-    (&["hyper", "hyper_util", "h2"], &["server", "upstream", "admin", "cli"]),
+    (&["hyper", "hyper_util", "h2"], &["server", "admin", "cli"]),
     (&["wasmtime"], &["wasm"]),
     (&["serde_saphyr"], &["config/parse"]),
 ];

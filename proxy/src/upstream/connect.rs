@@ -1,0 +1,68 @@
+//! A new connection to an endpoint: its name resolved, its addresses tried one after the other, all within one
+//! deadline. Knows nothing of requests.
+
+use std::{
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{net::TcpStream, runtime::Handle};
+
+use super::{
+    pool::{Facts, Pool},
+    resolve,
+    wire::Wire,
+};
+use crate::{
+    error::{Error, Kind},
+    state::EndpointState,
+};
+
+/// Connects for the upstream `user`, as one of at most `limit` connections to `endpoint`.
+///
+/// # Errors
+/// `Overloaded` at the limit, `UpstreamTimeout` when the time is up, `UpstreamConnect` for everything else. None of
+/// them has sent anything.
+pub(super) async fn connect(
+    endpoint: &Arc<EndpointState>,
+    pool: &Rc<Pool>,
+    user: &Rc<Facts>,
+    control: &Handle,
+    (limit, time): (usize, Duration),
+) -> Result<Box<Wire>, Error> {
+    let Some(open) = pool.gauges().open(limit) else {
+        return Err(error(Kind::Overloaded, user, endpoint, "there are connections-max connections already"));
+    };
+    let end = Instant::now() + time;
+    let late = || error(Kind::UpstreamTimeout, user, endpoint, "no connection within connect-timeout");
+    let addresses = pool.timers.within(end, resolve::addresses(endpoint, control)).await.map_err(|_| late())?;
+    let addresses = addresses.map_err(|why| error(Kind::UpstreamConnect, user, endpoint, &why))?;
+    let mut failed = None;
+    for (tried, address) in addresses.iter().enumerate() {
+        // Each address gets its part of the time that is left, so that one that never answers does not take it all.
+        let now = Instant::now();
+        let share = end.saturating_duration_since(now) / (addresses.len() - tried) as u32;
+        match pool.timers.within(now + share, dial(*address)).await {
+            Ok(Ok(io)) => return Ok(Box::new(Wire::new(io, *address, Rc::clone(pool), Rc::clone(user), open))),
+            Ok(Err(cause)) => failed = Some(cause),
+            Err(_) => {}
+        }
+    }
+    Err(failed.map_or_else(late, |cause| {
+        let text = format!("upstream {}: no connection to {}", user.name, endpoint.key.address);
+        Error::because(Kind::UpstreamConnect, text, cause)
+    }))
+}
+
+async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+    let io = TcpStream::connect(address).await?;
+    io.set_nodelay(true)?;
+    Ok(io)
+}
+
+fn error(kind: Kind, user: &Facts, endpoint: &EndpointState, what: &str) -> Error {
+    Error::new(kind, format!("upstream {} at {}: {what}", user.name, endpoint.key.address))
+}

@@ -1,0 +1,113 @@
+//! The end of the chain: a request goes to one endpoint of an upstream and its response comes back. Balance, health,
+//! connections and an HTTP/1.1 codec of its own, made for forwarding: an exchange drives its connection itself, sends
+//! with one system call and reads with one, and knows exactly what may be sent again. Must not name routes, plugins
+//! or hyper.
+
+mod balance;
+mod call;
+mod connect;
+mod decode;
+mod head;
+mod health;
+mod incoming;
+mod pool;
+mod resolve;
+mod share;
+mod upload;
+mod weighted;
+mod wire;
+
+use std::{fmt, sync::Arc};
+
+use futures_util::future::LocalBoxFuture;
+use tokio::runtime::Handle;
+
+pub use self::weighted::Weighted;
+use self::{
+    balance::{Balancer, Member},
+    pool::Keep,
+};
+use crate::{
+    config::spec::{Endpoint, Name, Part, Upstream as Spec},
+    error::Error,
+    exchange::{Call, Request, Response},
+    identity::Identity,
+    state::{EndpointKey, EndpointState, Sequence, States},
+    telemetry::UpstreamSeries,
+};
+
+/// A compiled upstream: immutable, shared by all workers. What is learned and kept (health, load, connections) is
+/// found through [`States`] and on the workers, by endpoint.
+pub struct Upstream {
+    name: Name,
+    spec: Arc<Part<Spec>>,
+    balancer: Balancer,
+    keep: Keep,
+    series: Arc<UpstreamSeries>,
+    control: Handle,
+}
+
+/// An upstream as plugins, mirrors and other bystanders call it: their calls are not what the exchange's record tells
+/// of.
+#[derive(Clone, Debug)]
+pub struct SideCall(pub Arc<Upstream>);
+
+impl Upstream {
+    /// Compiles the upstream called `name`: finds the state of its endpoints, starts the health checks that do not run
+    /// yet, and has names resolved, without waiting for any of it.
+    pub fn build(name: &Name, spec: &Arc<Part<Spec>>, states: &States, series: Arc<UpstreamSeries>) -> Arc<Self> {
+        let weighted = spec.endpoints.iter().filter(|endpoint| endpoint.weight > 0);
+        let members = weighted.map(|endpoint| member(endpoint, spec, states)).collect();
+        let sequence =
+            states.sequences.find_or_make(&format!("upstream {name}").into(), || Sequence::new(states.workers));
+        let upstream = Arc::new(Self {
+            name: Arc::clone(name),
+            spec: Arc::clone(spec),
+            balancer: Balancer::new(members, spec.balance, sequence),
+            keep: Keep::new(spec.pool_idle_max, spec.pool_idle_timeout, states.workers),
+            series,
+            control: states.control.clone(),
+        });
+        health::report(&upstream);
+        upstream
+    }
+
+    /// Its name.
+    pub const fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The identity of what it was compiled from.
+    pub fn identity(&self) -> Identity {
+        self.spec.identity
+    }
+}
+
+fn member(endpoint: &Endpoint, spec: &Spec, states: &States) -> Member {
+    let key = EndpointKey { address: endpoint.address.as_str().into(), tls: None };
+    let state = states.endpoints.find_or_make(&key, || EndpointState::new(&key, states.workers));
+    resolve::refresh(&state, &states.control);
+    let verdict = spec.health_check.as_ref().map(|check| health::watch(&state, check, states));
+    Member { endpoint: state, verdict, weight: endpoint.weight }
+}
+
+impl Call for Upstream {
+    fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+        Box::pin(self.send(request, true))
+    }
+}
+
+impl Call for SideCall {
+    fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+        Box::pin(self.0.send(request, false))
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upstream({})", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests;
