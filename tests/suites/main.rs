@@ -1,4 +1,5 @@
 //! The suites: what the gateway does, seen from outside. One binary, so that the gateway is linked once.
 
+mod diagnostics;
 mod harness;
 mod tidy;

@@ -112,7 +112,7 @@ fn undefined(objects: &[Checked], found: &mut Vec<Diagnostic>) {
         let hint = match suggest::nearest(name, names.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if names.is_empty() => format!("define it in the section `{}`", section(*kind)),
-            None => format!("define it; the {} are {}", section(*kind), suggest::listed(names.into_iter())),
+            None => format!("define it, or use one of {}", suggest::listed(names.into_iter())),
         };
         let what = format!("there is no {} called `{name}`", kind.noun());
         found.push(Diagnostic::error("unknown-reference", what).at(at.clone()).hint(hint));
@@ -131,7 +131,7 @@ const fn section(kind: Kind) -> &'static str {
 
 /// Routes without a target, in whose chain nothing is sure or likely to answer.
 fn aimless(objects: &[Checked], spec: &Spec, found: &mut Vec<Diagnostic>) {
-    for (_, outcome) in objects {
+    for (object, outcome) in objects {
         let Some(Value::Route(route, Some(place))) = &outcome.value else { continue };
         let mut seen = HashSet::new();
         let mut left: Vec<&Name> = route.middleware.iter().collect();
@@ -148,7 +148,7 @@ fn aimless(objects: &[Checked], spec: &Spec, found: &mut Vec<Diagnostic>) {
             }
         }
         if !answers {
-            let what = format!("the route `{}` leads nowhere", route.id);
+            let what = format!("{} leads nowhere", object.title());
             let hint = "give it an `upstream`, a `target` or `targets`, or a step that answers (`respond`, `redirect`)";
             found.push(Diagnostic::error("no-target", what).at(place.clone()).hint(hint));
         }
@@ -158,12 +158,15 @@ fn aimless(objects: &[Checked], spec: &Spec, found: &mut Vec<Diagnostic>) {
 fn same_address(spec: &Spec, found: &mut Vec<Diagnostic>) {
     let mut seen: HashMap<_, (&Name, &Part<Listener>)> = HashMap::new();
     for (name, part) in spec.listeners.iter().filter(|(_, part)| part.address.port() != 0) {
-        if let Some((first, other)) = seen.get(&part.address) {
-            let what = format!("the listeners `{first}` and `{name}` have the same address {}", part.address);
+        if let Some(other) = seen.get(&part.address) {
+            let mut two = [*other, (name, part)];
+            two.sort_by_key(|(_, part)| &part.place);
+            let [(first, before), (second, after)] = two;
+            let what = format!("the listeners `{first}` and `{second}` have the same address {}", part.address);
             found.push(
                 Diagnostic::error("same-address", what)
-                    .at(part.place.clone())
-                    .related(other.place.clone(), format!("`{first}` is defined here"))
+                    .at(after.place.clone())
+                    .related(before.place.clone(), format!("`{first}` is defined here"))
                     .hint("give one of them another port, or serve both from one listener by `host`"),
             );
             continue;
@@ -176,7 +179,9 @@ fn same_address(spec: &Spec, found: &mut Vec<Diagnostic>) {
 fn cycles(spec: &mut Spec, found: &mut Vec<Diagnostic>) {
     let mut done: HashSet<Name> = HashSet::new();
     let mut broken: Vec<Name> = Vec::new();
-    for start in spec.middleware.keys() {
+    let is_inline = |name: &str| name.contains([':', '/']);
+    let (inline, named): (Vec<&Name>, Vec<&Name>) = spec.middleware.keys().partition(|name| is_inline(name));
+    for start in named.into_iter().chain(inline) {
         // A path of chains and, for each, the next of its steps to look at.
         let mut path: Vec<(&Name, usize)> = vec![(start, 0)];
         let mut on_path: HashSet<&Name> = HashSet::from([start]);
@@ -189,7 +194,8 @@ fn cycles(spec: &mut Spec, found: &mut Vec<Diagnostic>) {
             match step {
                 Some(step) if on_path.contains(step) => {
                     let first = path.iter().position(|(name, _)| *name == step).unwrap_or_default();
-                    let round: Vec<&str> = path[first..].iter().map(|(name, _)| &***name).chain([&**step]).collect();
+                    let round = path[first..].iter().map(|(name, _)| &***name).chain([&**step]);
+                    let round: Vec<&str> = round.filter(|name| !is_inline(name)).collect();
                     let what = format!("the chain `{step}` contains itself: {}", round.join(" → "));
                     let place = spec.middleware.get(step).map(|part| part.place.clone());
                     let found_here = Diagnostic::error("chain-cycle", what).hint("remove one of these steps");

@@ -48,7 +48,18 @@ pub(crate) struct Document {
 }
 
 impl Kind {
-    /// What a message calls one of it.
+    /// What a message calls one of it, with its article.
+    const fn one(self) -> &'static str {
+        match self {
+            Self::Setting => "a gateway setting",
+            Self::Listener => "a listener",
+            Self::Upstream => "an upstream",
+            Self::Middleware => "a middleware",
+            Self::Route => "a route",
+        }
+    }
+
+    /// What a message calls it.
     pub(crate) const fn noun(self) -> &'static str {
         match self {
             Self::Setting => "gateway setting",
@@ -63,7 +74,16 @@ impl Kind {
 impl Object {
     /// How a message calls it.
     pub(crate) fn title(&self) -> String {
-        format!("{} `{}`", self.kind.noun(), self.name)
+        match self.kind {
+            Kind::Setting => "`gateway`".into(),
+            Kind::Route if !self.is_named() => "this route".into(),
+            kind => format!("{} `{}`", kind.noun(), self.name),
+        }
+    }
+
+    /// Whether its name is its own; a route without `id` is called after its line.
+    pub(crate) fn is_named(&self) -> bool {
+        !self.name.starts_with(UNNAMED)
     }
 
     /// Where its name stands.
@@ -82,16 +102,21 @@ pub(crate) fn split(file: &Arc<str>, root: Node) -> Document {
             splitter.route_of_list(Node { value: Value::Map(entries), pos: root.pos });
         }
         Value::Map(entries) => splitter.sections(entries),
-        _ => splitter.error(
-            "wrong-type",
-            root.pos,
-            format!("a document is a map of sections or a list of routes, found {}", root.kind()),
-            Some(format!("the sections are {}", suggest::listed(SECTIONS.into_iter()))),
-        ),
+        _ => {
+            splitter.document.broken = true;
+            splitter.error(
+                "wrong-type",
+                root.pos,
+                format!("a document is a map of sections or a list of routes, found {}", root.kind()),
+                Some(format!("the sections are {}", suggest::listed(SECTIONS.into_iter()))),
+            );
+        }
     }
     splitter.document
 }
 
+/// What the names of routes without `id` begin with. No name that people write can hold a space.
+const UNNAMED: &str = "at line ";
 const SECTIONS: [&str; 5] = ["gateway", "listeners", "upstreams", "middleware", "routes"];
 
 /// Whether a document is itself one route: no section in it, but what only routes have.
@@ -183,7 +208,9 @@ impl Splitter<'_> {
                 let name = text.clone();
                 self.object(Kind::Route, &name, pos, node);
             }
-            Some((_, pos)) => self.error("wrong-type", pos, "a route's `id` is a text", None),
+            Some((_, pos)) => {
+                self.error("wrong-type", pos, "a route's `id` is text", Some("such as `id: users`".into()))
+            }
             None if matches!(node.value, Value::Map(_)) => {
                 self.error(
                     "missing-field",
@@ -192,7 +219,7 @@ impl Splitter<'_> {
                     Some("give it one, such as `id: users`; logs, metrics and other layers name it by that".into()),
                 );
                 // Whatever else is wrong with it is worth saying too.
-                let name = format!("at-line-{}", node.pos.line);
+                let name = format!("{UNNAMED}{}", node.pos.line);
                 self.object(Kind::Route, &name, node.pos, node);
             }
             None => {
@@ -203,11 +230,11 @@ impl Splitter<'_> {
     }
 
     fn object(&mut self, kind: Kind, name: &str, at: Pos, node: Node) {
-        if kind != Kind::Setting && !is_name(name) {
+        if kind != Kind::Setting && !name.starts_with(UNNAMED) && !is_name(name) {
             self.error(
                 "bad-name",
                 at,
-                format!("`{name}` cannot be the name of a {}", kind.noun()),
+                format!("`{name}` cannot be the name of {}", kind.one()),
                 Some("names are made of letters, digits, `-`, `_` and `.`, 1 to 128 of them".into()),
             );
         }

@@ -52,7 +52,9 @@ pub fn load_with(tree: &Tree, memo: &mut Memo, variable: &dyn Fn(&str) -> Option
     let documents = || layers.iter().flatten();
     nothing(tree, &layers, &mut found);
     documents().for_each(|(_, document)| found.extend(document.diagnostics.iter().cloned()));
-    let broken = documents().any(|(_, document)| document.broken) || has_read_error(tree);
+    let hides_objects = |document: &Document| document.broken || (document.empty && documents().count() == 1);
+    let broken = documents().any(|(_, document)| hides_objects(document)) || has_read_error(tree);
+    let broken = broken || documents().next().is_none();
 
     let by_layer = layers.iter().map(|layer| layer.iter().map(|(_, document)| &**document).collect());
     let objects = merge::merge(by_layer, &mut found);

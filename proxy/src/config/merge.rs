@@ -37,10 +37,10 @@ pub(crate) fn merge<'a>(
 }
 
 fn twice(first: &Object, second: &Object) -> Diagnostic {
-    Diagnostic::error("duplicate-name", format!("the {} is defined twice", second.title()))
+    Diagnostic::error("duplicate-name", format!("the {} `{}` is defined twice", second.kind.noun(), second.name))
         .at(second.place())
         .related(first.place(), "first defined here")
-        .hint("rename one of them; only a later layer may define it again")
+        .hint("remove or rename one of them; only a later layer may define it again")
 }
 
 #[cfg(test)]

@@ -73,6 +73,20 @@ impl Node {
         self.entries().iter().find(|(candidate, _)| &*candidate.text == key).map(|(_, node)| node)
     }
 
+    /// The path from here to the value at `pos`: keys and indices, such as `limits.headers-max` or `endpoints[1]`.
+    pub(crate) fn path_to(&self, pos: Pos) -> Option<String> {
+        let found = |step: String, node: &Self| match node.path_to(pos) {
+            Some(rest) if rest.starts_with('[') => Some(format!("{step}{rest}")),
+            Some(rest) => Some(format!("{step}.{rest}")),
+            None => (node.pos == pos).then_some(step),
+        };
+        match &self.value {
+            Value::List(items) => items.iter().enumerate().find_map(|(index, item)| found(format!("[{index}]"), item)),
+            Value::Map(entries) => entries.iter().find_map(|(key, node)| found(key.text.to_string(), node)),
+            _ => None,
+        }
+    }
+
     /// Calls `found` with both keys of every map entry whose key came before, at any depth.
     pub(crate) fn duplicates(&self, found: &mut impl FnMut(&Key, &Key)) {
         match &self.value {
@@ -95,6 +109,19 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_has_a_path() {
+        let pos = |column| Pos { line: 1, column, length: 1 };
+        let key = |text: &str| Key { text: text.into(), pos: Pos::default() };
+        let at = |column, value| Node { value, pos: pos(column) };
+        let inner =
+            at(2, Value::List(vec![at(3, Value::Null), at(4, Value::Map(vec![(key("b"), at(5, Value::Null))]))]));
+        let outer = at(1, Value::Map(vec![(key("a"), inner)]));
+        assert_eq!(outer.path_to(pos(2)).as_deref(), Some("a"));
+        assert_eq!(outer.path_to(pos(5)).as_deref(), Some("a[1].b"));
+        assert_eq!(outer.path_to(pos(9)), None);
+    }
 
     #[test]
     fn duplicates_are_found_at_any_depth() {

@@ -281,19 +281,24 @@ fn budget(breach: &serde_saphyr::budget::BudgetBreach) -> (&'static str, String,
 fn syntax(error: &YamlError) -> (&'static str, String, Option<&'static str>) {
     use serde_saphyr::MessageFormatter as _;
     let message = UserMessageFormatter.format_message(error).into_owned();
-    let hint = [
-        ("mapping values", "quote a value that contains `: `, and put each key on a line of its own"),
-        ("expected ',' or ']'", "close the list with `]`"),
-        ("expected ',' or '}'", "close the map with `}`"),
-        ("block mapping", "keys of one map must start in the same column"),
-        ("quoted scalar", "close the quotes"),
-        ("simple key", "a key needs `:` and a space after it"),
-    ]
-    .iter()
-    .find(|(words, _)| message.contains(words))
-    .map(|(_, hint)| *hint);
+    let hint = HINTS.iter().find(|(words, _)| message.contains(words)).map(|(_, hint)| *hint);
     ("syntax", message, hint)
 }
+
+const HINTS: [(&str, &str); 9] = [
+    (
+        "mapping values",
+        "quote a value that contains `: `, and write a space after the `:` of a key, also on the line before",
+    ),
+    ("illegal placement of ':'", "a list or map above may be open: close it with `]` or `}`"),
+    ("unclosed bracket", "close the list with `]`"),
+    ("expected ',' or ']'", "close the list with `]`"),
+    ("expected ',' or '}'", "the map that opens above is not closed: end it with `}`"),
+    ("expected '-'", "items of one list start with `-` in the same column, and their keys stand in one column too"),
+    ("block mapping", "keys of one map start in the same column"),
+    ("quoted scalar", "close the quotes that open above"),
+    ("simple key", "a key needs `:` and a space after it"),
+];
 
 /// The first tab in the indentation of `line` or of the line before.
 fn tab(text: &str, line: u32) -> Option<Pos> {

@@ -99,21 +99,23 @@ impl<'a> Sources<'a> {
         Self(sources)
     }
 
-    /// The line of a place, and what of it is meant, in bytes. Long lines are cut around the place.
+    /// The line of a place, and what of it is meant, in bytes. None of a line so long that no one reads it.
     fn excerpt(&self, place: &Place) -> Option<(String, Range<usize>)> {
         let bytes = self.0.get(&place.file)?;
         let line = bytes.split(|&byte| byte == b'\n').nth(place.line as usize - 1).filter(|_| !bytes.is_empty())?;
         let line = String::from_utf8_lossy(line);
         let line = line.trim_end_matches('\r').trim_start_matches('\u{feff}');
-        let skipped = (place.column as usize - 1).saturating_sub(BEFORE_CHARS_MAX);
-        let shown: String = line.chars().skip(skipped).take(SHOWN_CHARS_MAX).collect();
+        let column = place.column as usize - 1;
+        if column > COLUMN_MAX {
+            return None;
+        }
+        let shown: String = line.chars().take(column + AFTER_CHARS_MAX).collect();
         let offset = |column: usize| shown.char_indices().nth(column).map_or(shown.len(), |(offset, _)| offset);
-        let column = place.column as usize - 1 - skipped;
         let span = offset(column)..offset(column + place.length.max(1) as usize);
         Some((shown, span))
     }
 }
 
-/// How much of a line is shown before a place, and in all, in characters.
-const BEFORE_CHARS_MAX: usize = 100;
-const SHOWN_CHARS_MAX: usize = 240;
+/// How far to the right a place may be to be shown, and how much is shown from there on, in characters.
+const COLUMN_MAX: usize = 10_000;
+const AFTER_CHARS_MAX: usize = 200;

@@ -16,17 +16,17 @@ pub(super) fn setting(scope: &mut Scope<'_>) -> Option<Value> {
     let raw: raw::Gateway = scope.read()?;
     let middleware = middleware::steps(scope, raw.middleware, "gateway:");
     let mut gateway = Gateway { middleware, ..Gateway::default() };
-    gateway.process.workers = raw.workers.spot().and_then(|(count, pos)| {
-        let field = Field::Given(count, pos);
-        Some(values::number(scope, field, 1, 0)).filter(|workers| (1..=WORKERS_MAX).contains(workers)).or_else(|| {
+    gateway.process.workers = raw.workers.spot().and_then(|(raw::Count(count), pos)| {
+        let workers = usize::try_from(count).ok().filter(|workers| (1..=WORKERS_MAX).contains(workers));
+        if workers.is_none() {
             scope.error(
                 "out-of-range",
                 pos,
-                format!("{} workers cannot be run", count.0),
+                format!("the gateway cannot run {count} workers"),
                 format!("1 to {WORKERS_MAX}"),
             );
-            None
-        })
+        }
+        workers
     });
     admin(scope, raw.admin, &mut gateway);
     gateway.generation_age_max =

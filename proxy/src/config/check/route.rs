@@ -20,7 +20,7 @@ pub(super) fn route(scope: &mut Scope<'_>) -> Option<Value> {
     let (id, at) = (scope.name(), scope.at());
     if let Some((raw::Text(text), pos)) = std::mem::take(&mut raw.id).spot()
         && *text != *id
-        && !id.starts_with("at-line-")
+        && scope.is_named()
     {
         let message = format!("this route is called `{id}` and its `id` says `{text}`");
         scope.error("conflicting-fields", pos, message, "remove `id`: in a map of routes the key is the name");

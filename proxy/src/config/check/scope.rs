@@ -70,6 +70,11 @@ impl<'a> Scope<'a> {
         Arc::clone(&self.object.name)
     }
 
+    /// Whether the object has a name of its own.
+    pub(crate) fn is_named(&self) -> bool {
+        self.object.is_named()
+    }
+
     /// Where the object's name stands.
     pub(crate) fn at(&self) -> Pos {
         self.object.at
@@ -87,8 +92,12 @@ impl<'a> Scope<'a> {
     fn read_node<T: DeserializeOwned>(&mut self, node: &Node) -> Option<T> {
         let (value, faults) = decode(node);
         for fault in faults {
-            let message = format!("{} in {}", fault.message, self.object.title());
-            let found = Diagnostic::error(fault.code, message).at(self.place(fault.pos.unwrap_or(node.pos)));
+            let pos = fault.pos.unwrap_or(node.pos);
+            let message = match self.field(pos).filter(|_| fault.code != "unknown-field") {
+                Some(field) => format!("{field}: {}", fault.message),
+                None => format!("{} in {}", fault.message, self.object.title()),
+            };
+            let found = Diagnostic::error(fault.code, message).at(self.place(pos));
             self.outcome.diagnostics.push(Diagnostic { hint: fault.hint, ..found });
         }
         value
@@ -110,8 +119,29 @@ impl<'a> Scope<'a> {
         self.outcome.diagnostics.push(found);
     }
 
-    /// Reports that the required field `field` of the thing at `pos` is not there.
+    /// How a message calls the field whose value stands at `pos`.
+    pub(crate) fn field(&self, pos: Pos) -> Option<String> {
+        let path = self.object.node.path_to(pos)?;
+        Some(format!("`{path}` of {}", self.object.title()))
+    }
+
+    /// Adds another place to what was reported last.
+    pub(crate) fn relate(&mut self, pos: Pos, why: &str) {
+        let place = self.place(pos);
+        self.outcome
+            .diagnostics
+            .last_mut()
+            .into_iter()
+            .for_each(|found| found.related.push((place.clone(), why.into())));
+    }
+
+    /// Reports that the required field `field` of the thing at `pos` is not there, unless it is there misspelt, which
+    /// is reported already.
     pub(crate) fn missing(&mut self, field: &str, pos: Pos, hint: &str) {
+        let meant = format!("did you mean `{field}`?");
+        if self.outcome.diagnostics.iter().any(|found| found.hint.as_ref() == Some(&meant)) {
+            return;
+        }
         let message = format!("`{field}` is missing in {}", self.object.title());
         self.error("missing-field", pos, message, hint);
     }

@@ -83,9 +83,10 @@ fn endpoints(scope: &mut Scope<'_>, forms: Vec<Field<raw::EndpointForm>>) -> Vec
         }
         let Some((text, pos)) = address.spot() else { continue };
         let Some(address) = values::address(scope, &text, pos) else { continue };
-        if seen.insert(address.clone(), pos).is_some() {
+        if let Some(first) = seen.insert(address.clone(), pos) {
             let hint = "remove one of them; a larger share is a `weight`";
             scope.error("duplicate-endpoint", pos, format!("the endpoint `{address}` is listed twice"), hint);
+            scope.relate(first, "first listed here");
             continue;
         }
         endpoints.push(Endpoint { address, weight });

@@ -35,7 +35,7 @@ fn host_problem(host: &str) -> Option<(&'static str, &'static str)> {
         return Some(("it has a path", "write the path into `path`"));
     }
     if host.contains(':') {
-        return Some(("it has a port", "a request's port is that of its listener; leave it out"));
+        return Some(("it has a port", "write the host alone, without `:PORT`"));
     }
     if !host.is_ascii() {
         return Some(("it is not ASCII", "write international names in their `xn--` form"));
@@ -206,12 +206,14 @@ pub(super) fn size(scope: &mut Scope<'_>, field: raw::Field<raw::Size>, min: u64
 
 fn narrow<N: TryFrom<u64>>(scope: &mut Scope<'_>, number: u64, pos: Pos, min: u64) -> Option<N> {
     if number < min {
-        scope.error("out-of-range", pos, format!("{number} is too small here"), format!("the least is {min}"));
+        let field = scope.field(pos).unwrap_or_default();
+        scope.error("out-of-range", pos, format!("{field}: {number} is too small"), format!("the least is {min}"));
         return None;
     }
     let narrowed = N::try_from(number).ok();
     if narrowed.is_none() {
-        scope.error("out-of-range", pos, format!("{number} is too large here"), "use a smaller number");
+        let field = scope.field(pos).unwrap_or_default();
+        scope.error("out-of-range", pos, format!("{field}: {number} is too large"), "use a smaller number");
     }
     narrowed
 }
@@ -224,7 +226,9 @@ pub(super) fn period(
 ) -> std::time::Duration {
     let Some((raw::Period(period), pos)) = field.spot() else { return default };
     if period.is_zero() {
-        scope.error("out-of-range", pos, "a duration of 0 would end everything at once", "the least is `1ms`");
+        let field = scope.field(pos).unwrap_or_default();
+        let message = format!("{field}: a duration of 0 would end everything at once");
+        scope.error("out-of-range", pos, message, "the least is `1ms`");
         return default;
     }
     period

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt, marker::PhantomData, time::Duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, Unexpected, Visitor},
+    de::{Error, Visitor},
 };
 
 /// Something written as text or as a whole number.
@@ -15,8 +15,8 @@ pub(crate) trait Scalar: Sized {
     const EXPECTED: &'static str;
     /// Reads text; the error is a message and, after a line end, a hint.
     fn text(text: &str) -> Result<Self, String>;
-    /// Reads a number, where one will do.
-    fn number(number: u64) -> Option<Self>;
+    /// Reads a number; the error as of `text`.
+    fn number(number: u64) -> Result<Self, String>;
 }
 
 /// Bytes: a number, or one with a unit.
@@ -56,8 +56,8 @@ impl Scalar for Size {
         })
     }
 
-    fn number(number: u64) -> Option<Self> {
-        Some(Self(number))
+    fn number(number: u64) -> Result<Self, String> {
+        Ok(Self(number))
     }
 }
 
@@ -93,8 +93,8 @@ impl Scalar for Period {
         if text.is_empty() || total > PERIOD_MAX { Err(wrong()) } else { Ok(Self(total)) }
     }
 
-    fn number(_: u64) -> Option<Self> {
-        None
+    fn number(number: u64) -> Result<Self, String> {
+        Err(format!("the duration {number} has no unit\nwrite `{number}s` for seconds, `{number}ms` for milliseconds"))
     }
 }
 
@@ -109,8 +109,8 @@ impl Scalar for Count {
         Err("expected a whole number, 0 or more, found text".into())
     }
 
-    fn number(number: u64) -> Option<Self> {
-        Some(Self(number))
+    fn number(number: u64) -> Result<Self, String> {
+        Ok(Self(number))
     }
 }
 
@@ -121,7 +121,7 @@ impl<S: Scalar> Scalar for Limit<S> {
         if text == "unlimited" { Ok(Self(None)) } else { S::text(text).map(|value| Self(Some(value))) }
     }
 
-    fn number(number: u64) -> Option<Self> {
+    fn number(number: u64) -> Result<Self, String> {
         S::number(number).map(|value| Self(Some(value)))
     }
 }
@@ -140,7 +140,7 @@ impl<S: Scalar> Visitor<'_> for ScalarVisitor<S> {
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<S, E> {
-        S::number(number).ok_or_else(|| E::invalid_type(Unexpected::Unsigned(number), &self))
+        S::number(number).map_err(E::custom)
     }
 }
 

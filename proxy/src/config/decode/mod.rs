@@ -5,16 +5,20 @@
 //! Three names steer it: a newtype called [`FIELD`] also wants its position, one called [`TEXT`] takes numbers and
 //! booleans as they were written, and an enum of the variants `text`, `list`, `map` is chosen by the shape of the value.
 
-use std::{cell::RefCell, fmt};
+mod fault;
+
+use std::cell::RefCell;
 
 use serde::{
     Deserializer,
     de::{
-        self, DeserializeOwned, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
-        VariantAccess, Visitor, value::StrDeserializer,
+        self, DeserializeOwned, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
+        Visitor, value::StrDeserializer,
     },
     forward_to_deserialize_any,
 };
+
+pub(crate) use fault::Fault;
 
 use super::{
     node::{Key, Node, Pos, Value},
@@ -26,15 +30,6 @@ pub(crate) const FIELD: &str = "$field";
 /// The name of the newtype that takes any scalar as text.
 pub(crate) const TEXT: &str = "$text";
 
-/// One thing that does not read.
-#[derive(Debug)]
-pub(crate) struct Fault {
-    pub(crate) code: &'static str,
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
-    pub(crate) pos: Option<Pos>,
-}
-
 /// Reads a `T`, `None` where it does not read at all, and everything that is wrong with it.
 pub(crate) fn decode<T: DeserializeOwned>(node: &Node) -> (Option<T>, Vec<Fault>) {
     let faults = RefCell::default();
@@ -44,79 +39,7 @@ pub(crate) fn decode<T: DeserializeOwned>(node: &Node) -> (Option<T>, Vec<Fault>
     (value, faults)
 }
 
-impl Fault {
-    fn new(code: &'static str, message: String) -> Self {
-        Self { code, message, hint: None, pos: None }
-    }
-
-    fn or_at(mut self, pos: Pos) -> Self {
-        self.pos.get_or_insert(pos);
-        self
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        let text = message.to_string();
-        match text.split_once('\n') {
-            Some((message, hint)) => Self { hint: Some(hint.into()), ..Self::new("invalid-value", message.into()) },
-            None => Self::new("invalid-value", text),
-        }
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new("wrong-type", format!("expected {}, found {}", plain(expected), named(found)))
-    }
-
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new("invalid-value", format!("expected {}, found {}", plain(expected), named(found)))
-    }
-
-    fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Self {
-        let listed = expected.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        Self {
-            hint: suggest::nearest(found, expected.iter().copied()).map(|name| format!("did you mean `{name}`?")),
-            ..Self::new("unknown-value", format!("unknown value `{found}`, expected one of {listed}"))
-        }
-    }
-}
-
-/// The names that serde has for primitive types, in words.
-fn plain(expected: &dyn de::Expected) -> String {
-    match expected.to_string().as_str() {
-        "a string" => "text".into(),
-        "a boolean" => "`true` or `false`".into(),
-        "a sequence" => "a list".into(),
-        "u8" => "a number from 0 to 255".into(),
-        "u16" => "a number from 0 to 65535".into(),
-        "u32" => "a number from 0 to 4294967295".into(),
-        "u64" | "usize" => "a whole number, 0 or more".into(),
-        "f64" => "a number".into(),
-        other => other.strip_prefix("struct ").map_or_else(|| other.into(), |_| "a map".into()),
-    }
-}
-
-fn named(found: Unexpected<'_>) -> String {
-    match found {
-        Unexpected::Bool(value) => format!("the boolean `{value}`"),
-        Unexpected::Unsigned(value) => format!("the number {value}"),
-        Unexpected::Signed(value) => format!("the number {value}"),
-        Unexpected::Float(value) => format!("the number {value}"),
-        Unexpected::Str(_) => "text".into(),
-        Unexpected::Unit | Unexpected::Option => "nothing".into(),
-        Unexpected::Seq => "a list".into(),
-        Unexpected::Map => "a map".into(),
-        other => other.to_string(),
-    }
-}
+const NOTHING_HINT: &str = "write a value, or remove the field";
 
 #[derive(Clone, Copy)]
 struct Decoder<'de> {
@@ -133,6 +56,22 @@ impl<'de> Decoder<'de> {
         Entries { entries, next: 0, value: None, known, faults: self.faults }
     }
 
+    fn hinting<V: Visitor<'de>>(self, visitor: V, hint: &str) -> Result<V::Value, Fault> {
+        self.deserialize_any(visitor).map_err(|fault| match fault.code {
+            "wrong-type" => fault.or_hint(hint),
+            _ => fault,
+        })
+    }
+
+    /// What this should have been and is not.
+    fn mismatch(self, expected: &str) -> Fault {
+        let fault = Fault::new("wrong-type", format!("expected {expected}, found {}", self.node.kind()));
+        match self.node.value {
+            Value::Null => fault.or_at(self.node.pos).or_hint(NOTHING_HINT),
+            _ => fault.or_at(self.node.pos),
+        }
+    }
+
     /// The variant of a by-shape enum that this node's shape calls for.
     fn shape(self, variants: &[&'static str]) -> Result<&'static str, Fault> {
         let shape = match &self.node.value {
@@ -142,10 +81,8 @@ impl<'de> Decoder<'de> {
             Value::Null => "nothing",
         };
         variants.iter().find(|variant| **variant == shape).copied().ok_or_else(|| {
-            let expected =
-                variants.iter().map(|&variant| if variant == "text" { "text".into() } else { format!("a {variant}") });
-            let expected = expected.collect::<Vec<_>>().join(" or ");
-            Fault::new("wrong-type", format!("expected {expected}, found {}", self.node.kind())).or_at(self.node.pos)
+            let named = |variant: &&str| if *variant == "text" { "text".into() } else { format!("a {variant}") };
+            self.mismatch(&variants.iter().map(named).collect::<Vec<_>>().join(" or "))
         })
     }
 }
@@ -166,16 +103,28 @@ impl<'de> Deserializer<'de> for Decoder<'de> {
             Value::List(items) => visitor.visit_seq(self.seq(items)),
             Value::Map(entries) => visitor.visit_map(self.map(entries, None)),
         };
-        value.map_err(|fault| fault.or_at(self.node.pos))
+        value.map_err(|fault| match self.node.value {
+            Value::Null => fault.or_at(self.node.pos).or_hint(NOTHING_HINT),
+            _ => fault.or_at(self.node.pos),
+        })
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        self.deserialize_any(visitor).map_err(|mut fault| {
-            if fault.code == "wrong-type" && matches!(self.node.value, Value::Number(..) | Value::Bool(..)) {
-                fault.hint.get_or_insert_with(|| "put it in quotes to make it text".into());
-            }
-            fault
-        })
+        match self.node.value {
+            Value::Number(..) | Value::Bool(..) => self.hinting(visitor, "put it in quotes to make it text"),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.hinting(visitor, "write `true` or `false`, without quotes")
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.node.value {
+            Value::Text(_) | Value::Number(..) => self.hinting(visitor, "put it in brackets to make a list of one"),
+            _ => self.deserialize_any(visitor),
+        }
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -212,10 +161,7 @@ impl<'de> Deserializer<'de> for Decoder<'de> {
             Value::Map(entries) => {
                 visitor.visit_map(self.map(entries, Some(fields))).map_err(|fault| fault.or_at(self.node.pos))
             }
-            _ => {
-                Err(Fault::new("wrong-type", format!("expected a map, found {}", self.node.kind()))
-                    .or_at(self.node.pos))
-            }
+            _ => Err(self.mismatch("a map")),
         }
     }
 
@@ -231,8 +177,7 @@ impl<'de> Deserializer<'de> for Decoder<'de> {
             Value::Text(text) => text,
             _ => {
                 let listed = variants.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-                let message = format!("expected one of {listed}, found {}", self.node.kind());
-                return Err(Fault::new("wrong-type", message).or_at(self.node.pos));
+                return Err(self.mismatch(&format!("one of {listed}")));
             }
         };
         visitor.visit_enum(Variant { name: variant, value: self }).map_err(|fault| fault.or_at(self.node.pos))
@@ -243,7 +188,7 @@ impl<'de> Deserializer<'de> for Decoder<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple
+        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple
         tuple_struct map identifier
     }
 }
