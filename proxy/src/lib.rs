@@ -4,6 +4,7 @@
 //! (a request, a configuration change) through the rooms below and says what each room may name.
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod drain;
 pub mod error;
@@ -14,6 +15,7 @@ pub mod listen;
 pub mod reload;
 pub mod route;
 pub mod server;
+pub mod signals;
 pub mod snapshot;
 pub mod source;
 pub mod state;

@@ -1,0 +1,129 @@
+//! The command line: arguments in, text and an exit code out. What runs or checks a gateway is behind [`Backend`];
+//! what talks to a running one goes over its admin endpoint.
+
+mod args;
+mod client;
+mod print;
+mod remote;
+
+use std::{ffi::OsString, fs, io::Write, path::PathBuf};
+
+use clap::Parser;
+use serde_json::{Value, json};
+
+pub use self::args::RunOptions;
+use self::args::{Arguments, Command, ConfigCommand, Format, PluginCommand};
+use crate::{config::diagnostic::Diagnostic, telemetry::log};
+
+/// What the command line cannot do by itself.
+pub trait Backend {
+    /// Runs a gateway until a signal ends it.
+    ///
+    /// # Errors
+    /// Why it did not start, for a terminal.
+    fn run(&self, options: RunOptions) -> Result<(), String>;
+
+    /// Checks these layers exactly as a running gateway would, modules included: all findings, and their text.
+    ///
+    /// # Errors
+    /// When a path is not there, or the engine cannot be made.
+    fn check(&self, config: Vec<PathBuf>) -> Result<(Vec<Diagnostic>, String), String>;
+
+    /// What there is to know of a module: as text and as JSON.
+    ///
+    /// # Errors
+    /// Why it could not be loaded, with the next step.
+    fn inspect(&self, module: &[u8]) -> Result<(String, Value), String>;
+}
+
+/// Where a command writes.
+pub struct Console<'a> {
+    /// What was asked for.
+    pub out: &'a mut dyn Write,
+    /// What went wrong.
+    pub err: &'a mut dyn Write,
+}
+
+/// Why a command did not succeed. Exit code 1.
+#[derive(Debug)]
+enum Failure {
+    /// What was asked for is on the console; the answer is no.
+    Refused,
+    /// It could not be done.
+    Failed(String),
+}
+
+/// Exit code: done, or valid.
+pub const OK: u8 = 0;
+/// Exit code: refused, or it could not be done.
+pub const FAILED: u8 = 1;
+/// Exit code: the arguments make no sense.
+pub const USAGE: u8 = 2;
+
+/// Carries out a command line (the program's name first); answers the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, backend: &dyn Backend, console: &mut Console<'_>) -> u8 {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let (to, code): (&mut dyn Write, u8) =
+                if error.use_stderr() { (&mut *console.err, USAGE) } else { (&mut *console.out, OK) };
+            say(to, &error.render().to_string());
+            return code;
+        }
+    };
+    match carry_out(arguments, backend, console.out) {
+        Ok(()) => OK,
+        Err(Failure::Refused) => FAILED,
+        Err(Failure::Failed(message)) => {
+            say(console.err, &format!("tidegate: {}\n", message.trim_end()));
+            FAILED
+        }
+    }
+}
+
+fn carry_out(arguments: Arguments, backend: &dyn Backend, out: &mut dyn Write) -> Result<(), Failure> {
+    let command = arguments.command.unwrap_or(Command::Run(arguments.run));
+    match command {
+        Command::Run(run) => {
+            log::init(run.log_format.into(), &run.log_level).map_err(Failure::Failed)?;
+            backend.run(run.into()).map_err(Failure::Failed)
+        }
+        Command::Check { config, format } => check(backend, config, format, out),
+        Command::Reload { admin, dry_run, format } => remote::reload(&admin, dry_run, format, out),
+        Command::Status { admin, format } => remote::status(&admin, format, out),
+        Command::Config { command: ConfigCommand::Render { admin, explain } } => remote::render(&admin, explain, out),
+        Command::Explain { admin, method, url, headers, listener, format } => {
+            remote::explain(&admin, (&method, &url, &headers, listener.as_deref()), format, out)
+        }
+        Command::Plugin { command: PluginCommand::Inspect { file, format } } => inspect(backend, &file, format, out),
+    }
+}
+
+fn check(backend: &dyn Backend, config: Vec<PathBuf>, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+    let (diagnostics, text) = backend.check(config).map_err(Failure::Failed)?;
+    let valid = !diagnostics.iter().any(Diagnostic::is_error);
+    match format {
+        Format::Json => print::json(out, &json!({"valid": valid, "diagnostics": diagnostics})),
+        Format::Text => say(out, &format!("{text}{}\n", if valid { "valid" } else { "refused" })),
+    }
+    if valid { Ok(()) } else { Err(Failure::Refused) }
+}
+
+fn inspect(backend: &dyn Backend, file: &PathBuf, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+    let named = |why: String| Failure::Failed(format!("{}: {why}", file.display()));
+    let module = fs::read(file).map_err(|error| named(error.to_string()))?;
+    let (text, value) = backend.inspect(&module).map_err(named)?;
+    match format {
+        Format::Json => print::json(out, &value),
+        Format::Text => say(out, &text),
+    }
+    Ok(())
+}
+
+// Whoever reads us may have gone (`tidegate status | head -1`): that is no failure of ours.
+fn say(to: &mut dyn Write, text: &str) {
+    let _said = to.write_all(text.as_bytes()).and_then(|()| to.flush()).is_ok();
+}
+
+#[cfg(test)]
+mod tests;

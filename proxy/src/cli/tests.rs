@@ -1,0 +1,216 @@
+//! The command line as a person types it: what is understood, what is printed, which code it ends with.
+
+use std::{
+    cell::RefCell,
+    io::{Read, Write},
+    net::TcpListener,
+    os::unix::net::UnixListener,
+    thread,
+};
+
+use clap::CommandFactory;
+
+use super::*;
+use crate::{admin::Address, source::file::WatchMode};
+
+#[derive(Default)]
+struct Fake {
+    ran: RefCell<Vec<RunOptions>>,
+    finds: Vec<Diagnostic>,
+}
+
+impl Backend for Fake {
+    fn run(&self, options: RunOptions) -> Result<(), String> {
+        self.ran.borrow_mut().push(options);
+        Ok(())
+    }
+
+    fn check(&self, config: Vec<PathBuf>) -> Result<(Vec<Diagnostic>, String), String> {
+        if config == [PathBuf::from("missing")] {
+            return Err("missing: no such file".into());
+        }
+        Ok((self.finds.clone(), "the findings\n".into()))
+    }
+
+    fn inspect(&self, module: &[u8]) -> Result<(String, Value), String> {
+        let text = String::from_utf8_lossy(module).into_owned();
+        if text == "bad" { Err("it is no module".into()) } else { Ok((text, json!({"abi": "native"}))) }
+    }
+}
+
+/// Exit code, standard output, standard error.
+type Ended = (u8, String, String);
+
+fn typed_to(backend: &Fake, line: &str) -> Ended {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut console = Console { out: &mut out, err: &mut err };
+    // Words are parted by `|`, as header fields have spaces.
+    let arguments = std::iter::once("tidegate").chain(line.split('|').filter(|word| !word.is_empty()));
+    let code = main(arguments.map(OsString::from), backend, &mut console);
+    (code, String::from_utf8(out).expect("UTF-8"), String::from_utf8(err).expect("UTF-8"))
+}
+
+fn typed(line: &str) -> Ended {
+    typed_to(&Fake::default(), line)
+}
+
+#[test]
+fn the_definition_holds_together() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn run_is_what_no_command_means() {
+    for line in ["", "run"] {
+        let fake = Fake::default();
+        assert_eq!(typed_to(&fake, line), (OK, String::new(), String::new()), "{line}");
+        let ran = fake.ran.borrow();
+        assert!(ran[0].config.is_empty() && ran[0].admin.is_none() && ran[0].workers.is_none());
+        assert_eq!(ran[0].watch, Default::default(), "the defaults are the source's own");
+    }
+    let fake = Fake::default();
+    let line = "run|--config|a|-c|b/|--admin|unix:/x|--workers|3|--watch|poll|--watch-poll|2s|--pid-file|p";
+    assert_eq!(typed_to(&fake, line).0, OK);
+    assert_eq!(typed_to(&fake, &line[4..]).0, OK, "without the command");
+    for ran in fake.ran.borrow().iter() {
+        assert_eq!(ran.config, [PathBuf::from("a"), PathBuf::from("b/")]);
+        assert_eq!(ran.admin, Some(Address::Unix("/x".into())));
+        assert_eq!((ran.workers, ran.pid_file.clone()), (Some(3), Some("p".into())));
+        assert_eq!((ran.watch.mode, ran.watch.poll.as_secs()), (WatchMode::Poll, 2));
+    }
+}
+
+#[test]
+fn usage_errors_end_with_2_and_help_with_0() {
+    for line in [
+        "serve",
+        "run|--workers|0",
+        "run|--workers|many",
+        "run|--admin|nowhere",
+        "run|--watch|sometimes",
+        "run|--watch-poll|5",
+        "check",
+        "check|--config|a|--format|sarif2",
+        "explain|GET",
+        "config",
+        "plugin|inspect",
+        "reload|--config|a",
+        "--config|a|status",
+    ] {
+        let (code, out, err) = typed(line);
+        assert_eq!((code, out.as_str()), (USAGE, ""), "{line}");
+        assert!(err.contains("error:") || err.contains("Usage:"), "{line}: {err}");
+    }
+    for line in ["--help", "--version", "run|--help", "check|--help", "reload|--help", "explain|--help"] {
+        let (code, out, err) = typed(line);
+        assert_eq!((code, err.as_str()), (OK, ""), "{line}");
+        assert!(line.contains("version") || out.contains("Exit codes:"), "{line}: {out}");
+    }
+}
+
+#[test]
+fn check_prints_what_it_found_and_ends_by_it() {
+    assert_eq!(typed("check|--config|a"), (OK, "the findings\nvalid\n".into(), String::new()));
+    let warned = Fake { finds: vec![Diagnostic::warning("w", "warned")], ..Fake::default() };
+    assert_eq!(typed_to(&warned, "check|-c|a").0, OK);
+    let refused = Fake { finds: vec![Diagnostic::error("unknown-field", "no field `x`")], ..Fake::default() };
+    assert_eq!(typed_to(&refused, "check|-c|a"), (FAILED, "the findings\nrefused\n".into(), String::new()));
+    let (code, out, _) = typed_to(&refused, "check|-c|a|--format|json");
+    let printed: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &printed["valid"]), (FAILED, &Value::Bool(false)));
+    assert_eq!(printed["diagnostics"][0]["code"], "unknown-field");
+    assert_eq!(typed("check|-c|missing"), (FAILED, String::new(), "tidegate: missing: no such file\n".into()));
+}
+
+#[test]
+fn inspect_reads_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("plugin.wasm");
+    fs::write(&file, "ABI native\n").expect("written");
+    let file = file.to_str().expect("UTF-8");
+    assert_eq!(typed(&format!("plugin|inspect|{file}")), (OK, "ABI native\n".into(), String::new()));
+    assert!(typed(&format!("plugin|inspect|{file}|--format|json")).1.contains("native"));
+    fs::write(file, "bad").expect("written");
+    assert_eq!(typed(&format!("plugin|inspect|{file}")).2, format!("tidegate: {file}: it is no module\n"));
+    assert_eq!(typed("plugin|inspect|/nowhere.wasm").0, FAILED);
+}
+
+/// A gateway that gives one answer, and the head that it was asked with.
+fn answering(status: u16, body: &str) -> (String, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let body = body.to_owned();
+    (address, thread::spawn(move || answer(listener.accept().expect("asked").0, status, &body)))
+}
+
+fn answer(mut stream: impl Read + Write, status: u16, body: &str) -> String {
+    let mut asked = Vec::new();
+    while !asked.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a head");
+        asked.extend(byte);
+    }
+    write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("answered");
+    String::from_utf8(asked).expect("UTF-8")
+}
+
+#[test]
+fn a_reload_prints_both_generations_and_ends_by_the_outcome() {
+    let applied = r#"{"outcome": "applied", "generation_before": 6, "generation": 7, "phases_ms": {"read": 1.5}}"#;
+    let refused = r#"{"outcome": "refused", "generation_before": 6, "generation": 6, "report": "error: no\n"}"#;
+    let dry = r#"{"outcome": "applied", "dry_run": true, "generation_before": 6, "generation": 6}"#;
+    for (status, body, flag, code, out) in [
+        (200, applied, "", OK, "applied: generation 6 -> 7 (read 1.5 ms)\n"),
+        (422, refused, "", FAILED, "error: no\nrefused: generation 6 serves on\n"),
+        (200, dry, "|--dry-run", OK, "would be applied: generation 6 serves on (dry run)\n"),
+    ] {
+        let (address, gateway) = answering(status, body);
+        assert_eq!(typed(&format!("reload|--admin|{address}{flag}")), (code, out.into(), String::new()));
+        let asked = gateway.join().expect("no panic");
+        let target = if flag.is_empty() { "/-/reload " } else { "/-/reload?dry_run=1 " };
+        assert!(asked.starts_with(&format!("POST {target}")), "{asked}");
+    }
+    let (address, _gateway) = answering(403, r#"{"error": "use the Unix socket"}"#);
+    let (code, _, err) = typed(&format!("reload|--admin|{address}"));
+    assert_eq!((code, err.as_str()), (FAILED, "tidegate: the gateway answered 403: use the Unix socket\n"));
+}
+
+#[test]
+fn what_was_answered_is_printed_for_people_and_for_programs() {
+    let status = r#"{"generation": 7, "serving_since": "T", "hash": "abc", "workers": 2, "uptime_s": 9, "version": "0",
+        "revision": [{"source": "./g", "revision": 3}], "sources": [],
+        "last_attempt": {"outcome": "refused", "trigger": "watch", "at": "T",
+            "diagnostics": [{"severity": "error", "message": "m", "at": {"file": "f", "line": 1, "column": 2}}]},
+        "live_generations": [{"generation": 7, "exchanges": 1, "tunnels": 0, "age_s": 9}]}"#;
+    let (address, _gateway) = answering(200, status);
+    let (code, out, _) = typed(&format!("status|--admin|{address}"));
+    assert_eq!(code, OK);
+    for line in ["generation  7, serving since T", "error: m at f:1:2", "generation 7: 1 exchanges"] {
+        assert!(out.contains(line), "{line}: {out}");
+    }
+    let (address, gateway) = answering(200, r#"{"route": null, "listener": "web"}"#);
+    let line = format!("explain|--admin|{address}|GET|http://a/b?c|-H|x: y z|--listener|web");
+    let (code, out, _) = typed(&line);
+    assert!(code == OK && out.contains("none matches"), "{out}");
+    let asked = gateway.join().expect("no panic");
+    let target = "/-/explain?method=GET&url=http%3A%2F%2Fa%2Fb%3Fc&header=x%3A%20y%20z&listener=web ";
+    assert!(asked.starts_with(&format!("GET {target}")), "{asked}");
+    let (address, _gateway) = answering(200, "listeners: {}\n");
+    assert_eq!(typed(&format!("config|render|--admin|{address}")).1, "listeners: {}\n");
+}
+
+#[test]
+fn a_token_is_shown_and_a_socket_is_reached() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (socket, token) = (folder.path().join("admin.sock"), folder.path().join("token"));
+    fs::write(&token, "s3cret\n").expect("written");
+    let listener = UnixListener::bind(&socket).expect("bound");
+    let gateway = thread::spawn(move || answer(listener.accept().expect("asked").0, 200, r#"{"generation": 7}"#));
+    let (socket, token) = (socket.display(), token.display());
+    let (code, out, _) = typed(&format!("status|--admin|unix:{socket}|--admin-token-file|{token}|--format|json"));
+    assert_eq!((code, out.as_str()), (OK, "{\n  \"generation\": 7\n}\n"));
+    let asked = gateway.join().expect("no panic");
+    assert!(asked.contains("Authorization: Bearer s3cret\r\n"), "{asked}");
+    let (code, _, err) = typed("status|--admin|unix:/nowhere/admin.sock");
+    assert!(code == FAILED && err.contains("no gateway answers at unix:/nowhere/admin.sock"), "{err}");
+}
