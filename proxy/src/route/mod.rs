@@ -19,10 +19,12 @@
 #[cfg(test)]
 mod cases;
 mod condition;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod host;
 mod pattern;
 mod prefix;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod reference;
 mod template;
 

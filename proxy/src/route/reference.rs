@@ -1,7 +1,7 @@
 //! The same table as a plain list: every row is asked, and the best of those that match wins. What the real one is
 //! compared with; it shares nothing with it but the types of the rows.
 
-use std::cmp::Reverse;
+use std::{cell::RefCell, cmp::Reverse, collections::HashMap};
 
 use http::HeaderMap;
 
@@ -10,6 +10,7 @@ use crate::config::spec::{FieldMatch, HostPattern, Match, PathPattern, ValuePatt
 
 /// The value of the row that `head` belongs to.
 pub(super) fn find<'a, T>(rows: &'a [Row<T>], head: &Head<'_>) -> Option<&'a T> {
+    let head = &Head { host: head.host.strip_suffix('.').unwrap_or(head.host), ..*head };
     let ranked = rows.iter().enumerate().filter_map(|(position, row)| {
         let host = host_rank(&row.hosts, head.host)?;
         let path = path_rank(&row.on.path, head.path)?;
@@ -39,7 +40,7 @@ fn path_rank(pattern: &PathPattern, path: &str) -> Option<(u8, Vec<bool>, usize)
         PathPattern::Exact(exact) => (exact == path).then_some((3, vec![], 0)),
         PathPattern::Template(template) => {
             let (wanted, given): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
-            let literal = |segment: &str| !segment.starts_with('{');
+            let literal = |segment: &str| segment.len() < 2 || !segment.starts_with('{') || !segment.ends_with('}');
             let matches = wanted.len() == given.len()
                 && wanted.iter().zip(&given).all(|(a, b)| if literal(a) { a == b } else { !b.is_empty() });
             matches.then(|| (2, wanted.iter().map(|segment| literal(segment)).collect(), 0))
@@ -63,7 +64,7 @@ fn conditions_rank(on: &Match, head: &Head<'_>) -> Option<(bool, usize, usize)> 
 
 fn header_holds(field: &FieldMatch, headers: &HeaderMap) -> bool {
     let mut values: Vec<_> =
-        headers.get_all(&field.name).iter().map(|line| line.to_str().unwrap().to_owned()).collect();
+        headers.get_all(&field.name).iter().map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned()).collect();
     values.push(values.join(","));
     !headers.get_all(&field.name).iter().collect::<Vec<_>>().is_empty()
         && values.iter().any(|value| value_holds(&field.value, value))
@@ -83,5 +84,9 @@ fn value_holds(pattern: &ValuePattern, value: &str) -> bool {
 }
 
 fn full(text: &str, value: &str) -> bool {
-    regex::Regex::new(text).unwrap().find_iter(value).any(|found| found.len() == value.len())
+    thread_local! {
+        static COMPILED: RefCell<HashMap<String, regex::Regex>> = RefCell::default();
+    }
+    let compile = || regex::Regex::new(&format!("^(?:{text})$")).expect("the pattern is valid");
+    COMPILED.with_borrow_mut(|known| known.entry(text.to_owned()).or_insert_with(compile).is_match(value))
 }
