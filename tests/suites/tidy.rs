@@ -92,8 +92,12 @@ fn files_are_short_enough_to_read() {
 #[test]
 fn tests_wait_for_conditions_and_not_for_time() {
     let sleep = ["thread::sl", "time::sl"].map(|stem| format!("{stem}eep"));
-    let sleepers = files(&["rs"]).into_iter().filter(|file| file.path != "tests/src/eventually.rs").filter(|file| {
-        let tests = if file.path.starts_with("tests/") { &file.text } else { tests_of(&file.text) };
+    // What a bench waits for is a span of time.
+    let is_free = |file: &File| file.path == "tests/src/eventually.rs" || file.path.starts_with("tests/bench/");
+    let sleepers = files(&["rs"]).into_iter().filter(|file| !is_free(file)).filter(|file| {
+        let inside = file.path.strip_prefix("proxy/src/");
+        let all = inside.is_none() || inside.is_some_and(is_test);
+        let tests = if all { &file.text } else { parts_of(&file.text).1 };
         sleep.iter().any(|call| tests.contains(call.as_str()))
     });
     fail("tests that sleep (wait with `eventually`)", sleepers.map(|file| file.path));
@@ -191,10 +195,10 @@ fn walk(folder: &Path, see: &mut impl FnMut(&Path)) {
     }
 }
 
-/// The files of the gateway, by path below `proxy/src`.
+/// The files of the gateway that are not only tests, by path below `proxy/src`.
 fn sources() -> Vec<(String, String)> {
     let inside = |file: File| file.path.strip_prefix("proxy/src/").map(|path| (path.to_owned(), file.text.clone()));
-    files(&["rs"]).into_iter().filter_map(inside).collect()
+    files(&["rs"]).into_iter().filter_map(inside).filter(|(path, _)| !is_test(path)).collect()
 }
 
 /// For each room, the other rooms that its code names, with one file that does.
@@ -270,14 +274,33 @@ fn without_comments(code: &str) -> String {
     code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-const TESTS: &str = "#[cfg(test)]\nmod ";
-
-fn code_of(text: &str) -> &str {
-    text.split_once(TESTS).map_or(text, |(code, _)| code)
+/// The code of a file, and the tests at its bottom.
+fn parts_of(text: &str) -> (&str, &str) {
+    const MARK: &str = "#[cfg(test)]\nmod ";
+    let begins = |at: &usize| text[at + MARK.len()..].lines().next().is_some_and(|line| line.ends_with('{'));
+    let at = text.match_indices(MARK).map(|(at, _)| at).find(begins).unwrap_or(text.len());
+    text.split_at(at)
 }
 
-fn tests_of(text: &str) -> &str {
-    text.split_once(TESTS).map_or("", |(_, tests)| tests)
+fn code_of(text: &str) -> &str {
+    parts_of(text).0
+}
+
+/// Whether a file of `proxy/src` is compiled into tests only: it, or a folder above it, is declared so.
+fn is_test(path: &str) -> bool {
+    let mut folders: Vec<_> = path.trim_end_matches(".rs").split('/').collect();
+    while let Some(module) = folders.pop() {
+        let parent = folders.join("/");
+        let doors = [format!("{parent}.rs"), format!("{parent}/mod.rs"), "lib.rs".to_owned()];
+        let door = doors.iter().find_map(|door| fs::read_to_string(top().join("proxy/src").join(door)).ok());
+        let declared = |visibility: &str| format!("#[cfg(test)]\n{visibility}mod {module};");
+        if door
+            .is_some_and(|door| ["", "pub ", "pub(crate) ", "pub(super) "].iter().any(|v| door.contains(&declared(v))))
+        {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether `needle` stands in `text` and is not the tail of a longer word.
