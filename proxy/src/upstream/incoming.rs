@@ -15,6 +15,7 @@ use super::{
     decode::{Decoder, Piece},
     head::Malformed,
     pool::Pool,
+    pump::Pump,
     upload::Upload,
     wire::Wire,
 };
@@ -25,17 +26,23 @@ use crate::{
 
 /// A body that is still being read.
 pub(super) struct Incoming {
-    // Taken when the body is over.
-    wire: Option<Box<Wire>>,
+    line: Line,
     decoder: Decoder,
     // What came with the head.
     first: Option<Frame<Bytes>>,
-    // The rest of the request, where the response began before its end.
-    upload: Option<Upload>,
     keep_alive: bool,
     idle_timeout: Duration,
     timeout: Option<Timeout>,
+    // Whether the upstream is being waited for.
     silent: bool,
+}
+
+// The connection, until the body is over.
+enum Line {
+    Own(Box<Wire>),
+    // The rest of the request is still on its way.
+    Shared(Pump),
+    Over,
 }
 
 impl Incoming {
@@ -56,37 +63,47 @@ impl Incoming {
             Piece::Trailers(trailers) => Some(Frame::trailers(trailers)),
             Piece::More | Piece::End => None,
         };
-        let upload = (!wire.is_sent(&upload)).then_some(upload);
-        let over = decoder.is_over();
-        let mut incoming =
-            Self { wire: Some(wire), decoder, first, upload, keep_alive, idle_timeout, timeout: None, silent: false };
-        if over {
-            incoming.finish();
+        let whole = wire.is_sent(&upload);
+        // An upstream that takes no more of a request will not take another one either.
+        let keep_alive = keep_alive && upload.refused.is_none();
+        if decoder.is_over() {
+            release(wire, keep_alive && whole);
+            return Ok(match first {
+                None => Body::empty(),
+                Some(frame) => match frame.into_data() {
+                    Ok(data) => Body::full(data),
+                    Err(trailers) => Body::stream(Self::of(Line::Over, decoder, Some(trailers), false, idle_timeout)),
+                },
+            });
         }
-        Ok(match incoming.first.take() {
-            None if over => Body::empty(),
-            Some(frame) if over && frame.is_data() => Body::full(frame.into_data().unwrap_or_default()),
-            first => {
-                incoming.first = first;
-                Body::stream(incoming)
-            }
-        })
+        let line = if whole { Line::Own(wire) } else { Line::Shared(Pump::start(wire, upload)) };
+        Ok(Body::stream(Self::of(line, decoder, first, keep_alive, idle_timeout)))
     }
 
-    // The body is whole: the connection can serve again, unless something is left on it or in doubt. A request that
-    // the upstream did not want to the end is not sent to its end.
+    const fn of(
+        line: Line,
+        decoder: Decoder,
+        first: Option<Frame<Bytes>>,
+        keep_alive: bool,
+        idle_timeout: Duration,
+    ) -> Self {
+        Self { line, decoder, first, keep_alive, idle_timeout, timeout: None, silent: false }
+    }
+
+    // The body is whole. A request that the upstream did not want to the end is not sent to its end.
     fn finish(&mut self) {
-        let Some(wire) = self.wire.take() else { return };
-        if self.keep_alive && self.upload.is_none() && wire.input.is_empty() {
-            Pool::checkin(wire);
+        match std::mem::replace(&mut self.line, Line::Over) {
+            Line::Own(wire) => release(wire, self.keep_alive),
+            Line::Shared(pump) => drop(pump.end().map(|wire| release(wire, self.keep_alive))),
+            Line::Over => {}
         }
     }
 
+    #[cold]
     fn fail(&mut self, kind: Kind, what: &'static str, cause: Option<io::Error>) -> Error {
-        let wire = self.wire.take();
-        let (user, peer) = wire.as_ref().map_or(("", None), |wire| (wire.user(), Some(wire.peer)));
-        let peer = peer.map(|peer| format!(" at {peer}")).unwrap_or_default();
-        let text = format!("upstream {user}{peer}: {what}");
+        let place = self.line.with(|wire| format!("{} at {}", wire.user(), wire.peer));
+        self.line = Line::Over;
+        let text = format!("upstream {}: {what}", place.ok().flatten().unwrap_or_default());
         match cause {
             Some(cause) => Error::because(kind, text, cause),
             None => Error::new(kind, text),
@@ -94,54 +111,60 @@ impl Incoming {
     }
 
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let Some(wire) = &mut self.wire else { return Poll::Ready(Ok(())) };
-        match wire.poll_read(cx) {
-            Poll::Ready(Ok(0)) => Poll::Ready(match self.decoder.closed() {
+        let Some(polled) = self.line.with(|wire| wire.poll_read(cx)).inspect_err(|_| self.line = Line::Over)? else {
+            return Poll::Ready(Ok(()));
+        };
+        Poll::Ready(match polled {
+            Poll::Ready(Ok(0)) => match self.decoder.closed() {
                 Ok(()) => {
                     self.keep_alive = false;
                     self.finish();
                     Ok(())
                 }
                 Err(Malformed(what)) => Err(self.fail(Kind::UpstreamReset, what, None)),
-            }),
+            },
             Poll::Ready(Ok(_)) => {
                 self.silent = false;
-                Poll::Ready(Ok(()))
+                Ok(())
             }
-            Poll::Ready(Err(cause)) => {
-                Poll::Ready(Err(self.fail(Kind::UpstreamReset, "the connection failed", Some(cause))))
-            }
-            Poll::Pending => self.poll_silence(cx),
-        }
+            Poll::Ready(Err(cause)) => Err(self.fail(Kind::UpstreamReset, "the connection failed", Some(cause))),
+            Poll::Pending => return self.poll_silence(cx),
+        })
     }
 
     // Time counts only while the reader waits for the upstream, not while the upstream waits for the reader.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let Some(wire) = &self.wire else { return Poll::Ready(Ok(())) };
-        let timeout = self.timeout.get_or_insert_with(|| wire.pool.timers.after(self.idle_timeout));
+        if let Line::Shared(pump) = &self.line {
+            pump.wake(cx.waker());
+        }
         if !self.silent {
             self.silent = true;
-            timeout.reset(Instant::now() + self.idle_timeout);
-        }
-        match Pin::new(timeout).poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => {
-                Poll::Ready(Err(self.fail(Kind::UpstreamTimeout, "it fell silent in the midst of a body", None)))
+            let at = Instant::now() + self.idle_timeout;
+            match &mut self.timeout {
+                Some(timeout) => timeout.reset(at),
+                none => *none = self.line.with(|wire| wire.pool.timers.at(at))?,
             }
         }
+        let Some(timeout) = &mut self.timeout else { return Poll::Pending };
+        std::task::ready!(Pin::new(timeout).poll(cx));
+        Poll::Ready(Err(self.fail(Kind::UpstreamTimeout, "it fell silent in the midst of a body", None)))
     }
+}
 
-    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
-        if let (Some(wire), Some(upload)) = (&mut self.wire, &mut self.upload)
-            && let Poll::Ready(sent) = wire.poll_upload(cx, upload)
-        {
-            // A request body that failed leaves the upstream without its end: its answer is void.
-            let refused = upload.refused.is_some();
-            self.keep_alive &= !refused;
-            self.upload = None;
-            sent.inspect_err(|_| self.wire = None)?;
+impl Line {
+    fn with<T>(&mut self, use_it: impl FnOnce(&mut Wire) -> T) -> Result<Option<T>, Error> {
+        match self {
+            Self::Own(wire) => Ok(Some(use_it(wire))),
+            Self::Shared(pump) => pump.with(use_it),
+            Self::Over => Ok(None),
         }
-        Ok(())
+    }
+}
+
+// The connection can serve again unless something is left on it.
+fn release(wire: Box<Wire>, keep_alive: bool) {
+    if keep_alive && wire.input.is_empty() {
+        Pool::checkin(wire);
     }
 }
 
@@ -153,20 +176,21 @@ impl http_body::Body for Incoming {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
         }
-        self.poll_upload(cx)?;
+        let this = &mut *self;
         loop {
-            let this = &mut *self;
-            let Some(wire) = &mut this.wire else { return Poll::Ready(None) };
-            let piece = this.decoder.take(&mut wire.input);
-            let frame = match piece {
-                Ok(Piece::More) => {
+            let piece = this.line.with(|wire| this.decoder.take(&mut wire.input));
+            let frame = match piece.inspect_err(|_| this.line = Line::Over)? {
+                None => return Poll::Ready(None),
+                Some(Ok(Piece::More)) => {
                     std::task::ready!(this.poll_more(cx))?;
                     continue;
                 }
-                Ok(Piece::Data(data)) => Some(Frame::data(data)),
-                Ok(Piece::Trailers(trailers)) => Some(Frame::trailers(trailers)),
-                Ok(Piece::End) => None,
-                Err(Malformed(what)) => return Poll::Ready(Some(Err(this.fail(Kind::UpstreamMalformed, what, None)))),
+                Some(Ok(Piece::Data(data))) => Some(Frame::data(data)),
+                Some(Ok(Piece::Trailers(trailers))) => Some(Frame::trailers(trailers)),
+                Some(Ok(Piece::End)) => None,
+                Some(Err(Malformed(what))) => {
+                    return Poll::Ready(Some(Err(this.fail(Kind::UpstreamMalformed, what, None))));
+                }
             };
             if this.decoder.is_over() {
                 this.finish();
@@ -178,7 +202,7 @@ impl http_body::Body for Incoming {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.wire.is_none()
+        self.first.is_none() && matches!(self.line, Line::Over)
     }
 
     fn size_hint(&self) -> SizeHint {

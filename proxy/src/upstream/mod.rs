@@ -11,6 +11,7 @@ mod head;
 mod health;
 mod incoming;
 mod pool;
+mod pump;
 mod resolve;
 mod share;
 mod upload;

@@ -70,6 +70,36 @@ fn a_response_that_begins_before_the_request_ends_streams_beside_it() {
 }
 
 #[test]
+fn what_the_client_sends_goes_on_while_it_does_not_read() {
+    run(async {
+        let (heard, was_heard) = tokio::sync::oneshot::channel();
+        let heard = RefCell::new(Some(heard));
+        let origin = Origin::new(move |_, mut peer| {
+            let heard = heard.take();
+            async move {
+                peer.head().await;
+                peer.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n").await;
+                assert!(peer.until(b"two\r\n").await.is_some());
+                heard.unwrap().send(()).unwrap();
+                peer.closed().await;
+            }
+        });
+        let (room, origin) = (Room::new(), origin.await);
+        let upstream = room.upstream(&[origin.address], |_| {});
+        let (feed, body) = fed();
+        let mut request = room.request(Method::POST, "/");
+        request.body = body;
+        let mut response = upstream.call(request).await.unwrap();
+        feed.data("one").await;
+        feed.data("two").await;
+        was_heard.await.unwrap();
+        feed.0.send(Err(Error::new(Kind::ClientGone, "gone"))).await.unwrap();
+        assert_eq!(kind(response.body.frame().await.unwrap()), Kind::ClientGone);
+        assert!(response.body.frame().await.is_none());
+    });
+}
+
+#[test]
 fn an_early_answer_to_a_request_that_is_refused_is_passed_on() {
     run(async {
         let origin = Origin::new(|_, mut peer| async move {
