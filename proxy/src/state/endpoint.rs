@@ -7,13 +7,16 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{
             AtomicBool, AtomicU64, AtomicUsize,
-            Ordering::{AcqRel, Acquire, Relaxed},
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
     time::{Duration, Instant},
 };
 
-use tokio::task::AbortHandle;
+use tokio::{
+    sync::{Notify, futures::Notified},
+    task::AbortHandle,
+};
 
 use super::shard::Padded;
 use crate::identity::Identity;
@@ -117,7 +120,16 @@ impl EndpointState {
 #[derive(Debug)]
 pub struct Gauges {
     open: AtomicUsize,
-    in_flight: Box<[Padded<AtomicU64>]>,
+    // Somebody waits for a connection to be closed.
+    wanted: AtomicBool,
+    closed: Notify,
+    shards: Box<[Padded<Shard>]>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    in_flight: AtomicU64,
+    unused: AtomicUsize,
 }
 
 /// One open connection, counted until it is dropped.
@@ -126,13 +138,44 @@ pub struct Open(Arc<Gauges>);
 
 impl Gauges {
     fn new(workers: usize) -> Self {
-        Self { open: AtomicUsize::new(0), in_flight: (0..workers).map(|_| Padded::default()).collect() }
+        Self {
+            open: AtomicUsize::new(0),
+            wanted: AtomicBool::new(false),
+            closed: Notify::new(),
+            shards: (0..workers).map(|_| Padded::default()).collect(),
+        }
     }
 
     /// Counts one more connection, unless there are `limit` in the whole process already.
     pub fn open(self: &Arc<Self>, limit: usize) -> Option<Open> {
         let one_more = |open: usize| (open < limit).then_some(open + 1);
         self.open.fetch_update(AcqRel, Acquire, one_more).ok().map(|_| Open(Arc::clone(self)))
+    }
+
+    /// Asks for an unused connection to be closed, by whichever worker has one.
+    pub fn want(&self) {
+        self.wanted.store(true, Release);
+    }
+
+    /// Whether one is to be closed; answers so once.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Relaxed) && self.wanted.swap(false, AcqRel)
+    }
+
+    /// Resolves when a connection was closed.
+    pub fn closed(&self) -> Notified<'_> {
+        self.closed.notified()
+    }
+
+    /// Says how many connections `worker`, which must be the calling one, keeps unused.
+    #[inline]
+    pub fn keep(&self, worker: usize, unused: usize) {
+        self.shards[worker].0.unused.store(unused, Relaxed);
+    }
+
+    /// Unused connections in the whole process.
+    pub fn unused(&self) -> usize {
+        self.shards.iter().map(|shard| shard.0.unused.load(Relaxed)).sum()
     }
 
     /// Open connections in the whole process.
@@ -143,30 +186,31 @@ impl Gauges {
     /// Exchanges under way on `worker`.
     #[inline]
     pub fn in_flight(&self, worker: usize) -> u64 {
-        self.in_flight[worker].0.load(Relaxed)
+        self.shards[worker].0.in_flight.load(Relaxed)
     }
 
     /// Exchanges under way in the whole process.
     pub fn in_flight_total(&self) -> u64 {
-        self.in_flight.iter().map(|shard| shard.0.load(Relaxed)).sum()
+        self.shards.iter().map(|shard| shard.0.in_flight.load(Relaxed)).sum()
     }
 
     /// One more exchange on `worker`, which must be the calling one.
     #[inline]
     pub fn begin(&self, worker: usize) {
-        self.in_flight[worker].0.store(self.in_flight(worker).wrapping_add(1), Relaxed);
+        self.shards[worker].0.in_flight.store(self.in_flight(worker).wrapping_add(1), Relaxed);
     }
 
     /// One exchange less on `worker`, which must be the calling one.
     #[inline]
     pub fn end(&self, worker: usize) {
-        self.in_flight[worker].0.store(self.in_flight(worker).wrapping_sub(1), Relaxed);
+        self.shards[worker].0.in_flight.store(self.in_flight(worker).wrapping_sub(1), Relaxed);
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, AcqRel);
+        self.0.closed.notify_waiters();
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Notify};
 
 pub use endpoint::{EndpointKey, EndpointState, Gauges, Open, Resolved, Verdict};
 pub use registry::Registry;
@@ -25,6 +25,8 @@ pub struct States {
     pub workers: usize,
     /// Where background work of the state runs (name resolution, health checks).
     pub control: Handle,
+    /// One for each worker: wakes it to look after its unused connections at once.
+    pub sweepers: Box<[Notify]>,
     /// Endpoints, by address and TLS.
     pub endpoints: Registry<EndpointKey, EndpointState>,
     /// Active health checks and their verdicts, by endpoint and what is checked.
@@ -40,6 +42,7 @@ impl States {
         let states = Arc::new(Self {
             workers,
             control,
+            sweepers: (0..workers).map(|_| Notify::new()).collect(),
             endpoints: Registry::new(GRACE),
             verdicts: Registry::new(GRACE),
             sequences: Registry::new(GRACE),

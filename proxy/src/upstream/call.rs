@@ -52,7 +52,7 @@ impl Upstream {
             && let Some(position) = self.balancer.choose(worker.index, &tried)
         {
             let member = &self.balancer.members()[position];
-            let pool = pools.pool(worker, &member.endpoint, &self.control);
+            let pool = pools.pool(worker, &member.endpoint, &self.states);
             let replayable = request.head.method.is_idempotent() && request.body.copy().is_some();
             let wire = match pool.checkout(!replayable) {
                 Some(wire) => {
@@ -111,7 +111,7 @@ impl Upstream {
 
     async fn connect(&self, member: &Member, pool: &Rc<Pool>, user: &Rc<Facts>) -> Result<Box<Wire>, Error> {
         let limits = (self.spec.connections_max, self.spec.connect_timeout);
-        connect(&member.endpoint, pool, user, &self.control, limits).await
+        connect(&member.endpoint, pool, user, &self.states, limits).await
     }
 
     // Sends the request on `wire` and waits for the head of the answer, no longer than the response timeout after the

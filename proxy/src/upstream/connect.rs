@@ -4,12 +4,13 @@
 use std::{
     io,
     net::SocketAddr,
+    pin::pin,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::{net::TcpStream, runtime::Handle};
+use tokio::{net::TcpStream, sync::Notify};
 
 use super::{
     pool::{Facts, Pool},
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
-    state::EndpointState,
+    state::{EndpointState, Open, States},
 };
 
 /// Connects for the upstream `user`, as one of at most `limit` connections to `endpoint`.
@@ -30,15 +31,15 @@ pub(super) async fn connect(
     endpoint: &Arc<EndpointState>,
     pool: &Rc<Pool>,
     user: &Rc<Facts>,
-    control: &Handle,
+    states: &States,
     (limit, time): (usize, Duration),
 ) -> Result<Box<Wire>, Error> {
-    let Some(open) = pool.gauges().open(limit) else {
-        return Err(error(Kind::Overloaded, user, endpoint, "there are connections-max connections already"));
-    };
     let end = Instant::now() + time;
+    let Some(open) = claim(pool, states, limit, end).await else {
+        return Err(error(Kind::Overloaded, user, endpoint, "connections-max connections are in use"));
+    };
     let late = || error(Kind::UpstreamTimeout, user, endpoint, "no connection within connect-timeout");
-    let addresses = pool.timers.within(end, resolve::addresses(endpoint, control)).await.map_err(|_| late())?;
+    let addresses = pool.timers.within(end, resolve::addresses(endpoint, &states.control)).await.map_err(|_| late())?;
     let addresses = addresses.map_err(|why| error(Kind::UpstreamConnect, user, endpoint, &why))?;
     let mut failed = None;
     for (tried, address) in addresses.iter().enumerate() {
@@ -55,6 +56,28 @@ pub(super) async fn connect(
         let text = format!("upstream {}: no connection to {}", user.name, endpoint.key.address);
         Error::because(Kind::UpstreamConnect, text, cause)
     }))
+}
+
+// The right to one more connection. At the limit, one that another worker keeps unused is closed for it; where all are
+// in use there is none.
+async fn claim(pool: &Pool, states: &States, limit: usize, end: Instant) -> Option<Open> {
+    let gauges = pool.gauges();
+    if let Some(open) = gauges.open(limit) {
+        return Some(open);
+    }
+    loop {
+        let mut closed = pin!(gauges.closed());
+        closed.as_mut().enable();
+        if let Some(open) = gauges.open(limit) {
+            return Some(open);
+        }
+        if gauges.unused() == 0 {
+            return None;
+        }
+        gauges.want();
+        states.sweepers.iter().for_each(Notify::notify_one);
+        pool.timers.within(end, closed).await.ok()?;
+    }
 }
 
 async fn dial(address: SocketAddr) -> io::Result<TcpStream> {

@@ -38,7 +38,7 @@ pub(super) fn report(upstream: &Arc<Upstream>) {
     count(upstream);
     if upstream.spec.health_check.is_some() {
         let weak = Arc::downgrade(upstream);
-        upstream.control.spawn(async move {
+        upstream.states.control.spawn(async move {
             loop {
                 tokio::time::sleep(REPORT_INTERVAL).await;
                 let Some(upstream) = weak.upgrade() else { return };

@@ -21,7 +21,6 @@ mod wire;
 use std::{fmt, sync::Arc};
 
 use futures_util::future::LocalBoxFuture;
-use tokio::runtime::Handle;
 
 pub use self::weighted::Weighted;
 use self::{
@@ -45,7 +44,7 @@ pub struct Upstream {
     balancer: Balancer,
     keep: Keep,
     series: Arc<UpstreamSeries>,
-    control: Handle,
+    states: Arc<States>,
 }
 
 /// An upstream as plugins, mirrors and other bystanders call it: their calls are not what the exchange's record tells
@@ -56,7 +55,7 @@ pub struct SideCall(pub Arc<Upstream>);
 impl Upstream {
     /// Compiles the upstream called `name`: finds the state of its endpoints, starts the health checks that do not run
     /// yet, and has names resolved, without waiting for any of it.
-    pub fn build(name: &Name, spec: &Arc<Part<Spec>>, states: &States, series: Arc<UpstreamSeries>) -> Arc<Self> {
+    pub fn build(name: &Name, spec: &Arc<Part<Spec>>, states: &Arc<States>, series: Arc<UpstreamSeries>) -> Arc<Self> {
         let weighted = spec.endpoints.iter().filter(|endpoint| endpoint.weight > 0);
         let members = weighted.map(|endpoint| member(endpoint, spec, states)).collect();
         let sequence =
@@ -67,7 +66,7 @@ impl Upstream {
             balancer: Balancer::new(members, spec.balance, sequence),
             keep: Keep::new(spec.pool_idle_max, spec.pool_idle_timeout, states.workers),
             series,
-            control: states.control.clone(),
+            states: Arc::clone(states),
         });
         health::report(&upstream);
         upstream

@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::runtime::Handle;
+use tokio::time::MissedTickBehavior;
 
 use super::{resolve, wire::Wire};
 use crate::{
     exchange::{Timers, Worker},
-    state::{EndpointState, Gauges},
+    state::{EndpointState, Gauges, States},
     telemetry::UpstreamSeries,
 };
 
@@ -40,7 +40,7 @@ pub(super) struct Pool {
     worker: usize,
     endpoint: sync::Weak<EndpointState>,
     gauges: Arc<Gauges>,
-    control: Handle,
+    states: Arc<States>,
     /// The worker's timers.
     pub(super) timers: Rc<Timers>,
     idle: RefCell<Vec<Idle>>,
@@ -74,24 +74,29 @@ impl Keep {
 
 impl Pools {
     /// The pool of `endpoint`.
-    pub(super) fn pool(self: &Rc<Self>, worker: &Worker, endpoint: &Arc<EndpointState>, control: &Handle) -> Rc<Pool> {
+    pub(super) fn pool(
+        self: &Rc<Self>,
+        worker: &Worker,
+        endpoint: &Arc<EndpointState>,
+        states: &Arc<States>,
+    ) -> Rc<Pool> {
         if let Some(pool) = self.by_endpoint.borrow().get(&endpoint.id) {
             return Rc::clone(pool);
         }
-        self.make(worker, endpoint, control)
+        self.make(worker, endpoint, states)
     }
 
     #[cold]
-    fn make(self: &Rc<Self>, worker: &Worker, endpoint: &Arc<EndpointState>, control: &Handle) -> Rc<Pool> {
+    fn make(self: &Rc<Self>, worker: &Worker, endpoint: &Arc<EndpointState>, states: &Arc<States>) -> Rc<Pool> {
         let timers = self.timers.get_or_init(|| {
-            tokio::task::spawn_local(tend(Rc::downgrade(self)));
+            tokio::task::spawn_local(tend(Rc::downgrade(self), Arc::clone(states), worker.index));
             worker.locals.of::<Timers>()
         });
         let pool = Rc::new(Pool {
             worker: worker.index,
             endpoint: Arc::downgrade(endpoint),
             gauges: Arc::clone(&endpoint.gauges),
-            control: control.clone(),
+            states: Arc::clone(states),
             timers: Rc::clone(timers),
             idle: RefCell::default(),
             sweeps: Cell::new(0),
@@ -111,10 +116,14 @@ impl Pools {
         facts
     }
 
+    fn each(&self, visit: fn(&Pool)) {
+        let pools: Vec<_> = self.by_endpoint.borrow().values().cloned().collect();
+        pools.iter().for_each(|pool| visit(pool));
+    }
+
     /// Closes what has expired, what the other end closed, and the pools of endpoints that are gone.
     pub(super) fn sweep(&self) {
-        let pools: Vec<_> = self.by_endpoint.borrow().values().cloned().collect();
-        pools.iter().for_each(|pool| pool.sweep());
+        self.each(Pool::sweep);
         self.by_endpoint.borrow_mut().retain(|_, pool| !pool.closed.get());
         self.facts.borrow_mut().retain(|_, facts| Rc::strong_count(facts) > 1 || Arc::strong_count(&facts.series) > 1);
     }
@@ -126,11 +135,21 @@ impl Drop for Pools {
     }
 }
 
-async fn tend(pools: Weak<Pools>) {
+async fn tend(pools: Weak<Pools>, states: Arc<States>, worker: usize) {
+    let mut sweeps = tokio::time::interval(SWEEP_INTERVAL);
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    sweeps.tick().await;
     loop {
-        tokio::time::sleep(SWEEP_INTERVAL).await;
+        let sweep = tokio::select! {
+            _ = sweeps.tick() => true,
+            () = states.sweepers[worker].notified() => false,
+        };
         let Some(pools) = pools.upgrade() else { return };
-        pools.sweep();
+        if sweep {
+            pools.sweep();
+        } else {
+            pools.each(Pool::yield_one);
+        }
     }
 }
 
@@ -139,7 +158,10 @@ impl Pool {
     /// a request that could not be sent again.
     pub(super) fn checkout(&self, now: bool) -> Option<Box<Wire>> {
         loop {
-            let wire = self.idle.borrow_mut().pop()?.wire;
+            let mut idle = self.idle.borrow_mut();
+            let wire = idle.pop()?.wire;
+            self.gauges.keep(self.worker, idle.len());
+            drop(idle);
             if wire.is_alive() && (!now || wire.is_alive_now()) {
                 return Some(wire);
             }
@@ -153,6 +175,7 @@ impl Pool {
         let mut idle = pool.idle.borrow_mut();
         if idle.len() < keep.idle_max && keep.sweeps > 0 && !pool.closed.get() {
             idle.push(Idle { wire, expires: pool.sweeps.get().saturating_add(keep.sweeps) });
+            pool.gauges.keep(pool.worker, idle.len());
         }
     }
 
@@ -170,18 +193,32 @@ impl Pool {
         let now = self.sweeps.get() + 1;
         self.sweeps.set(now);
         let Some(endpoint) = self.endpoint.upgrade() else { return self.close() };
-        resolve::refresh(&endpoint, &self.control);
+        resolve::refresh(&endpoint, &self.states.control);
         let known = resolve::known(&endpoint);
         let leads_there = |wire: &Wire| known.as_ref().is_none_or(|known| known.contains(&wire.peer));
         let stays = |idle: &Idle| idle.expires > now && idle.wire.is_alive() && leads_there(&idle.wire);
         // What is closed is dropped when the pool is no longer borrowed.
         let gone: Vec<Idle> = self.idle.borrow_mut().extract_if(.., |idle| !stays(idle)).collect();
+        self.gauges.keep(self.worker, self.idle.borrow().len());
         drop(gone);
+    }
+
+    // Closes the connection that was used least lately, if another worker needs its place.
+    fn yield_one(&self) {
+        let mut idle = self.idle.borrow_mut();
+        if !idle.is_empty() && self.gauges.is_wanted() {
+            let oldest = idle.remove(0);
+            self.gauges.keep(self.worker, idle.len());
+            drop(idle);
+            drop(oldest);
+        }
     }
 
     fn close(&self) {
         self.closed.set(true);
-        drop(self.idle.take());
+        let idle = self.idle.take();
+        self.gauges.keep(self.worker, 0);
+        drop(idle);
     }
 
     #[cfg(test)]

@@ -37,7 +37,7 @@ fn no_more_are_kept_than_allowed_and_none_for_longer() {
     run(async {
         let (room, origin) = (Room::new(), Origin::numbered().await);
         let upstream = room.upstream(&[origin.address], |spec| {
-            (spec.pool_idle_max, spec.pool_idle_timeout) = (2, Duration::from_secs(2));
+            (spec.pool_idle_max, spec.pool_idle_timeout) = (3, Duration::from_secs(2));
         });
         let three = tokio::join!(room.get(&upstream), room.get(&upstream), room.get(&upstream));
         assert!(three.0.is_ok() && three.1.is_ok() && three.2.is_ok());
@@ -164,6 +164,20 @@ fn the_limit_on_connections_holds() {
         assert_eq!(kind(room.get(&upstream).await), Kind::Overloaded);
         drop(first);
         assert!(upstream.call(room.request(Method::GET, "/")).await.is_ok(), "the first one was closed");
+    });
+}
+
+#[test]
+fn at_the_limit_a_connection_that_another_worker_keeps_makes_room() {
+    run(async {
+        let (room, origin) = (Room::new(), Origin::numbered().await);
+        let upstream = room.upstream(&[origin.address], |spec| spec.connections_max = 1);
+        let other = room.other();
+        for number in [b"0", b"1", b"2"] {
+            let room = if number == b"1" { &other } else { &room };
+            assert_eq!(&room.get(&upstream).await.unwrap().1[..], number);
+        }
+        assert_eq!(upstream.balancer.members()[0].endpoint.gauges.connections(), 1);
     });
 }
 

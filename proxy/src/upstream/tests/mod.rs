@@ -51,7 +51,12 @@ struct Room {
 
 impl Room {
     fn new() -> Self {
-        Self { worker: Rc::default(), states: States::new(1, tokio::runtime::Handle::current()) }
+        Self { worker: Rc::default(), states: States::new(2, tokio::runtime::Handle::current()) }
+    }
+
+    /// The same process on its other worker.
+    fn other(&self) -> Self {
+        Self { worker: Rc::new(Worker::new(1)), states: Arc::clone(&self.states) }
     }
 
     fn upstream(&self, origins: &[SocketAddr], change: impl FnOnce(&mut spec::Upstream)) -> Arc<Upstream> {
@@ -87,7 +92,7 @@ impl Room {
 
     fn idle(&self, upstream: &Upstream) -> usize {
         let pools = self.worker.locals.of::<Pools>();
-        let pool = |member: &super::Member| pools.pool(&self.worker, &member.endpoint, &self.states.control);
+        let pool = |member: &super::Member| pools.pool(&self.worker, &member.endpoint, &self.states);
         upstream.balancer.members().iter().map(|member| pool(member).idle()).sum()
     }
 
