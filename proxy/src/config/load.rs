@@ -9,13 +9,14 @@ use std::{
 use super::{
     cross,
     diagnostic::{Diagnostic, Place},
-    document::{Document, Object},
+    document::Document,
     memo::{Load, Memo},
     merge,
+    render::Origins,
     secret::{Environment, Reference},
     spec::Spec,
 };
-use crate::source::{Layer, ReadError, Tree};
+use crate::source::{Layer, ReadError, Tree, is_document, is_module};
 
 /// What came of a tree.
 #[derive(Clone, Debug)]
@@ -27,9 +28,6 @@ pub struct Checked {
     pub wanted: Vec<Arc<str>>,
     /// What was found, by place; at most [`DIAGNOSTICS_MAX`], errors before warnings where there are more.
     pub diagnostics: Vec<Diagnostic>,
-    /// The objects that count, for rendering.
-    #[expect(dead_code, reason = "read by `render`, which comes next")]
-    pub(crate) objects: Vec<Arc<Object>>,
 }
 
 /// How many findings one load reports.
@@ -63,12 +61,13 @@ pub fn load_with(tree: &Tree, memo: &mut Memo, variable: &dyn Fn(&str) -> Option
     load.finish();
     outcomes.iter().for_each(|(_, outcome)| found.extend(outcome.diagnostics.iter().cloned()));
     let spec = cross::assemble(&outcomes, tree, broken, &previous, &mut found);
+    let spec = Spec { origins: Origins(objects.into()), ..spec };
     memo.listeners.clone_from(&spec.listeners);
 
     let wanted = wanted(&outcomes);
     unreadable(tree, &wanted, &mut found);
     let refused = found.iter().any(Diagnostic::is_error);
-    Checked { spec: (!refused).then(|| Arc::new(spec)), wanted, diagnostics: sorted(found), objects }
+    Checked { spec: (!refused).then(|| Arc::new(spec)), wanted, diagnostics: sorted(found) }
 }
 
 /// How diagnostics call an entry of a layer.
@@ -89,12 +88,6 @@ fn documents(layer: &Layer, load: &mut Load<'_>) -> Vec<(Arc<str>, Arc<Document>
             Some((Arc::clone(path), load.document(key, entry, || label(layer, path))))
         })
         .collect()
-}
-
-/// Whether the entry at a path is a document: by its ending, unless it is hidden.
-pub fn is_document(path: &str) -> bool {
-    let is_yaml = [".yaml", ".yml", ".json"].iter().any(|ending| path.ends_with(ending));
-    is_yaml && !path.split('/').any(|segment| segment.starts_with('.'))
 }
 
 fn has_read_error(tree: &Tree) -> bool {
@@ -134,8 +127,7 @@ fn unreadable(tree: &Tree, wanted: &[Arc<str>], found: &mut Vec<Diagnostic>) {
     for layer in &tree.layers {
         for (path, entry) in &layer.entries {
             let Err(ReadError(why)) = entry else { continue };
-            let is_module = path.ends_with(".wasm") || path.ends_with(".wat");
-            if is_document(path) || !(is_module || wanted.binary_search(path).is_ok()) {
+            if is_document(path) || !(is_module(path) || wanted.binary_search(path).is_ok()) {
                 let label = label(layer, path);
                 let what = format!("`{label}` cannot be read: {why}");
                 let hint = "a part that cannot be read is never left out; make it readable, or remove it";

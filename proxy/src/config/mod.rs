@@ -3,6 +3,8 @@
 //! `parse` → `document` → `merge` → `check` (`decode` → `raw`) → `cross`, led by `load`, remembered by `memo`.
 
 pub mod diagnostic;
+pub mod fields;
+pub mod render;
 pub mod report;
 pub mod spec;
 
@@ -19,7 +21,7 @@ mod raw;
 mod secret;
 mod suggest;
 
-pub use load::{Checked, DIAGNOSTICS_MAX, is_document, load, load_with};
+pub use load::{Checked, DIAGNOSTICS_MAX, load, load_with};
 pub use memo::Memo;
 
 #[cfg(test)]

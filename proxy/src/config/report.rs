@@ -6,9 +6,9 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 
 use super::{
     diagnostic::{Diagnostic, Place, Severity},
-    load::{is_document, label},
+    load::label,
 };
-use crate::source::Tree;
+use crate::source::{Tree, is_document};
 
 /// The diagnostics as people read them, each with its source line from `tree`, and a summary at the end. Empty where
 /// there are none.

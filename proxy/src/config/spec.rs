@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
-use super::diagnostic::Place;
+use super::{diagnostic::Place, render::Origins};
 use crate::identity::Identity;
 
 /// A checked part with its identity (over `value` alone) and the place that defines it.
@@ -51,6 +51,8 @@ pub struct Spec {
     pub middleware: BTreeMap<Name, Arc<Part<Middleware>>>,
     /// In order of precedence where nothing else decides: layer, then document path, then position.
     pub routes: Vec<Arc<Part<Route>>>,
+    /// Where all of it was written, for [`super::render::yaml`].
+    pub origins: Origins,
 }
 
 /// Gateway-wide settings. Those of the process need a restart; the rest is applied by a reload.

@@ -13,7 +13,7 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
     known.filter_map(|candidate| Some((near(&candidate)?, candidate))).min().map(|(_, candidate)| candidate)
 }
 
-/// Names as a list for a message, the first twelve of them.
+/// Names as a list for a message, the first thirty of them.
 pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let mut names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
     let more = names.len().saturating_sub(LISTED_MAX);
@@ -25,7 +25,7 @@ pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-const LISTED_MAX: usize = 12;
+const LISTED_MAX: usize = 30;
 
 #[cfg(test)]
 mod tests {

@@ -1,14 +1,17 @@
 //! Tests of the way through the room: what loads to what, and what is remembered.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use http::Method;
 
 use super::{
-    Checked, Memo, load_with, report,
-    spec::{HostPattern, Middleware, PathPattern},
+    Checked, Memo, load_with, render, report,
+    spec::{HostPattern, Middleware, Name, Part, PathPattern, Spec},
 };
-use crate::source::{Entry, Layer, Tree};
+use crate::{
+    identity::Identity,
+    source::{Entry, Layer, Tree},
+};
 
 fn layer(source: &str, files: &[(&str, &str)]) -> Layer {
     let entries = files.iter().map(|(path, text)| (Arc::from(*path), Ok(Entry::new(text.to_string())))).collect();
@@ -137,4 +140,91 @@ fn a_later_layer_overrides_by_name() {
     assert_eq!(spec.listeners["web"].address.port(), 2);
     assert_eq!(&*spec.listeners["web"].place.file, "over/b.yaml");
     assert_eq!(spec.gateway.process.workers, Some(3));
+}
+
+const EVERYTHING: &str = r#"
+gateway:
+  middleware: [log, {headers: {request: {set: {x-one: 1}}}}]
+  workers: 3
+  admin: {address: 127.0.0.1:9901, socket: /run/tidegate.sock, token: "${env:TOKEN}", trust-loopback: true}
+  generation-age-max: 10m
+  shutdown-deadline: 1500ms
+  access-log: {to: /var/log/tidegate.log, format: "%{status} 100%%", queue-lines-max: 10}
+  guest-slots: 100
+  trusted-proxies: [10.0.0.0/8]
+listeners:
+  web:
+    address: "[::1]:0"
+    middleware: [log]
+    generation-header: true
+    path: {dot-segments: reject, encoded-slashes: keep}
+    limits: {body-bytes-max: 10MB, requests-per-connection-max: 7, head-timeout: 250ms}
+upstreams:
+  users:
+    endpoints: [10.0.1.20:8080, {address: "users.internal:80", weight: 2}]
+    balance: least-request
+    health-check: {path: "/health?deep=1"}
+    preserve-host: false
+middleware:
+  log: {headers: {response: {remove: [server], set: {x-a: "b: c"}, add: {x-b: [one, "two ${env:TOKEN}"]}}}}
+  moved: {redirect: {scheme: https, host: example.com, port: 8443, path: {prefix: /new}, status: 308}}
+  inner: {rewrite: {host: internal.example, path: /all}}
+  copy: {mirror: {upstream: users, percent: 12.5}}
+  teapot: {respond: {status: 418, headers: {x-c: [1, 2]}, body: "no: coffee\n"}}
+  auth:
+    module: plugins/auth.wat
+    config: {key: "${env:TOKEN}", list: [1, 2.5, null, {a: true}], "odd key": "1.0"}
+    grants: {upstreams: [users]}
+    limits: {memory-bytes-max: 1MiB, call-timeout: 20ms}
+    on-failure: open
+    isolation: per-request
+  all: {chain: [inner, {chain: [log, {respond: {body: "yes"}}]}]}
+routes:
+  one: {hosts: [api.example.com, "*.example.com"], path: "/a/*", methods: [GET, PUT], upstream: users, timeout: 3s}
+  two: {path: "~^/x(y|z)$", headers: {x-v: {regex: "[0-9]+"}, x-w: 1}, query: {q: "true"}, target: 10.0.0.1:80}
+  three: {path: "/users/{id}", listeners: web, target: [10.0.0.1:80, 10.0.0.2:80], body-bytes-max: unlimited}
+  four: {path: {exact: "/odd{"}, middleware: [auth, {headers: {request: {set: {authorization: "Bearer ${env:TOKEN}"}}}}],
+         targets: [{upstream: users, weight: 9}, {address: 10.0.0.3:80}]}
+  five: {matches: [{path: /m}, {path: /n, method: DELETE}], middleware: [all]}
+  six: {middleware: [moved, teapot, copy], body-bytes-max: 1KiB}
+"#;
+
+#[test]
+fn a_rendered_configuration_reads_back_as_the_same() {
+    let spec = checked(EVERYTHING).spec.unwrap();
+    for explain in [false, true] {
+        let text = render::yaml(&spec, explain);
+        assert!(!text.contains("hunter2"), "{text}");
+        let again = checked(&text).spec.unwrap();
+        assert_eq!(spec.gateway, again.gateway, "{text}");
+        assert_eq!(identities(&spec.listeners), identities(&again.listeners), "{text}");
+        assert_eq!(identities(&spec.upstreams), identities(&again.upstreams), "{text}");
+        assert_eq!(identities(&spec.middleware), identities(&again.middleware), "{text}");
+        let routes = |spec: &Spec| spec.routes.iter().map(|part| (part.id.clone(), part.identity)).collect::<Vec<_>>();
+        assert_eq!(routes(&spec), routes(&again), "{text}");
+    }
+}
+
+fn identities<T>(parts: &BTreeMap<Name, Arc<Part<T>>>) -> BTreeMap<Name, Identity> {
+    parts.iter().map(|(name, part)| (name.clone(), part.identity)).collect()
+}
+
+#[test]
+fn a_rendered_configuration_says_which_line_set_a_value() {
+    let base = layer(
+        "base",
+        &[("a.yaml", "gateway: {trusted-proxies: [10.0.0.0/8]}\nlisteners:\n  web:\n    address: 127.0.0.1:0")],
+    );
+    let over = layer("over", &[("b.yaml", "\nupstreams: {users: {endpoints: [10.0.0.1:80],\n  connect-timeout: 1s}}")]);
+    let spec = check(&Tree { layers: vec![base, over] }, &mut Memo::default()).spec.unwrap();
+    let text = render::yaml(&spec, true);
+    for line in [
+        "  web:  # base/a.yaml:3",
+        "    address: \"127.0.0.1:0\"  # base/a.yaml:4",
+        "    trusted-proxies: [10.0.0.0/8]  # base/a.yaml:1",
+        "    connect-timeout: 1s  # over/b.yaml:3",
+        "    idle-timeout: 60s  # default",
+    ] {
+        assert!(text.lines().any(|have| have == line || have == line.replace('"', "")), "{line}\n{text}");
+    }
 }

@@ -5,6 +5,8 @@ pub mod file;
 pub mod memory;
 mod naming;
 
+pub(crate) use naming::{is_document, is_module};
+
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;

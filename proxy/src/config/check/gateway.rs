@@ -7,8 +7,11 @@ use super::{
     values,
 };
 use crate::config::{
+    fields::ACCESS_FIELDS,
+    node::Pos,
     raw::{self, Field},
     spec::{AccessLog, Gateway, LogFormat, LogTarget, Secret},
+    suggest,
 };
 
 /// Checks one field of the `gateway` section.
@@ -76,13 +79,51 @@ fn access_log(scope: &mut Scope<'_>, raw: raw::AccessLog, default: AccessLog) ->
         Some("off") => None,
         Some(path) => Some(LogTarget::File(path.into())),
     };
-    let format = match raw.format.value() {
+    let format = match raw.format.spot() {
         None => LogFormat::Json,
-        Some(raw::FormatForm::Text(text)) if text == "json" => LogFormat::Json,
-        Some(raw::FormatForm::Text(text)) => LogFormat::Text(text),
-        Some(raw::FormatForm::List(fields)) => {
-            LogFormat::JsonFields(fields.into_iter().filter_map(Field::value).collect())
+        Some((raw::FormatForm::Text(text), _)) if text == "json" => LogFormat::Json,
+        Some((raw::FormatForm::Text(text), pos)) => {
+            template(scope, &text, pos);
+            LogFormat::Text(text)
+        }
+        Some((raw::FormatForm::List(names), _)) => {
+            let names = names.into_iter().filter_map(Field::spot);
+            LogFormat::JsonFields(
+                names.inspect(|(name, pos)| log_field(scope, name, *pos)).map(|(name, _)| name).collect(),
+            )
         }
     };
     AccessLog { to, format, queue_lines_max: values::number(scope, raw.queue_lines_max, 1, default.queue_lines_max) }
+}
+
+fn template(scope: &mut Scope<'_>, text: &str, pos: Pos) {
+    if text.contains(['\n', '\r']) {
+        scope.error("bad-template", pos, "an access-log template is one line", "a line end is added to each line");
+    }
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once('%') {
+        if let Some(after) = after.strip_prefix('%') {
+            rest = after;
+            continue;
+        }
+        let Some((name, after)) = after.strip_prefix('{').and_then(|after| after.split_once('}')) else {
+            let message = "a `%` of this template begins no `%{field}`";
+            scope.error("bad-template", pos, message, "write `%{status}` for a field, `%%` for a plain `%`");
+            return;
+        };
+        log_field(scope, name, pos);
+        rest = after;
+    }
+}
+
+fn log_field(scope: &mut Scope<'_>, name: &str, pos: Pos) {
+    let known = || ACCESS_FIELDS.iter().map(|(name, _)| *name);
+    if known().any(|known| known == name) {
+        return;
+    }
+    let hint = match suggest::nearest(name, known()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the fields are {}", suggest::listed(known())),
+    };
+    scope.error("unknown-log-field", pos, format!("the access log has no field `{name}`"), hint);
 }

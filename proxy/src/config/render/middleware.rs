@@ -1,0 +1,176 @@
+//! Renders middleware, named and inline.
+
+use http::{HeaderName, HeaderValue};
+
+use super::{Fields, Out, Written, period, texts};
+use crate::config::{
+    node::{Node, Value},
+    spec::{
+        FailurePolicy, HeaderEdits, Isolation, Middleware, Name, PathEdit, Plugin, PluginLimits, Redirect, Rewrite,
+        Spec,
+    },
+};
+
+/// Whether a name is one that an inline definition is given.
+pub(super) fn is_inline(name: &str) -> bool {
+    name.contains(['/', ':'])
+}
+
+/// A list of steps: names, and inline what was written inline.
+pub(super) fn steps(spec: &Spec, written: Written<'_>, names: &[Name]) -> Out {
+    let step = |(index, name): (usize, &Name)| match spec.middleware.get(name).filter(|_| is_inline(name)) {
+        Some(part) => definition(spec, written.item(index), part).done(),
+        None => Out::text(name),
+    };
+    Out::List(names.iter().enumerate().map(step).collect())
+}
+
+/// The fields of a definition.
+pub(super) fn definition<'a>(spec: &Spec, written: Written<'a>, middleware: &Middleware) -> Fields<'a> {
+    let mut fields = Fields::of(written);
+    match middleware {
+        Middleware::Plugin(plugin) => self::plugin(&mut fields, plugin),
+        Middleware::Headers { request, response } => {
+            let mut inner = Fields::of(fields.written("headers"));
+            inner.put("request", edits(inner.written("request"), request));
+            inner.put("response", edits(inner.written("response"), response));
+            fields.put("headers", inner.done());
+        }
+        Middleware::Redirect(redirect) => {
+            let inner = self::redirect(fields.written("redirect"), redirect);
+            fields.map("redirect", inner);
+        }
+        Middleware::Rewrite(Rewrite { host, path }) => {
+            let mut inner = Fields::of(fields.written("rewrite"));
+            inner.maybe("host", host.as_deref().map(Out::text));
+            inner.maybe("path", path.as_ref().map(path_edit));
+            fields.map("rewrite", inner);
+        }
+        Middleware::Respond(respond) => {
+            let mut inner = Fields::of(fields.written("respond"));
+            inner.put("status", Out::plain(respond.status.as_u16()));
+            inner.put("headers", self::fields(inner.written("headers"), &respond.headers));
+            inner.put("body", inner.written("body").text(&respond.body));
+            fields.map("respond", inner);
+        }
+        Middleware::Mirror(mirror) => {
+            let mut inner = Fields::of(fields.written("mirror"));
+            inner.put("upstream", Out::text(&mirror.upstream));
+            inner.put("percent", Out::plain(mirror.percent));
+            inner.put("body-bytes-max", Out::plain(mirror.body_bytes_max));
+            fields.map("mirror", inner);
+        }
+        Middleware::Chain(names) => fields.put("chain", steps(spec, written.field(&["chain"]), names)),
+    }
+    fields
+}
+
+fn plugin(fields: &mut Fields<'_>, plugin: &Plugin) {
+    fields.put("module", Out::text(&plugin.module));
+    if !plugin.config.is_null() {
+        // As it was written, so that secrets stay names.
+        let config = fields.written("config").node.map_or_else(|| Out::text("***"), any);
+        fields.put("config", config);
+    }
+    let mut grants = Fields::of(fields.written("grants"));
+    grants.put("upstreams", texts(&plugin.grants.upstreams));
+    fields.map("grants", grants);
+    let limits = limits(fields.written("limits"), &plugin.limits);
+    fields.map("limits", limits);
+    fields.put(
+        "on-failure",
+        Out::text(match plugin.on_failure {
+            FailurePolicy::Closed => "closed",
+            FailurePolicy::Open => "open",
+        }),
+    );
+    fields.put(
+        "isolation",
+        Out::text(match plugin.isolation {
+            Isolation::Reused => "reused",
+            Isolation::PerRequest => "per-request",
+        }),
+    );
+}
+
+fn limits<'a>(written: Written<'a>, limits: &PluginLimits) -> Fields<'a> {
+    let mut fields = Fields::of(written);
+    fields.put("memory-bytes-max", Out::plain(limits.memory_bytes_max));
+    fields.put("call-timeout", period(limits.call_timeout));
+    fields.put("exchange-timeout", period(limits.exchange_timeout));
+    fields.put("guests-max", Out::plain(limits.guests_max));
+    fields.put("buffer-bytes-max", Out::plain(limits.buffer_bytes_max));
+    fields.put("state-bytes-max", Out::plain(limits.state_bytes_max));
+    fields.put("kv-bytes-max", Out::plain(limits.kv_bytes_max));
+    fields.put("log-bytes-max", Out::plain(limits.log_bytes_max));
+    fields.put("calls-max", Out::plain(limits.calls_max));
+    fields.put("call-bytes-max", Out::plain(limits.call_bytes_max));
+    fields
+}
+
+fn any(node: &Node) -> Out {
+    match &node.value {
+        Value::Null => Out::plain("null"),
+        Value::Bool(value, _) => Out::plain(value),
+        Value::Number(number, _) => Out::plain(number),
+        Value::Text(text) => Out::text(text),
+        Value::List(items) => Out::List(items.iter().map(any).collect()),
+        Value::Map(entries) => {
+            Out::Map(entries.iter().map(|(key, node)| (key.text.to_string(), any(node), None)).collect())
+        }
+    }
+}
+
+fn edits(written: Written<'_>, edits: &HeaderEdits) -> Out {
+    let mut out = Fields::of(written);
+    if !edits.remove.is_empty() {
+        out.put("remove", texts(&edits.remove));
+    }
+    if !edits.set.is_empty() {
+        out.put("set", fields(out.written("set"), &edits.set));
+    }
+    if !edits.add.is_empty() {
+        out.put("add", fields(out.written("add"), &edits.add));
+    }
+    out.done()
+}
+
+/// Header fields by name, several values of one name as a list.
+fn fields(written: Written<'_>, fields: &[(HeaderName, HeaderValue)]) -> Out {
+    let mut out: Vec<(String, Vec<Out>)> = Vec::new();
+    for (name, value) in fields {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let known = out.iter().position(|(known, _)| known == name.as_str());
+        let index = known.map_or(0, |position| out[position].1.len());
+        let value = written.field(&[name.as_str()]).item(index).text(&text);
+        match known {
+            Some(position) => out[position].1.push(value),
+            None => out.push((name.to_string(), vec![value])),
+        }
+    }
+    let remark = |name: &str| written.field(&[name]).remark();
+    let one = |(name, mut values): (String, Vec<Out>)| {
+        let remark = remark(&name);
+        let value = if values.len() == 1 { values.remove(0) } else { Out::List(values) };
+        (name, value, remark)
+    };
+    Out::Map(out.into_iter().map(one).collect())
+}
+
+fn redirect<'a>(written: Written<'a>, redirect: &Redirect) -> Fields<'a> {
+    let mut fields = Fields::of(written);
+    fields.maybe("scheme", redirect.scheme.as_deref().map(Out::text));
+    fields.maybe("host", redirect.host.as_deref().map(Out::text));
+    fields.maybe("port", redirect.port.map(Out::plain));
+    fields.maybe("path", redirect.path.as_ref().map(path_edit));
+    fields.put("status", Out::plain(redirect.status.as_u16()));
+    fields
+}
+
+fn path_edit(edit: &PathEdit) -> Out {
+    let (name, path) = match edit {
+        PathEdit::Full(path) => ("full", path),
+        PathEdit::Prefix(path) => ("prefix", path),
+    };
+    Out::Map(vec![(name.into(), Out::text(path), None)])
+}
