@@ -2,6 +2,7 @@
 //! changes what is configured, never what was learned. Knows neither documents, snapshots nor HTTP.
 
 mod endpoint;
+pub mod kv;
 mod registry;
 mod shard;
 
@@ -31,6 +32,8 @@ pub struct States {
     pub endpoints: Registry<EndpointKey, EndpointState>,
     /// Active health checks and their verdicts, by endpoint and what is checked.
     pub verdicts: Registry<(EndpointKey, Identity), Verdict>,
+    /// Key-value spaces of plugins, by the middleware's name.
+    pub spaces: Registry<Arc<str>, kv::Space>,
     /// Positions in rotations, by what rotates (`upstream users`, `route users`).
     pub sequences: Registry<Arc<str>, Sequence>,
 }
@@ -45,6 +48,7 @@ impl States {
             sweepers: (0..workers).map(|_| Notify::new()).collect(),
             endpoints: Registry::new(GRACE),
             verdicts: Registry::new(GRACE),
+            spaces: Registry::new(GRACE),
             sequences: Registry::new(GRACE),
         });
         states.control.spawn(tend(Arc::downgrade(&states)));
@@ -55,6 +59,7 @@ impl States {
     pub fn sweep(&self, now: Instant) {
         self.endpoints.sweep(now);
         self.verdicts.sweep(now);
+        self.spaces.sweep(now);
         self.sequences.sweep(now);
     }
 }

@@ -1,0 +1,158 @@
+//! Modules: compiled once for each digest, on threads of low priority, found again as long as somebody holds them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak, mpsc},
+    thread,
+};
+
+use tokio::sync::oneshot;
+use wasmtime::component::{Component, InstancePre, Linker};
+
+use super::{
+    Counters, LoadError,
+    cache::Cache,
+    guest::Data,
+    load,
+    native::{self, Indices},
+};
+use crate::{identity::Identity, source::Entry};
+
+/// A compiled module.
+pub struct Module {
+    identity: Identity,
+    pub(super) pre: InstancePre<Data>,
+    pub(super) indices: Indices,
+}
+
+impl Module {
+    /// The digest of its file.
+    pub const fn identity(&self) -> Identity {
+        self.identity
+    }
+}
+
+impl std::fmt::Debug for Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Module({:?})", self.identity)
+    }
+}
+
+/// All modules that somebody holds, and the threads that make them.
+pub(super) struct Compiler {
+    jobs: mpsc::SyncSender<Job>,
+    modules: Mutex<HashMap<Identity, Slot>>,
+}
+
+// One for each digest, so that two who ask for the same module wait for one compilation.
+type Slot = Arc<tokio::sync::Mutex<Weak<Module>>>;
+
+struct Job {
+    entry: Entry,
+    answer: oneshot::Sender<Result<Arc<Module>, LoadError>>,
+}
+
+struct Workshop {
+    linker: Linker<Data>,
+    cache: Option<Cache>,
+    counters: Arc<Counters>,
+}
+
+/// Modules that may wait to be compiled; whoever wants one more waits.
+const JOBS_MAX: usize = 64;
+
+impl Compiler {
+    /// Starts `threads` of them.
+    pub(super) fn start(
+        engine: &wasmtime::Engine,
+        threads: usize,
+        cache: Option<Cache>,
+        counters: &Arc<Counters>,
+    ) -> Result<Self, LoadError> {
+        let linker = native::linker(engine).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+        let workshop = Arc::new(Workshop { linker, cache, counters: Arc::clone(counters) });
+        let (jobs, queue) = mpsc::sync_channel(JOBS_MAX);
+        let queue = Arc::new(Mutex::new(queue));
+        for number in 0..threads.max(1) {
+            let (queue, workshop) = (Arc::clone(&queue), Arc::clone(&workshop));
+            let work = move || work(&queue, &workshop);
+            let spawned = thread::Builder::new().name(format!("wasm-compile-{number}")).spawn(work);
+            spawned.map_err(|error| LoadError::Engine(error.to_string()))?;
+        }
+        Ok(Self { jobs, modules: Mutex::default() })
+    }
+
+    /// The module of a file's bytes.
+    pub(super) async fn module(&self, entry: &Entry) -> Result<Arc<Module>, LoadError> {
+        let slot = {
+            let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+            // A slot that somebody waits for is held by more than this map.
+            modules.retain(|_, slot| {
+                Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|module| module.strong_count() > 0)
+            });
+            Arc::clone(modules.entry(entry.identity).or_default())
+        };
+        let mut module = slot.lock().await;
+        if let Some(found) = module.upgrade() {
+            return Ok(found);
+        }
+        let (answer, made) = oneshot::channel();
+        let job = Job { entry: entry.clone(), answer };
+        let gone = || LoadError::Engine("the compile threads are gone".into());
+        match self.jobs.try_send(job) {
+            Ok(()) => {}
+            Err(mpsc::TrySendError::Full(job)) => {
+                let jobs = self.jobs.clone();
+                let sent = tokio::task::spawn_blocking(move || jobs.send(job)).await;
+                sent.map_err(|_| gone())?.map_err(|_| gone())?;
+            }
+            Err(mpsc::TrySendError::Disconnected(_)) => return Err(gone()),
+        }
+        let made = made.await.map_err(|_| gone())??;
+        *module = Arc::downgrade(&made);
+        Ok(made)
+    }
+}
+
+fn work(queue: &Mutex<mpsc::Receiver<Job>>, workshop: &Workshop) {
+    // What computes for seconds must not compete with requests. Threads of the code generator's own pool are started
+    // from here, and take the priority over.
+    if let Err(error) = rustix::process::setpriority_process(None, 10) {
+        tracing::debug!(%error, "the compile threads run with normal priority");
+    }
+    loop {
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { entry, answer }) = job else { return };
+        // A panic in the code generator must refuse one module, and not end the thread.
+        let make = std::panic::AssertUnwindSafe(|| workshop.make(&entry));
+        let made = std::panic::catch_unwind(make)
+            .unwrap_or_else(|_| Err(LoadError::Engine("the compiler panicked on this module".into())));
+        // Nobody waits any more where this fails.
+        drop(answer.send(made.map(Arc::new)));
+    }
+}
+
+impl Workshop {
+    fn make(&self, entry: &Entry) -> Result<Module, LoadError> {
+        let refused = |error: wasmtime::Error| LoadError::Refused(format!("{error:#}"));
+        let bytes = load::load(&entry.bytes)?;
+        let component = self.component(entry.identity, &bytes)?;
+        self.counters.compiled();
+        let pre = self.linker.instantiate_pre(&component).map_err(refused)?;
+        let indices = Indices::of(&component).map_err(LoadError::Refused)?;
+        Ok(Module { identity: entry.identity, pre, indices })
+    }
+
+    fn component(&self, identity: Identity, bytes: &[u8]) -> Result<Component, LoadError> {
+        let engine = self.linker.engine();
+        if let Some(found) = self.cache.as_ref().and_then(|cache| cache.load(engine, identity)) {
+            return Ok(found);
+        }
+        let component =
+            Component::from_binary(engine, bytes).map_err(|error| LoadError::Refused(format!("{error:#}")))?;
+        if let Some(cache) = &self.cache {
+            cache.store(identity, &component);
+        }
+        Ok(component)
+    }
+}

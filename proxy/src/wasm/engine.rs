@@ -1,0 +1,207 @@
+//! The engine that filters run on, its memory pools, and the thread that ticks its epochs. Knows no plugin and no ABI.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    thread::{self, Thread},
+    time::Duration,
+};
+
+use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::LoadError;
+
+/// How memory for guests is set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressSpace {
+    /// 4 GiB of address space for each guest, so that memory accesses need no check. The default; where the machine
+    /// refuses it (`ulimit -v`, a container's limit), [`AddressSpace::Small`] is taken and a line in the log says so.
+    Full,
+    /// No reservation: slower guests, in as little address space as they use.
+    Small,
+}
+
+/// The length of a tick: how long a guest that computes delays the other exchanges of its worker.
+pub(super) const TICK: Duration = Duration::from_millis(1);
+
+/// An engine and how it came to be.
+#[derive(Clone)]
+pub(super) struct Filters {
+    pub(super) engine: Engine,
+    pub(super) ticker: Arc<Ticker>,
+}
+
+impl Filters {
+    /// An engine with room for `slots` guests at a time.
+    pub(super) fn new(slots: u32, space: AddressSpace) -> Result<Self, LoadError> {
+        let engine = match space {
+            AddressSpace::Full => Engine::new(&pooled(slots)).or_else(|error| {
+                tracing::warn!(%error, "no address space for {slots} guest slots; running in small address space, where guests are slower");
+                Engine::new(&on_demand())
+            }),
+            AddressSpace::Small => Engine::new(&on_demand()),
+        }
+        .map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+        let ticker = Ticker::start(engine.weak()).map_err(|error| LoadError::Engine(error.to_string()))?;
+        Ok(Self { engine, ticker })
+    }
+}
+
+fn base() -> Config {
+    let mut config = Config::new();
+    config
+        // Component async makes every call 2 to 5 times dearer.
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(512 << 10)
+        // What is left beyond the guest's share is for our own host functions.
+        .async_stack_size(1 << 20)
+        // A stack overflow with a full backtrace takes ten times as long.
+        .wasm_backtrace_max_frames(NonZeroUsize::new(16))
+        .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Enable)
+        .parallel_compilation(true);
+    config
+}
+
+fn pooled(slots: u32) -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        // A component with imports takes three core instances and tables of its own for them.
+        .total_core_instances(slots.saturating_mul(4))
+        .total_tables(slots.saturating_mul(4))
+        .total_memories(slots)
+        .total_stacks(slots)
+        .max_unused_warm_slots(slots)
+        .linear_memory_keep_resident(if kernel_scans_pagemap() { 1 << 20 } else { 64 << 10 })
+        .table_keep_resident(64 << 10)
+        .pagemap_scan(Enabled::Auto);
+    let mut config = base();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+fn on_demand() -> Config {
+    let mut config = base();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .memory_reservation(0)
+        .memory_reservation_for_growth(1 << 20)
+        .memory_guard_size(64 << 10);
+    config
+}
+
+// PAGEMAP_SCAN came with Linux 6.7: without it every kept page is cleared by hand.
+fn kernel_scans_pagemap() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 7)
+}
+
+/// Ticks an engine's epochs while guests run, and rests while none does.
+#[derive(Debug)]
+pub(super) struct Ticker {
+    /// One for each worker, and the last for the control plane.
+    shards: Box<[Shard]>,
+    resting: AtomicBool,
+    thread: std::sync::OnceLock<Thread>,
+}
+
+// A cache line pair of its own: written at each call by its worker, read at each tick.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+struct Shard {
+    /// Calls that began and calls that ended.
+    began: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// One call that is under way, for the ticker.
+pub(super) struct Running<'a>(&'a Shard);
+
+// More workers than shards share one, by way of a locked instruction.
+const SHARDS: usize = 64;
+// A missed wake-up costs at most this.
+const REST: Duration = Duration::from_millis(50);
+const TICKS_UNTIL_REST: u32 = 200;
+
+impl Ticker {
+    fn start(engine: EngineWeak) -> std::io::Result<Arc<Self>> {
+        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
+        let ticker = Arc::new(Self { shards, resting: AtomicBool::new(false), thread: Default::default() });
+        let weak = Arc::downgrade(&ticker);
+        let handle = thread::Builder::new().name("wasm-ticks".into()).spawn(move || {
+            let mut idle = 0;
+            let mut seen = 0;
+            while let (Some(engine), Some(ticker)) = (engine.upgrade(), weak.upgrade()) {
+                engine.increment_epoch();
+                let (began, ended) = ticker.count();
+                idle = if began == seen && began == ended { idle + 1 } else { 0 };
+                seen = began;
+                let rest = idle >= TICKS_UNTIL_REST;
+                ticker.resting.store(rest, SeqCst);
+                drop((engine, ticker));
+                thread::park_timeout(if rest { REST } else { TICK });
+            }
+        })?;
+        // Set before anybody else can have the ticker.
+        drop(ticker.thread.set(handle.thread().clone()));
+        Ok(ticker)
+    }
+
+    /// Says that guest code beside the exchanges begins to run; see [`Ticker::run`].
+    pub(super) fn run_beside(&self) -> Running<'_> {
+        self.run(SHARDS - 1)
+    }
+
+    /// Says that a call on `worker` begins; it ends when the answer is dropped.
+    #[inline]
+    pub(super) fn run(&self, worker: usize) -> Running<'_> {
+        let shard = &self.shards[worker % SHARDS];
+        shard.began.fetch_add(1, Relaxed);
+        if self.resting.load(Relaxed)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+        Running(shard)
+    }
+
+    fn count(&self) -> (u64, u64) {
+        let sum = |of: fn(&Shard) -> &AtomicU64| self.shards.iter().map(|shard| of(shard).load(Relaxed)).sum();
+        // Ended first: a call that ends in between then counts as running.
+        let ended = sum(|shard| &shard.ended);
+        (sum(|shard| &shard.began), ended)
+    }
+}
+
+impl Drop for Running<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_address_space_is_enough_for_an_engine() {
+        assert!(Filters::new(4, AddressSpace::Small).is_ok());
+    }
+
+    #[test]
+    fn a_running_call_is_counted_until_it_ends() {
+        let filters = Filters::new(4, AddressSpace::Small).unwrap();
+        let running = filters.ticker.run(3);
+        assert_eq!(filters.ticker.count(), (1, 0));
+        drop(running);
+        assert_eq!(filters.ticker.count(), (1, 1));
+    }
+}

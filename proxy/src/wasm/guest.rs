@@ -1,0 +1,209 @@
+//! A guest: one instance of a module with a store of its own, and the plugins configured in it. Knows no pool.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use wasmtime::{ResourceLimiter, Store, component::ResourceAny};
+
+use super::{
+    Counters,
+    compile::Module,
+    native::{Exports, types::Problem},
+    plugin::{Calls, Plugin},
+};
+use crate::telemetry::PluginSeries;
+
+/// What a store holds: nothing of any exchange.
+pub(super) struct Data {
+    limits: Limits,
+    /// The plugin that is being created, if one is.
+    pub(super) creating: Option<Arc<Plugin>>,
+}
+
+/// A running instance of a module.
+pub(super) struct Guest {
+    pub(super) store: Store<Data>,
+    pub(super) exports: Exports,
+    plugins: HashMap<u64, ResourceAny, foldhash::fast::RandomState>,
+    home: Option<Home>,
+    counters: Arc<Counters>,
+}
+
+// The worker that a guest lives on, and the series that counts it there.
+struct Home {
+    worker: usize,
+    series: Arc<PluginSeries>,
+}
+
+/// Why a plugin was not created in a guest.
+#[derive(Debug)]
+pub(super) enum CreateError {
+    /// The plugin says what is wrong with its configuration.
+    Problems(Vec<Problem>),
+    /// The guest failed, and is not to be used again.
+    Failed(wasmtime::Error),
+    /// It declares a phase and does not export the method.
+    Lacks(&'static str),
+}
+
+impl Guest {
+    /// A fresh one.
+    pub(super) async fn new(
+        module: &Module,
+        memory_bytes_max: usize,
+        counters: &Arc<Counters>,
+    ) -> wasmtime::Result<Box<Self>> {
+        let data = Data { limits: Limits { memory_bytes_max, denied: None }, creating: None };
+        let mut store = Store::new(module.pre.engine(), data);
+        store.limiter(|data| &mut data.limits);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        let instance = module.pre.instantiate_async(&mut store).await.map_err(|error| explained(&mut store, error))?;
+        let exports = module.indices.bind(&mut store, &instance)?;
+        counters.instantiated();
+        Ok(Box::new(Self { store, exports, plugins: HashMap::default(), home: None, counters: Arc::clone(counters) }))
+    }
+
+    /// Says that it lives on `worker` from now on. To be called there.
+    pub(super) fn settle(&mut self, worker: usize, series: &Arc<PluginSeries>) {
+        series.instantiated(worker);
+        series.adopted(worker);
+        self.home = Some(Home { worker, series: Arc::clone(series) });
+    }
+
+    /// The plugin's handle, if it is configured here.
+    #[inline]
+    pub(super) fn plugin(&self, id: u64) -> Option<ResourceAny> {
+        self.plugins.get(&id).copied()
+    }
+
+    /// The plugins that are configured here.
+    pub(super) fn plugins(&self) -> impl Iterator<Item = u64> {
+        self.plugins.keys().copied()
+    }
+
+    /// Creates the plugin here, and asks what it wants to be called for if nobody did yet.
+    pub(super) async fn create(&mut self, plugin: &Arc<Plugin>) -> Result<ResourceAny, CreateError> {
+        self.store.data_mut().creating = Some(Arc::clone(plugin));
+        self.store.set_epoch_deadline(1);
+        let created = self.create_in(plugin).await;
+        self.store.data_mut().creating = None;
+        created.map_err(|error| match error {
+            CreateError::Failed(error) => CreateError::Failed(explained(&mut self.store, error)),
+            other => other,
+        })
+    }
+
+    async fn create_in(&mut self, plugin: &Arc<Plugin>) -> Result<ResourceAny, CreateError> {
+        let create = self.exports.create;
+        let (created,) =
+            create.call_async(&mut self.store, (plugin.config.clone(),)).await.map_err(CreateError::Failed)?;
+        let handle = created.map_err(CreateError::Problems)?;
+        if plugin.calls.get().is_none() {
+            let indices = &plugin.module.indices;
+            let declared = match self.exports.declare {
+                Some(declare) => declare.call_async(&mut self.store, (handle,)).await.map_err(CreateError::Failed)?.0,
+                None => indices.declaration(),
+            };
+            if let Some(method) = indices.lacks(&declared) {
+                return Err(CreateError::Lacks(method));
+            }
+            plugin.calls.get_or_init(|| Calls::of(&declared, &plugin.limits));
+        }
+        self.plugins.insert(plugin.id, handle);
+        Ok(handle)
+    }
+
+    /// Drops the plugins that `gone` picks; an error leaves a guest that is not to be used again.
+    pub(super) async fn forget(&mut self, gone: impl Fn(u64) -> bool) -> wasmtime::Result<()> {
+        let ids: Vec<_> = self.plugins.keys().copied().filter(|id| gone(*id)).collect();
+        for id in ids {
+            if let Some(handle) = self.plugins.remove(&id) {
+                self.store.set_epoch_deadline(1);
+                handle.resource_drop_async(&mut self.store).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the guest asked for beyond its limits, if that is why it failed.
+    pub(super) fn denied(&self) -> Option<String> {
+        self.store.data().limits.denied.map(Denied::text)
+    }
+}
+
+impl fmt::Display for CreateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Problems(problems) => {
+                let messages: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+                write!(f, "it refuses its configuration: {}", messages.join("; "))
+            }
+            Self::Failed(error) => write!(f, "{error:?}"),
+            Self::Lacks(method) => write!(f, "it declares a phase for which it does not export {method}"),
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.counters.dropped();
+        if let Some(home) = &self.home {
+            home.series.dropped(home.worker);
+        }
+    }
+}
+
+fn explained(store: &mut Store<Data>, error: wasmtime::Error) -> wasmtime::Error {
+    match store.data().limits.denied {
+        Some(denied) => error.context(denied.text()),
+        None => error,
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Denied {
+    asked_bytes: usize,
+    memory_bytes_max: usize,
+}
+
+impl Denied {
+    fn text(self) -> String {
+        format!("it was refused {} bytes of memory: its limit is {}", self.asked_bytes, self.memory_bytes_max)
+    }
+}
+
+/// The bounds of one store.
+struct Limits {
+    memory_bytes_max: usize,
+    denied: Option<Denied>,
+}
+
+// More than any toolchain emits for one component.
+const TABLE_ELEMENTS_MAX: usize = 20_000;
+const INSTANCES_MAX: usize = 16;
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(&mut self, _current: usize, desired: usize, _max: Option<usize>) -> wasmtime::Result<bool> {
+        let granted = desired <= self.memory_bytes_max;
+        if !granted {
+            self.denied = Some(Denied { asked_bytes: desired, memory_bytes_max: self.memory_bytes_max });
+        }
+        Ok(granted)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _max: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        1
+    }
+}

@@ -1,0 +1,236 @@
+//! From a file's bytes to a component that fits the native ABI: core modules, with or without a description of their
+//! type, components, and the text format. The ABI is read from imports and exports; exactly one must fit. Compiles
+//! nothing.
+
+use std::fmt;
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+
+use super::{
+    provided::PROVIDED,
+    surface::{Item, Surface},
+};
+use crate::config::diagnostic::{Diagnostic, Place};
+
+/// A module's file. Over it, the module is refused.
+pub const MODULE_BYTES_MAX: usize = 64 << 20;
+
+/// How host and guest talk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abi {
+    /// The WIT worlds in `proxy/wit`.
+    Native,
+    /// <https://http-wasm.io>, as Traefik and Dapr run it.
+    HttpWasm,
+    /// Proxy-Wasm, as Envoy and its kin run it.
+    ProxyWasm,
+    /// Components that export `wasi:http`.
+    WasiHttp,
+}
+
+/// Why a module cannot be loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// Neither Wasm nor its text format.
+    NotWasm,
+    /// Over [`MODULE_BYTES_MAX`].
+    TooLarge(usize),
+    /// The text format, with a mistake in it.
+    Text(String),
+    /// Wasm, but not valid.
+    Invalid(String),
+    /// It fits no ABI: it exports nothing that the gateway could call.
+    NotAPlugin(Vec<Item>),
+    /// It fits more than one ABI.
+    Ambiguous(Vec<Abi>),
+    /// It is for an ABI that this version of the gateway does not run.
+    NotYet(Abi),
+    /// It imports what is not provided.
+    NotProvided(Vec<Item>),
+    /// It exports under the plugin's interface what that interface does not have.
+    Unknown(Vec<Item>),
+    /// The engine refuses it: a type does not fit, or it is over a limit.
+    Refused(String),
+    /// The engine or its disk failed.
+    Engine(String),
+}
+
+impl Abi {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native (tidegate:plugin@0.1.0)",
+            Self::HttpWasm => "http-wasm",
+            Self::ProxyWasm => "proxy-wasm",
+            Self::WasiHttp => "wasi:http",
+        }
+    }
+}
+
+/// A component for the native ABI.
+pub(super) fn load(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+    let bytes = binary(bytes)?;
+    let surface = Surface::read(&bytes)?;
+    match abi(&surface)? {
+        Abi::Native => {}
+        other => return Err(LoadError::NotYet(other)),
+    }
+    let missing = missing(&surface);
+    if !missing.is_empty() {
+        return Err(LoadError::NotProvided(missing));
+    }
+    let unknown: Vec<_> =
+        own_exports(&surface).filter(|item| !PROVIDED.has(&item.module, &item.name)).cloned().collect();
+    if !unknown.is_empty() {
+        return Err(LoadError::Unknown(unknown));
+    }
+    if surface.component { Ok(bytes) } else { encode(bytes, &surface) }
+}
+
+/// The binary form of what is a binary or text.
+pub(super) fn binary(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+    if bytes.len() > MODULE_BYTES_MAX {
+        return Err(LoadError::TooLarge(bytes.len()));
+    }
+    if bytes.starts_with(b"\0asm") {
+        return Ok(bytes.to_vec());
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| LoadError::NotWasm)?;
+    if !(text.trim_start().starts_with('(') || text.trim_start().starts_with(";;")) {
+        return Err(LoadError::NotWasm);
+    }
+    wat::parse_str(text).map_err(|error| LoadError::Text(error.to_string()))
+}
+
+/// The one ABI that fits.
+pub(super) fn abi(surface: &Surface) -> Result<Abi, LoadError> {
+    let mut fits = Vec::new();
+    let imports = |prefix: &str| surface.imports.iter().any(|item| item.module.starts_with(prefix));
+    let exports = |module: &str, name: &str| {
+        surface.exports.iter().any(|item| item.module.starts_with(module) && item.name.starts_with(name))
+    };
+    if exports("tidegate:plugin/handler", "") {
+        fits.push(Abi::Native);
+    }
+    if imports("http_handler") || (exports("", "handle_request") && exports("", "handle_response")) {
+        fits.push(Abi::HttpWasm);
+    }
+    if exports("", "proxy_abi_version") || exports("", "proxy_on_") {
+        fits.push(Abi::ProxyWasm);
+    }
+    if exports("wasi:http/", "") {
+        fits.push(Abi::WasiHttp);
+    }
+    match fits[..] {
+        [one] => Ok(one),
+        [] => Err(LoadError::NotAPlugin(surface.exports.clone())),
+        _ => Err(LoadError::Ambiguous(fits)),
+    }
+}
+
+/// The imports that are not provided.
+pub(super) fn missing(surface: &Surface) -> Vec<Item> {
+    let mut missing: Vec<_> =
+        surface.imports.iter().filter(|item| !PROVIDED.has(&item.module, &item.name)).cloned().collect();
+    missing.sort();
+    missing.dedup();
+    missing
+}
+
+fn own_exports(surface: &Surface) -> impl Iterator<Item = &Item> {
+    surface.exports.iter().filter(|item| item.module.starts_with("tidegate:plugin/"))
+}
+
+// A core module that does not say what it is gets the shipped world, less the methods that it leaves out.
+fn encode(mut bytes: Vec<u8>, surface: &Surface) -> Result<Vec<u8>, LoadError> {
+    if !surface.described {
+        let mut resolve = PROVIDED.resolve.clone();
+        let exported = |name: &String| own_exports(surface).any(|item| &item.name == name);
+        resolve.interfaces[PROVIDED.handler].functions.retain(|name, _| exported(name));
+        embed_component_metadata(&mut bytes, &resolve, PROVIDED.world, StringEncoding::UTF8)
+            .map_err(|error| LoadError::Refused(format!("{error:#}")))?;
+    }
+    let encoder = ComponentEncoder::default().validate(false).module(&bytes);
+    encoder.and_then(|mut encoder| encoder.encode()).map_err(|error| LoadError::Refused(format!("{error:#}")))
+}
+
+impl LoadError {
+    /// The next step, if there is one to name.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotWasm => Some("a module is a .wasm file, or a .wat file in the text format".into()),
+            Self::NotYet(_) => Some("this version runs plugins of the native ABI; see docs/plugins.md".into()),
+            Self::NotAPlugin(_) => Some(format!(
+                "a plugin exports the interface {}; in Rust, `tidegate_guest::export!` does it",
+                PROVIDED.handler_name
+            )),
+            Self::NotProvided(items) => items.iter().find_map(not_provided_hint),
+            Self::Unknown(items) => items.iter().find_map(|item| nearest(item, &PROVIDED.handler_name)),
+            _ => None,
+        }
+    }
+
+    /// The diagnostic, at the place that names the module.
+    pub fn diagnostic(&self, module: &str, place: Option<Place>) -> Diagnostic {
+        let mut diagnostic = Diagnostic::error("module-load", format!("{module}: {self}"));
+        diagnostic.at = place;
+        diagnostic.hint = self.hint();
+        diagnostic
+    }
+}
+
+fn not_provided_hint(item: &Item) -> Option<String> {
+    let module = item.module.as_str();
+    if module.starts_with("wasi_snapshot_preview1") || module.starts_with("wasi:") {
+        return Some("plugins get no WASI: build for the target wasm32-unknown-unknown".into());
+    }
+    if module.starts_with("wbg") || module.starts_with("__wbindgen") {
+        return Some("this is made for a JavaScript host (wasm-bindgen); a dependency's `js` feature is on".into());
+    }
+    if let Some((package, _)) = module.split_once('/')
+        && package == "tidegate:plugin"
+        && !PROVIDED.interfaces().any(|interface| interface == module)
+    {
+        let provided: Vec<_> = PROVIDED.interfaces().filter(|interface| !interface.starts_with('[')).collect();
+        return Some(format!("this gateway provides {}", provided.join(", ")));
+    }
+    nearest(item, module)
+}
+
+fn nearest(item: &Item, interface: &str) -> Option<String> {
+    let score = |name: &&String| (strsim::jaro_winkler(name, &item.name) * 1000.0) as u32;
+    let best = PROVIDED.functions(interface).iter().max_by_key(score)?;
+    (score(&best) > 850).then(|| format!("{interface} has {best}: is it meant?"))
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |items: &[Item]| {
+            let mut names: Vec<_> = items.iter().take(8).map(Item::to_string).collect();
+            if items.len() > names.len() {
+                names.push(format!("and {} more", items.len() - names.len()));
+            }
+            names.join(", ")
+        };
+        match self {
+            Self::NotWasm => f.write_str("not a Wasm module"),
+            Self::TooLarge(bytes) => write!(f, "{bytes} bytes are over the limit of {MODULE_BYTES_MAX} for a module"),
+            Self::Text(error) => write!(f, "not valid in Wasm's text format: {error}"),
+            Self::Invalid(error) => write!(f, "not a valid Wasm module: {error}"),
+            Self::NotAPlugin(exports) if exports.is_empty() => f.write_str("not a plugin: it exports nothing"),
+            Self::NotAPlugin(exports) => write!(f, "not a plugin: it exports only {}", list(exports)),
+            Self::Ambiguous(abis) => {
+                let names: Vec<_> = abis.iter().map(|abi| abi.name()).collect();
+                write!(f, "fits more than one ABI: {}", names.join(", "))
+            }
+            Self::NotYet(abi) => write!(f, "made for {}, which this version does not run", abi.name()),
+            Self::NotProvided(items) => write!(f, "imports what is not provided: {}", list(items)),
+            Self::Unknown(items) => write!(f, "exports what plugins do not have: {}", list(items)),
+            Self::Refused(error) => write!(f, "does not fit the native ABI: {error}"),
+            Self::Engine(error) => write!(f, "the Wasm engine failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}

@@ -1,0 +1,294 @@
+//! Plugins: modules compiled once, guests kept warm on each worker, and every plugin a [`Filter`] like any other. The
+//! only room that names wasmtime. Knows neither routes nor documents.
+//!
+//! A module becomes a component (`load`), is compiled (`compile`) and linked to what the gateway provides (`native`).
+//! A plugin is a module with a configuration (`plugin`); a guest (`guest`) hosts many of them. Each worker keeps its
+//! guests in pools (`pool`); a call (`call`) takes one out for as long as it is on its stack. `filter` and `body` are
+//! a plugin's phases, `policy` what its failures mean. `docs/plugins.md` tells it to authors and operators.
+
+mod body;
+mod breaker;
+mod budget;
+mod cache;
+mod call;
+mod compile;
+mod engine;
+mod filter;
+mod guest;
+mod inspect;
+mod load;
+mod native;
+mod plugin;
+mod policy;
+mod pool;
+mod problem;
+mod provided;
+mod surface;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+pub use compile::Module;
+pub use engine::AddressSpace;
+pub use inspect::{Report, inspect};
+pub use load::{Abi, LoadError, MODULE_BYTES_MAX};
+pub use surface::Item;
+
+use self::{
+    cache::Cache,
+    compile::Compiler,
+    engine::Filters,
+    filter::WasmFilter,
+    guest::{CreateError, Guest},
+    plugin::{Defined, Plugin},
+    pool::{Guests, InUse, Shared},
+};
+use crate::{
+    config::{diagnostic::Diagnostic, spec},
+    exchange::{Adoption, Call, Worker},
+    filter::Filter,
+    identity::Identity,
+    source::Entry,
+    state::{States, kv::Space},
+    telemetry::{Metrics, PluginSeries},
+};
+
+/// Everything about Wasm that a process has one of.
+pub struct Wasm {
+    filters: Filters,
+    compiler: Compiler,
+    states: Arc<States>,
+    pools: Mutex<HashMap<Identity, Weak<Shared>>>,
+    counters: Arc<Counters>,
+    metrics: Arc<Metrics>,
+    workers: usize,
+}
+
+/// Settings of the process.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Workers; each has guests of its own.
+    pub workers: usize,
+    /// Guests that the process has room for at a time, of all plugins on all workers. When all are taken, a
+    /// configuration that needs more is refused, and exchanges follow their plugin's failure policy.
+    pub guest_slots: u32,
+    /// How memory for them is set aside.
+    pub address_space: AddressSpace,
+    /// Threads that compile modules.
+    pub compile_threads: usize,
+    /// Where compiled modules are kept; nowhere if `None`.
+    pub cache: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            workers: cores,
+            guest_slots: 1024,
+            address_space: AddressSpace::Full,
+            compile_threads: (cores / 2).clamp(1, 4),
+            cache: None,
+        }
+    }
+}
+
+/// A plugin that is ready to serve.
+pub struct Built {
+    /// The step of a chain. Kept for as long as any snapshot has the plugin.
+    pub filter: Arc<dyn Filter>,
+    /// One for each worker, in order: moves the worker's warm guest to it.
+    pub adoptions: Vec<Adoption>,
+}
+
+/// What was done so far, and what there is.
+#[derive(Debug, Default)]
+pub struct Counters {
+    compiled: AtomicU64,
+    instantiated: AtomicU64,
+    live: AtomicI64,
+}
+
+/// How long a plugin may take to check its configuration, for each worker.
+const CREATE_DEADLINE: Duration = Duration::from_secs(5);
+
+impl Wasm {
+    /// Starts the engine, its ticks and its compile threads.
+    ///
+    /// # Errors
+    /// Where the machine has no room for it, or the cache's directory is not this user's alone.
+    pub fn new(settings: Settings, metrics: Arc<Metrics>, states: Arc<States>) -> Result<Arc<Self>, LoadError> {
+        let filters = Filters::new(settings.guest_slots, settings.address_space)?;
+        let counters = Arc::new(Counters::default());
+        let cache = settings.cache.as_deref().map(|path| Cache::open(path, &filters.engine)).transpose()?;
+        let compiler = Compiler::start(&filters.engine, settings.compile_threads, cache, &counters)?;
+        Ok(Arc::new(Self {
+            filters,
+            compiler,
+            states,
+            pools: Mutex::default(),
+            counters,
+            metrics,
+            workers: settings.workers,
+        }))
+    }
+
+    /// The module of a file: the same object for equal bytes, as long as somebody holds it.
+    ///
+    /// # Errors
+    /// Where it is no plugin that this gateway can run; says why, and what to do.
+    pub async fn module(&self, file: &Entry) -> Result<Arc<Module>, LoadError> {
+        self.compiler.module(file).await
+    }
+
+    /// Makes a plugin ready: creates it in a warm guest for each worker, which checks its configuration.
+    ///
+    /// # Errors
+    /// Everything that the plugin says is wrong with its configuration, each at its place; or that it failed.
+    pub async fn plugin(
+        &self,
+        name: &spec::Name,
+        spec: &spec::Plugin,
+        module: Arc<Module>,
+        grants: BTreeMap<spec::Name, Arc<dyn Call>>,
+        series: Arc<PluginSeries>,
+    ) -> Result<Built, Vec<Diagnostic>> {
+        let shared = self.shared(spec, &module);
+        let plugin = Arc::new(Plugin {
+            id: Plugin::next_id(),
+            name: Arc::clone(name),
+            config: problem::config_text(&spec.config),
+            module,
+            limits: spec.limits.clone(),
+            on_failure: spec.on_failure,
+            isolation: spec.isolation,
+            grants,
+            kv: self.space(name, spec.limits.kv_bytes_max),
+            series,
+            metrics: Defined::new(Arc::clone(&self.metrics)),
+            calls: OnceLock::new(),
+        });
+        for worker in 0..self.workers {
+            let warmed = tokio::time::timeout(CREATE_DEADLINE, self.warm(&shared, &plugin, worker)).await;
+            let failed = match warmed {
+                Ok(Ok(guest)) => {
+                    shared.leave(worker, guest);
+                    continue;
+                }
+                Ok(Err(error)) => problem::diagnostics(name, spec, error),
+                Err(_) => vec![problem::too_slow(name, spec, CREATE_DEADLINE)],
+            };
+            return Err(failed);
+        }
+        let in_use = Arc::new(InUse);
+        let adoption = |_| {
+            let (plugin, shared, in_use) = (Arc::clone(&plugin), Arc::clone(&shared), Arc::downgrade(&in_use));
+            Box::new(move |worker: &Worker| {
+                drop(worker.locals.of::<Guests>().adopt(worker, &plugin, &shared, &in_use));
+                Ok(())
+            }) as Adoption
+        };
+        let adoptions = (0..self.workers).map(adoption).collect();
+        let calls = plugin.calls();
+        Ok(Built { filter: Arc::new(WasmFilter { plugin, shared, calls, in_use }), adoptions })
+    }
+
+    /// What was done so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Starts to drop, on `worker`, what no snapshot uses any more, a little at a time. To be called within the
+    /// worker's `LocalSet`, after each swap and now and then.
+    pub fn sweep(worker: &Worker) {
+        sweep::sweep(worker);
+    }
+
+    // The plugin's key-value space, the same for every version of it; a new bound holds for what is written from now on.
+    fn space(&self, name: &spec::Name, bytes_max: usize) -> Arc<Space> {
+        let space = self.states.spaces.find_or_make(name, || Space::new(bytes_max));
+        space.limit(bytes_max);
+        space
+    }
+
+    // The plugins of equal module, memory and grants share guests.
+    fn shared(&self, spec: &spec::Plugin, module: &Arc<Module>) -> Arc<Shared> {
+        let key = Identity::of_all([
+            module.identity(),
+            Identity::of(&(spec.limits.memory_bytes_max, spec.limits.guests_max, &spec.grants)),
+        ]);
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|_, shared| shared.strong_count() > 0);
+        if let Some(found) = pools.get(&key).and_then(Weak::upgrade) {
+            return found;
+        }
+        let limits = (spec.limits.memory_bytes_max, spec.limits.guests_max, self.workers);
+        let engine = (self.filters.clone(), Arc::clone(&self.counters));
+        let shared = Arc::new(Shared::new((key, Arc::clone(module)), engine, limits));
+        pools.insert(key, Arc::downgrade(&shared));
+        shared
+    }
+
+    // The guest that waits for `worker`, or a fresh one, with the plugin created in it.
+    async fn warm(&self, shared: &Shared, plugin: &Arc<Plugin>, worker: usize) -> Result<Box<Guest>, CreateError> {
+        let _running = self.filters.ticker.run_beside();
+        let mut guest = match shared.take(worker) {
+            Some(guest) => guest,
+            None => shared.guest().await.map_err(CreateError::Failed)?,
+        };
+        match guest.create(plugin).await {
+            // It returned in good order: the other plugins in it are as they were.
+            Err(error @ (CreateError::Problems(_) | CreateError::Lacks(_))) => {
+                shared.leave(worker, guest);
+                Err(error)
+            }
+            created => created.map(|_| guest),
+        }
+    }
+}
+
+impl std::fmt::Debug for Wasm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Wasm({:?})", self.counters)
+    }
+}
+
+impl Counters {
+    /// Modules that were compiled, or loaded from the cache of compiled ones.
+    pub fn modules_compiled(&self) -> u64 {
+        self.compiled.load(Relaxed)
+    }
+
+    /// Guests that were ever instantiated.
+    pub fn guests_instantiated(&self) -> u64 {
+        self.instantiated.load(Relaxed)
+    }
+
+    /// Guests that there are.
+    pub fn guests_live(&self) -> u64 {
+        u64::try_from(self.live.load(Relaxed)).unwrap_or(0)
+    }
+
+    fn compiled(&self) {
+        self.compiled.fetch_add(1, Relaxed);
+    }
+
+    fn instantiated(&self) {
+        self.instantiated.fetch_add(1, Relaxed);
+        self.live.fetch_add(1, Relaxed);
+    }
+
+    fn dropped(&self) {
+        self.live.fetch_sub(1, Relaxed);
+    }
+}

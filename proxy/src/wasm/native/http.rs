@@ -1,0 +1,298 @@
+//! Heads of requests and responses, as plugins read and change them. A change is checked before it is made; one that
+//! is refused changes nothing.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
+    uri::{Authority, PathAndQuery},
+};
+use wasmtime::{Result, component::Resource};
+
+use super::{
+    RequestHandle, ResponseHandle,
+    bindings::tidegate::plugin::http::{Host, HostRequest, HostResponse},
+    types::{Field, Refusal},
+};
+use crate::{
+    config::spec::FailurePolicy,
+    exchange::{Request, Response},
+    wasm::{
+        call::{Active, active},
+        guest::Data,
+    },
+};
+
+/// Bytes of a target or a field value that a plugin sets.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+/// Fields of a head that a plugin adds to.
+const FIELDS_MAX: usize = 256;
+
+type Edited = Result<Result<(), Refusal>>;
+
+impl Host for Data {}
+
+impl HostRequest for Data {
+    fn method(&mut self, _: Resource<RequestHandle>) -> Result<String> {
+        request(|request| request.head.method.as_str().to_owned())
+    }
+
+    fn set_method(&mut self, _: Resource<RequestHandle>, method: String) -> Edited {
+        edit_request(|request| {
+            let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Malformed)?;
+            if matches!(method, Method::CONNECT | Method::TRACE) {
+                return Err(Refusal::Reserved);
+            }
+            request.head.method = method;
+            Ok(())
+        })
+    }
+
+    fn authority(&mut self, _: Resource<RequestHandle>) -> Result<String> {
+        request(|request| request.authority.as_str().to_owned())
+    }
+
+    fn set_authority(&mut self, _: Resource<RequestHandle>, authority: String) -> Edited {
+        edit_request(|request| {
+            let authority: Authority = authority.to_ascii_lowercase().parse().map_err(|_| Refusal::Malformed)?;
+            if authority.as_str().contains('@') {
+                return Err(Refusal::Malformed);
+            }
+            request.authority = authority;
+            Ok(())
+        })
+    }
+
+    fn path(&mut self, _: Resource<RequestHandle>) -> Result<String> {
+        request(|request| request.head.uri.path().to_owned())
+    }
+
+    fn set_path(&mut self, _: Resource<RequestHandle>, path: String) -> Edited {
+        edit_request(|request| {
+            if !path.starts_with('/') || path.contains(['?', '#']) {
+                return Err(Refusal::Malformed);
+            }
+            let query = request.head.uri.query();
+            request.head.uri = target(query.map_or_else(|| path.clone(), |query| format!("{path}?{query}")))?;
+            Ok(())
+        })
+    }
+
+    fn query(&mut self, _: Resource<RequestHandle>) -> Result<Option<String>> {
+        request(|request| request.head.uri.query().map(str::to_owned))
+    }
+
+    fn set_query(&mut self, _: Resource<RequestHandle>, query: Option<String>) -> Edited {
+        edit_request(|request| {
+            if query.as_ref().is_some_and(|query| query.contains('#')) {
+                return Err(Refusal::Malformed);
+            }
+            let path = request.head.uri.path();
+            request.head.uri = target(query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}")))?;
+            Ok(())
+        })
+    }
+
+    fn header(&mut self, _: Resource<RequestHandle>, name: String) -> Result<Option<Vec<u8>>> {
+        request(|request| first(&request.head.headers, &name))
+    }
+
+    fn header_values(&mut self, _: Resource<RequestHandle>, name: String) -> Result<Vec<Vec<u8>>> {
+        request(|request| values(&request.head.headers, &name))
+    }
+
+    fn headers(&mut self, _: Resource<RequestHandle>) -> Result<Vec<Field>> {
+        request(|request| all(&request.head.headers))
+    }
+
+    fn set_header(&mut self, _: Resource<RequestHandle>, name: String, value: Vec<u8>) -> Edited {
+        edit_request(|request| set(&mut request.head.headers, &name, &value))
+    }
+
+    fn append_header(&mut self, _: Resource<RequestHandle>, name: String, value: Vec<u8>) -> Edited {
+        edit_request(|request| append(&mut request.head.headers, &name, &value))
+    }
+
+    fn remove_header(&mut self, _: Resource<RequestHandle>, name: String) -> Edited {
+        edit_request(|request| remove(&mut request.head.headers, &name))
+    }
+
+    fn drop(&mut self, _: Resource<RequestHandle>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl HostResponse for Data {
+    fn status(&mut self, _: Resource<ResponseHandle>) -> Result<u16> {
+        response(|response| response.head.status.as_u16())
+    }
+
+    fn set_status(&mut self, _: Resource<ResponseHandle>, status: u16) -> Edited {
+        edit_response(|response| {
+            if response.tunnel.is_some() {
+                return Err(Refusal::Reserved);
+            }
+            response.head.status = final_status(status)?;
+            Ok(())
+        })
+    }
+
+    fn header(&mut self, _: Resource<ResponseHandle>, name: String) -> Result<Option<Vec<u8>>> {
+        response(|response| first(&response.head.headers, &name))
+    }
+
+    fn header_values(&mut self, _: Resource<ResponseHandle>, name: String) -> Result<Vec<Vec<u8>>> {
+        response(|response| values(&response.head.headers, &name))
+    }
+
+    fn headers(&mut self, _: Resource<ResponseHandle>) -> Result<Vec<Field>> {
+        response(|response| all(&response.head.headers))
+    }
+
+    fn set_header(&mut self, _: Resource<ResponseHandle>, name: String, value: Vec<u8>) -> Edited {
+        edit_response(|response| set(&mut response.head.headers, &name, &value))
+    }
+
+    fn append_header(&mut self, _: Resource<ResponseHandle>, name: String, value: Vec<u8>) -> Edited {
+        edit_response(|response| append(&mut response.head.headers, &name, &value))
+    }
+
+    fn remove_header(&mut self, _: Resource<ResponseHandle>, name: String) -> Edited {
+        edit_response(|response| remove(&mut response.head.headers, &name))
+    }
+
+    fn drop(&mut self, _: Resource<ResponseHandle>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The fields of a head that a plugin made, checked.
+pub(in crate::wasm) fn fields(fields: Vec<Field>) -> Result<HeaderMap, Refusal> {
+    let mut headers = HeaderMap::with_capacity(fields.len().min(FIELDS_MAX));
+    for field in fields {
+        append(&mut headers, &field.name, &field.value)?;
+    }
+    Ok(headers)
+}
+
+/// A status that ends an exchange.
+pub(in crate::wasm) fn final_status(status: u16) -> Result<StatusCode, Refusal> {
+    match status {
+        200..=599 => StatusCode::from_u16(status).map_err(|_| Refusal::Malformed),
+        _ => Err(Refusal::Malformed),
+    }
+}
+
+/// A target in origin form, checked.
+pub(super) fn target(target: String) -> Result<Uri, Refusal> {
+    if target.len() > VALUE_BYTES_MAX {
+        return Err(Refusal::TooLarge);
+    }
+    PathAndQuery::try_from(target).map(Uri::from).map_err(|_| Refusal::Malformed)
+}
+
+/// Every field, as plugins see them.
+pub(super) fn all(headers: &HeaderMap) -> Vec<Field> {
+    let field = |(name, value): (&HeaderName, &HeaderValue)| Field {
+        name: name.as_str().to_owned(),
+        value: value.as_bytes().to_vec(),
+    };
+    headers.iter().map(field).collect()
+}
+
+fn request<R>(f: impl FnOnce(&Request) -> R) -> Result<R> {
+    active(|active| active.visit.request.borrow().as_ref().map(f).ok_or_else(gone))
+}
+
+fn response<R>(f: impl FnOnce(&Response) -> R) -> Result<R> {
+    active(|active| active.visit.response.borrow().as_ref().map(f).ok_or_else(gone))
+}
+
+#[cold]
+fn gone() -> wasmtime::Error {
+    wasmtime::Error::msg("this head is not there in this phase")
+}
+
+fn edit_request(edit: impl FnOnce(&mut Request) -> Result<(), Refusal>) -> Edited {
+    active(|active| {
+        let mut request = active.visit.request.borrow_mut();
+        let request = request.as_mut().ok_or_else(gone)?;
+        if undoable(active) {
+            let mut undo = active.visit.undo_request.borrow_mut();
+            undo.get_or_insert_with(|| (request.head.clone(), request.authority.clone()));
+        }
+        Ok(edit(request))
+    })
+}
+
+fn edit_response(edit: impl FnOnce(&mut Response) -> Result<(), Refusal>) -> Edited {
+    active(|active| {
+        let mut response = active.visit.response.borrow_mut();
+        let response = response.as_mut().ok_or_else(gone)?;
+        if undoable(active) {
+            active.visit.undo_response.borrow_mut().get_or_insert_with(|| response.head.clone());
+        }
+        Ok(edit(response))
+    })
+}
+
+fn undoable(active: &Active) -> bool {
+    active.visit.local.plugin.on_failure == FailurePolicy::Open
+}
+
+fn first(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
+    headers.get(name).map(|value| value.as_bytes().to_vec())
+}
+
+fn values(headers: &HeaderMap, name: &str) -> Vec<Vec<u8>> {
+    headers.get_all(name).iter().map(|value| value.as_bytes().to_vec()).collect()
+}
+
+fn set(headers: &mut HeaderMap, name: &str, value: &[u8]) -> Result<(), Refusal> {
+    let (name, value) = (own(name)?, content(value)?);
+    if headers.len() >= FIELDS_MAX && !headers.contains_key(&name) {
+        return Err(Refusal::TooLarge);
+    }
+    headers.insert(name, value);
+    Ok(())
+}
+
+fn append(headers: &mut HeaderMap, name: &str, value: &[u8]) -> Result<(), Refusal> {
+    let (name, value) = (own(name)?, content(value)?);
+    if headers.len() >= FIELDS_MAX {
+        return Err(Refusal::TooLarge);
+    }
+    headers.append(name, value);
+    Ok(())
+}
+
+fn remove(headers: &mut HeaderMap, name: &str) -> Result<(), Refusal> {
+    headers.remove(own(name)?);
+    Ok(())
+}
+
+fn content(value: &[u8]) -> Result<HeaderValue, Refusal> {
+    if value.len() > VALUE_BYTES_MAX {
+        return Err(Refusal::TooLarge);
+    }
+    HeaderValue::from_bytes(value).map_err(|_| Refusal::Malformed)
+}
+
+/// The name of a field that plugins may change.
+fn own(name: &str) -> Result<HeaderName, Refusal> {
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::Malformed)?;
+    if RESERVED.contains(&name.as_str()) { Err(Refusal::Reserved) } else { Ok(name) }
+}
+
+/// Fields that frame a message or concern one connection (RFC 9110 section 7.6.1, RFC 9112 section 6), and `host`,
+/// which is the request's authority.
+const RESERVED: [&str; 10] = [
+    "connection",
+    "content-length",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];

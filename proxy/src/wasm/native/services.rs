@@ -1,0 +1,200 @@
+//! What every plugin has without a grant: clocks, random bytes, the log, metrics, and its key-value space.
+
+use std::{
+    fs::File,
+    io::Read,
+    sync::LazyLock,
+    time::{Duration, Instant, SystemTime},
+};
+
+use wasmtime::{Result, bail};
+
+use super::bindings::tidegate::plugin::{clock, kv, log, metrics, random, types};
+use crate::{
+    state::kv::{Refused, Space},
+    telemetry::metrics::GuestKind,
+    wasm::{
+        budget::Allowance,
+        call::{Active, active},
+        guest::Data,
+        plugin::Plugin,
+    },
+};
+
+impl types::Host for Data {}
+
+impl Data {
+    // The plugin that is being created, or the one whose call this is; with the call, if there is one.
+    fn plugin<R>(&mut self, f: impl FnOnce(&Plugin, Option<&Active>) -> R) -> Result<R> {
+        match &self.creating {
+            Some(plugin) => Ok(f(plugin, None)),
+            None => active(|active| Ok(f(&active.visit.local.plugin, Some(active)))),
+        }
+    }
+}
+
+// Clocks count from here, so that a guest learns nothing of how long the machine has been up.
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl clock::Host for Data {
+    fn monotonic_ns(&mut self) -> Result<u64> {
+        Ok(nanoseconds(STARTED.elapsed()))
+    }
+
+    fn wall_ns(&mut self) -> Result<u64> {
+        Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, nanoseconds))
+    }
+
+    async fn sleep(&mut self, duration_ns: u64) -> Result<()> {
+        // Ends with the call's deadline at the latest: the whole call is dropped then.
+        tokio::time::sleep(Duration::from_nanos(duration_ns)).await;
+        Ok(())
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+const RANDOM_BYTES_MAX: u32 = 4096;
+
+impl random::Host for Data {
+    fn bytes(&mut self, count: u32) -> Result<Vec<u8>> {
+        if count > RANDOM_BYTES_MAX {
+            bail!("{count} random bytes at a time are over the limit of {RANDOM_BYTES_MAX}");
+        }
+        let mut bytes = vec![0; count as usize];
+        fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn number(&mut self) -> Result<u64> {
+        let mut bytes = [0; 8];
+        fill(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+}
+
+fn fill(bytes: &mut [u8]) -> std::io::Result<()> {
+    thread_local! {
+        static SOURCE: std::cell::OnceCell<File> = const { std::cell::OnceCell::new() };
+    }
+    SOURCE.with(|source| {
+        let mut file = match source.get() {
+            Some(file) => file,
+            None => {
+                let opened = File::open("/dev/urandom")?;
+                source.get_or_init(|| opened)
+            }
+        };
+        file.read_exact(bytes)
+    })
+}
+
+impl log::Host for Data {
+    fn write(&mut self, level: log::Level, mut message: String) -> Result<()> {
+        self.plugin(|plugin, active| {
+            truncate(&mut message, plugin.limits.log_bytes_max);
+            let allowance =
+                active.map_or(Allowance::Write { dropped: 0 }, |active| active.visit.local.log.take(Instant::now()));
+            let Allowance::Write { dropped } = allowance else { return };
+            let (name, generation) = (&*plugin.name, active.map(|active| active.exchange.generation()));
+            if dropped > 0 {
+                tracing::warn!(target: "plugin", plugin = name, dropped, "the plugin logs too much");
+            }
+            match level {
+                log::Level::Trace => tracing::trace!(target: "plugin", plugin = name, generation, "{message}"),
+                log::Level::Debug => tracing::debug!(target: "plugin", plugin = name, generation, "{message}"),
+                log::Level::Info => tracing::info!(target: "plugin", plugin = name, generation, "{message}"),
+                log::Level::Warn => tracing::warn!(target: "plugin", plugin = name, generation, "{message}"),
+                log::Level::Error => tracing::error!(target: "plugin", plugin = name, generation, "{message}"),
+            }
+        })
+    }
+}
+
+fn truncate(message: &mut String, bytes_max: usize) {
+    message.truncate(message.floor_char_boundary(bytes_max));
+}
+
+impl metrics::Host for Data {
+    fn define(&mut self, kind: metrics::Kind, name: String) -> Result<Option<u32>> {
+        let kind = match kind {
+            metrics::Kind::Counter => GuestKind::Counter,
+            metrics::Kind::Gauge => GuestKind::Gauge,
+            metrics::Kind::Histogram => GuestKind::Histogram,
+        };
+        self.plugin(|plugin, _| plugin.metrics.define(&plugin.name, &name, kind))
+    }
+
+    fn update(&mut self, handle: u32, value: i64) -> Result<()> {
+        // While a plugin is created there is no worker to count for.
+        if self.creating.is_some() {
+            return Ok(());
+        }
+        active(|active| {
+            let local = &active.visit.local;
+            let mut known = local.metrics.borrow_mut();
+            if handle as usize >= known.len() {
+                *known = local.plugin.metrics.all();
+            }
+            let Some(metric) = known.get(handle as usize) else { return Ok(()) };
+            match (metric.kind(), u64::try_from(value)) {
+                (GuestKind::Counter, Ok(value)) => metric.add(local.worker, value),
+                (GuestKind::Histogram, Ok(value)) => metric.observe(local.worker, value),
+                (GuestKind::Gauge, _) => metric.set(value as f64),
+                (GuestKind::Counter | GuestKind::Histogram, Err(_)) => {}
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Data {
+    fn space<R>(&mut self, f: impl FnOnce(&Space) -> R) -> Result<R> {
+        self.plugin(|plugin, _| f(&plugin.kv))
+    }
+}
+
+impl kv::Host for Data {
+    fn get(&mut self, key: String) -> Result<Option<kv::Entry>> {
+        let found = self.space(|space| space.get(&key, Instant::now()))?;
+        Ok(found.map(|(value, version)| kv::Entry { value, version }))
+    }
+
+    fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> Result<Result<(), kv::KvError>> {
+        let set = self.space(|space| space.set(&key, value, ttl(ttl_ms), Instant::now()))?;
+        Ok(set.map(drop).map_err(refused))
+    }
+
+    fn delete(&mut self, key: String) -> Result<bool> {
+        self.space(|space| space.delete(&key, Instant::now()))
+    }
+
+    fn compare_and_set(
+        &mut self,
+        key: String,
+        version: u64,
+        value: Vec<u8>,
+        ttl_ms: Option<u64>,
+    ) -> Result<Result<u64, kv::KvError>> {
+        let set = self.space(|space| space.compare_and_set(&key, version, value, ttl(ttl_ms), Instant::now()))?;
+        Ok(set.map_err(refused))
+    }
+
+    fn add(&mut self, key: String, by: i64, ttl_ms: Option<u64>) -> Result<Result<i64, kv::KvError>> {
+        Ok(self.space(|space| space.add(&key, by, ttl(ttl_ms), Instant::now()))?.map_err(refused))
+    }
+}
+
+fn ttl(ttl_ms: Option<u64>) -> Option<Duration> {
+    ttl_ms.map(Duration::from_millis)
+}
+
+const fn refused(refused: Refused) -> kv::KvError {
+    match refused {
+        Refused::Full => kv::KvError::Full,
+        Refused::Conflict => kv::KvError::Conflict,
+        Refused::TooLarge => kv::KvError::TooLarge,
+    }
+}

@@ -1,0 +1,101 @@
+//! Calls to upstreams: the guest waits in straight-line code, a task on its worker does the work, and a channel is all
+//! that is between them, because a store must be `Send` and an exchange is not.
+
+use std::{rc::Rc, sync::Arc};
+
+use http::{Method, header};
+use http_body_util::BodyExt;
+use tokio::{sync::oneshot, task::AbortHandle};
+use wasmtime::Result;
+
+use super::{
+    bindings::tidegate::plugin::upstream::{CallError, CallRequest, CallResponse, Host},
+    http::{all, fields, target},
+};
+use crate::{
+    error::Kind,
+    exchange::{Body, Call, Exchange, Request},
+    wasm::{
+        call::{Active, active},
+        guest::Data,
+    },
+};
+
+type Answer = Result<CallResponse, CallError>;
+
+impl Host for Data {
+    async fn call(&mut self, upstream: String, request: CallRequest) -> Result<Answer> {
+        let (receiver, _task) = match active(|active| Ok(begin(active, &upstream, request)))? {
+            Ok(begun) => begun,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        // The sender is dropped without an answer only when the worker ends.
+        Ok(receiver.await.unwrap_or_else(|_| Err(CallError::Failed(Kind::Overloaded.name().into()))))
+    }
+}
+
+/// Ends the task of a call that nobody waits for any more.
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn begin(
+    active: &Active,
+    upstream: &str,
+    request: CallRequest,
+) -> Result<(oneshot::Receiver<Answer>, Task), CallError> {
+    let plugin = &active.visit.local.plugin;
+    let granted = Arc::clone(plugin.grants.get(upstream).ok_or(CallError::NotGranted)?);
+    let calls = active.visit.calls.get();
+    if calls >= plugin.limits.calls_max {
+        return Err(CallError::TooMany);
+    }
+    active.visit.calls.set(calls + 1);
+    let request = outgoing(upstream, request, Rc::clone(&active.exchange))?;
+    let bytes_max = plugin.limits.call_bytes_max;
+    let (sender, receiver) = oneshot::channel();
+    let task = tokio::task::spawn_local(async move {
+        // Nobody waits any more where this fails.
+        drop(sender.send(perform(&*granted, request, bytes_max).await));
+    });
+    Ok((receiver, Task(task.abort_handle())))
+}
+
+fn outgoing(upstream: &str, request: CallRequest, exchange: Rc<Exchange>) -> Result<Request, CallError> {
+    let (mut head, ()) = http::Request::new(()).into_parts();
+    head.method = Method::from_bytes(request.method.as_bytes()).map_err(|_| CallError::Malformed)?;
+    if matches!(head.method, Method::CONNECT | Method::TRACE) || !request.target.starts_with('/') {
+        return Err(CallError::Malformed);
+    }
+    head.uri = target(request.target).map_err(|_| CallError::Malformed)?;
+    head.headers = fields(request.fields).map_err(|_| CallError::Malformed)?;
+    if !request.body.is_empty() {
+        head.headers.insert(header::CONTENT_LENGTH, request.body.len().into());
+    }
+    let authority = request.authority.as_deref().unwrap_or(upstream);
+    let authority = authority.parse().map_err(|_| CallError::Malformed)?;
+    Ok(Request { head, authority, body: Body::full(request.body), upgrade: None, exchange })
+}
+
+async fn perform(upstream: &dyn Call, request: Request, bytes_max: usize) -> Answer {
+    let failed = |error: crate::error::Error| CallError::Failed(error.kind().name().into());
+    let mut response = upstream.call(request).await.map_err(failed)?;
+    let fields = all(&response.head.headers);
+    let mut left =
+        fields.iter().map(|field| field.name.len() + field.value.len()).try_fold(bytes_max, usize::checked_sub);
+    let mut body = Vec::new();
+    while let Some(frame) = response.body.frame().await {
+        let Ok(data) = frame.map_err(failed)?.into_data() else { continue };
+        left = left.and_then(|left| left.checked_sub(data.len()));
+        if left.is_none() {
+            break;
+        }
+        body.extend_from_slice(&data);
+    }
+    left.ok_or(CallError::TooLarge)?;
+    Ok(CallResponse { status: response.head.status.as_u16(), fields, body })
+}

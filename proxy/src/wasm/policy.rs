@@ -1,0 +1,71 @@
+//! What a plugin's failure means for its exchange: the breaker, the log, and the policies `closed` and `open`.
+
+use std::{rc::Rc, time::Instant};
+
+use super::{
+    budget::Allowance,
+    call::{Fail, Visit},
+};
+use crate::{
+    config::spec::FailurePolicy,
+    error::{Error, Kind},
+    exchange::Exchange,
+};
+
+/// Makes one call of `visit`. `None`: the plugin is skipped, in this phase and all later ones of this exchange.
+///
+/// # Errors
+/// Where it failed, and its policy is `closed`.
+pub(super) async fn attempt<R>(
+    visit: &Rc<Visit>,
+    exchange: &Exchange,
+    call: impl Future<Output = Result<R, Fail>>,
+) -> Result<Option<R>, Error> {
+    if visit.skipped.get() {
+        return Ok(None);
+    }
+    if !visit.local.breaker.allows() {
+        let left_alone = Error::new(Kind::PluginFailed, format!("plugin {}: it failed too often", visit.local.name));
+        return decide(visit, left_alone).map(|()| None);
+    }
+    match call.await {
+        Ok(answer) => {
+            visit.local.breaker.succeeded();
+            Ok(Some(answer))
+        }
+        Err(fail) => judge(visit, exchange, fail).map(|()| None),
+    }
+}
+
+/// Logs and counts a failure. `Ok`: the plugin is skipped from now on.
+///
+/// # Errors
+/// Where the policy is `closed`.
+#[cold]
+pub(super) fn judge(visit: &Visit, exchange: &Exchange, fail: Fail) -> Result<(), Error> {
+    let local = &visit.local;
+    let text = fail.text();
+    if matches!(fail, Fail::Trap(_)) {
+        local.plugin.series.trapped(local.worker);
+    }
+    if let Allowance::Write { dropped } = local.failures.take(Instant::now()) {
+        let (plugin, generation) = (&*local.name, exchange.generation());
+        tracing::warn!(plugin, generation, unlogged = dropped, kind = fail.kind().name(), "plugin failed: {text}");
+    }
+    if local.breaker.failed() {
+        tracing::warn!(plugin = &*local.name, "the plugin failed too often in a row and is left alone for a second");
+    }
+    let first_line = text.lines().next().unwrap_or_default();
+    decide(visit, Error::new(fail.kind(), format!("plugin {}: {first_line}", local.name)))
+}
+
+fn decide(visit: &Visit, error: Error) -> Result<(), Error> {
+    visit.failed.set(Some(error.kind()));
+    match visit.local.plugin.on_failure {
+        FailurePolicy::Closed => Err(error),
+        FailurePolicy::Open => {
+            visit.skipped.set(true);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,33 @@
+;; Answers every request with 403, a header and a body.
+(module
+  (import "tidegate:plugin/http@0.1.0" "[resource-drop]request"
+    (func $drop-request (param i32)))
+  (import "[export]tidegate:plugin/handler@0.1.0" "[resource-new]plugin"
+    (func $new-plugin (param i32) (result i32)))
+
+  (memory (export "memory") 4)
+  ;; What the gateway hands in is allocated from 4096 upwards, and forgotten when the call returns.
+  (global $heap (mut i32) (i32.const 4096))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
+    (global.set $heap (i32.add (local.get $at) (local.get 3)))
+    (local.get $at))
+
+  ;; result<verdict, string>: ok(respond({status, fields, body})).
+  (data (i32.const 128) "\00\00\00\00\01\00\00\00\93\01\00\00\00\01\00\00\01\00\00\00\00\02\00\00\06\00\00\00")
+  ;; One field: where its name is, where its value is.
+  (data (i32.const 256) "\10\02\00\00\08\00\00\00\20\02\00\00\03\00\00\00")
+  (data (i32.const 512) "denied")
+  (data (i32.const 528) "x-reason")
+  (data (i32.const 544) "wat")
+  ;; result<plugin, list<problem>>: ok, and the handle of plugin number 1.
+  (func (export "tidegate:plugin/handler@0.1.0#[static]plugin.create") (param i32 i32) (result i32)
+    (i32.store (i32.const 16) (i32.const 0))
+    (i32.store (i32.const 20) (call $new-plugin (i32.const 1)))
+    (global.set $heap (i32.const 4096))
+    (i32.const 16))
+  (func (export "tidegate:plugin/handler@0.1.0#[method]plugin.on-request") (param $plugin i32) (param $request i32) (result i32)
+    (call $drop-request (local.get $request))
+    (i32.const 128))
+)

@@ -1,0 +1,60 @@
+;; Makes whole bodies upper case, both ways, and marks the heads.
+(module
+  (import "tidegate:plugin/http@0.1.0" "[resource-drop]request"
+    (func $drop-request (param i32)))
+  (import "tidegate:plugin/http@0.1.0" "[resource-drop]response"
+    (func $drop-response (param i32)))
+  (import "tidegate:plugin/http@0.1.0" "[method]request.set-header"
+    (func $set-header (param i32 i32 i32 i32 i32 i32)))
+  (import "tidegate:plugin/http@0.1.0" "[method]response.set-header"
+    (func $set-response-header (param i32 i32 i32 i32 i32 i32)))
+  (import "[export]tidegate:plugin/handler@0.1.0" "[resource-new]plugin"
+    (func $new-plugin (param i32) (result i32)))
+
+  (memory (export "memory") 4)
+  ;; What the gateway hands in is allocated from 4096 upwards, and forgotten when the call returns.
+  (global $heap (mut i32) (i32.const 4096))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
+    (global.set $heap (i32.add (local.get $at) (local.get 3)))
+    (local.get $at))
+
+  (data (i32.const 1024) "x-upperyes")
+  ;; Makes ASCII letters from $at on upper case.
+  (func $upper (param $at i32) (param $length i32)
+    (local $end i32) (local $byte i32)
+    (local.set $end (i32.add (local.get $at) (local.get $length)))
+    (block $done
+      (loop $next
+        (br_if $done (i32.ge_u (local.get $at) (local.get $end)))
+        (local.set $byte (i32.load8_u (local.get $at)))
+        (if (i32.and (i32.ge_u (local.get $byte) (i32.const 97)) (i32.le_u (local.get $byte) (i32.const 122)))
+          (then (i32.store8 (local.get $at) (i32.sub (local.get $byte) (i32.const 32)))))
+        (local.set $at (i32.add (local.get $at) (i32.const 1)))
+        (br $next))))
+  ;; result<body-verdict, string> at 64: ok(replace(bytes)).
+  (func $replace (param $at i32) (param $length i32) (result i32)
+    (i32.store (i32.const 64) (i32.const 0))
+    (i32.store (i32.const 68) (i32.const 1))
+    (i32.store (i32.const 72) (local.get $at))
+    (i32.store (i32.const 76) (local.get $length))
+    (global.set $heap (i32.const 4096))
+    (i32.const 64))
+  ;; result<plugin, list<problem>>: ok, and the handle of plugin number 1.
+  (func (export "tidegate:plugin/handler@0.1.0#[static]plugin.create") (param i32 i32) (result i32)
+    (i32.store (i32.const 16) (i32.const 0))
+    (i32.store (i32.const 20) (call $new-plugin (i32.const 1)))
+    (global.set $heap (i32.const 4096))
+    (i32.const 16))
+  (func (export "tidegate:plugin/handler@0.1.0#[method]plugin.on-request-body") (param $plugin i32) (param $request i32) (param $at i32) (param $length i32) (result i32)
+    (call $set-header (local.get $request) (i32.const 1024) (i32.const 7) (i32.const 1031) (i32.const 3) (i32.const 80))
+    (call $drop-request (local.get $request))
+    (call $upper (local.get $at) (local.get $length))
+    (call $replace (local.get $at) (local.get $length)))
+  (func (export "tidegate:plugin/handler@0.1.0#[method]plugin.on-response-body") (param $plugin i32) (param $response i32) (param $at i32) (param $length i32) (result i32)
+    (call $set-response-header (local.get $response) (i32.const 1024) (i32.const 7) (i32.const 1031) (i32.const 3) (i32.const 80))
+    (call $drop-response (local.get $response))
+    (call $upper (local.get $at) (local.get $length))
+    (call $replace (local.get $at) (local.get $length)))
+)
