@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod cli;
+pub mod compile;
 pub mod config;
 pub mod drain;
 pub mod error;
@@ -13,6 +14,7 @@ pub mod filter;
 pub mod identity;
 pub mod listen;
 pub mod reload;
+pub mod resolve;
 pub mod route;
 pub mod server;
 pub mod signals;
@@ -22,3 +24,5 @@ pub mod state;
 pub mod telemetry;
 pub mod upstream;
 pub mod wasm;
+pub mod worker;
+

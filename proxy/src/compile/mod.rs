@@ -1,0 +1,128 @@
+//! Compile: from a checked specification to the parts of a snapshot, reusing every part whose identity is still
+//! alive, and warming what is new. Changes nothing that serves; must not know documents or sources.
+
+mod parts;
+mod plans;
+mod steps;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    config::{
+        diagnostic::Diagnostic,
+        spec::{Name, Part, Spec, Upstream as UpstreamSpec},
+    },
+    exchange::Adoption,
+    identity::Identity,
+    resolve::Modules,
+    snapshot::{ListenerPlan, Snapshot},
+    state::States,
+    telemetry::{Metrics, access},
+    upstream::Upstream,
+    wasm::Wasm,
+};
+
+use parts::Parts;
+use plans::Planner;
+use steps::Steps;
+
+/// What outlives snapshots: the registries that parts and states are found in.
+pub struct Compiler {
+    wasm: Arc<Wasm>,
+    states: Arc<States>,
+    metrics: Arc<Metrics>,
+    log: Arc<access::Log>,
+    workers: usize,
+    parts: Parts,
+    rows: plans::Rows,
+}
+
+/// The parts of a snapshot that stands, with what its workers must take before it may serve.
+pub struct Compiled {
+    /// By name.
+    pub listeners: BTreeMap<Name, Arc<ListenerPlan>>,
+    /// One list a worker.
+    pub adoptions: Vec<Vec<Adoption>>,
+    /// Of all parts: an equal one needs no swap.
+    pub identity: Identity,
+    /// What was built anew, for logs and tests.
+    pub built: Built,
+    /// What [`Compiler::keep`] wants back once it serves.
+    pub rows: Kept,
+}
+
+/// What a compilation leaves for the next one to find.
+pub struct Kept(plans::Rows);
+
+/// How much of a snapshot was built anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Built {
+    /// Upstreams.
+    pub upstreams: usize,
+    /// Built-in steps and plugins.
+    pub steps: usize,
+    /// Matches of routes.
+    pub rows: usize,
+    /// Tables of single hosts.
+    pub host_tables: usize,
+}
+
+impl Compiler {
+    /// A compiler for as many workers as `states` is for.
+    pub fn new(wasm: Arc<Wasm>, states: Arc<States>, metrics: Arc<Metrics>, log: Arc<access::Log>) -> Self {
+        let workers = states.workers;
+        Self { wasm, states, metrics, log, workers, parts: Parts::default(), rows: plans::Rows::default() }
+    }
+
+    /// Compiles `spec` with the modules that it names. Host tables are shared with `previous` where they are equal.
+    ///
+    /// # Errors
+    /// All that keeps it from standing: modules that do not load, plugins that refuse their settings.
+    pub async fn compile(
+        &mut self,
+        spec: &Spec,
+        modules: &Modules,
+        previous: Option<&Snapshot>,
+    ) -> Result<Compiled, Vec<Diagnostic>> {
+        let mut built = Built::default();
+        let sink = self.log.sink(&spec.gateway.access_log).map_err(|why| vec![no_log(&why)])?;
+        let upstreams = self.upstreams(spec, &mut built);
+        let (steps, adoptions) = Steps::build(self, spec, modules, &upstreams, &mut built).await?;
+        let planner =
+            Planner { spec, upstreams: &upstreams, steps: &steps, metrics: &self.metrics, states: &self.states, sink };
+        let (listeners, rows) = planner.listeners(&self.rows, &mut self.parts, previous, &mut built)?;
+        self.parts.sweep();
+        let identity = Identity::of_all(
+            [Identity::of(&spec.gateway)]
+                .into_iter()
+                .chain(listeners.values().map(|plan| plan.identity))
+                .chain(upstreams.values().map(|upstream| upstream.identity())),
+        );
+        Ok(Compiled { listeners, adoptions, identity, built, rows: Kept(rows) })
+    }
+
+    /// Remembers the rows of a compilation that serves now. One that does not serve leaves nothing behind.
+    pub fn keep(&mut self, rows: Kept) {
+        self.rows = rows.0;
+    }
+
+    fn upstreams(&mut self, spec: &Spec, built: &mut Built) -> BTreeMap<Name, Arc<Upstream>> {
+        let each = |(name, part): (&Name, &Arc<Part<UpstreamSpec>>)| {
+            let identity = Identity::of_all([Identity::of_bytes(name.as_bytes()), part.identity]);
+            let upstream = self.parts.upstreams.find_or_make(identity, || {
+                built.upstreams += 1;
+                Upstream::build(name, part, &self.states, self.metrics.upstream(name))
+            });
+            (Arc::clone(name), upstream)
+        };
+        spec.upstreams.iter().map(each).collect()
+    }
+}
+
+fn no_log(why: &str) -> Diagnostic {
+    Diagnostic::error("access-log", format!("the access log cannot be written: {why}"))
+        .hint("correct `gateway.access-log`, or create the directory and let the gateway write there")
+}
+
+#[cfg(test)]
+mod tests;

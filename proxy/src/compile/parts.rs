@@ -1,0 +1,76 @@
+//! Compiled parts by identity, found as long as anything still uses them: an unchanged part is the same object, for
+//! reloads, candidates and rollbacks alike.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
+
+use crate::{
+    filter::{Action, Edit, Filter},
+    identity::Identity,
+    snapshot::Plan,
+    upstream::Upstream,
+};
+
+/// The registries of one compiler.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) upstreams: Living<Upstream>,
+    pub(super) plans: Living<Plan>,
+    edits: Living<dyn Edit>,
+    filters: Living<dyn Filter>,
+}
+
+/// Parts that live as long as somebody holds them.
+pub(super) struct Living<T: ?Sized>(HashMap<Identity, Weak<T>>);
+
+impl<T: ?Sized> Default for Living<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T: ?Sized> Living<T> {
+    pub(super) fn find(&self, identity: Identity) -> Option<Arc<T>> {
+        self.0.get(&identity).and_then(Weak::upgrade)
+    }
+
+    pub(super) fn keep(&mut self, identity: Identity, part: &Arc<T>) {
+        self.0.insert(identity, Arc::downgrade(part));
+    }
+
+    pub(super) fn find_or_make(&mut self, identity: Identity, make: impl FnOnce() -> Arc<T>) -> Arc<T> {
+        self.find(identity).unwrap_or_else(|| {
+            let made = make();
+            self.keep(identity, &made);
+            made
+        })
+    }
+
+    fn sweep(&mut self) {
+        self.0.retain(|_, part| part.strong_count() > 0);
+    }
+}
+
+impl Parts {
+    pub(super) fn action(&self, identity: Identity) -> Option<Action> {
+        let edit = self.edits.find(identity).map(Action::Edit);
+        edit.or_else(|| self.filters.find(identity).map(Action::Around))
+    }
+
+    pub(super) fn keep_action(&mut self, identity: Identity, action: &Action) {
+        match action {
+            Action::Edit(edit) => self.edits.keep(identity, edit),
+            Action::Around(filter) => self.filters.keep(identity, filter),
+        }
+    }
+
+    /// Forgets the parts that nobody holds.
+    pub(super) fn sweep(&mut self) {
+        self.upstreams.sweep();
+        self.plans.sweep();
+        self.edits.sweep();
+        self.filters.sweep();
+    }
+}

@@ -1,0 +1,142 @@
+//! Steps: every middleware of a specification as something that runs. Modules are compiled side by side; a plugin is
+//! configured and warmed here, so that what it complains of refuses the tree.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures_util::future::join_all;
+
+use super::{Built, Compiler};
+use crate::{
+    config::{
+        diagnostic::Diagnostic,
+        spec::{Middleware, Name, Part, Plugin, Spec},
+    },
+    exchange::{Adoption, Call},
+    filter::{self, Action, Origin, Step},
+    identity::Identity,
+    resolve::Modules,
+    upstream::{SideCall, Upstream},
+    wasm,
+};
+
+/// Every middleware by name.
+pub(super) struct Steps(BTreeMap<Name, Made>);
+
+enum Made {
+    One(Identity, Action),
+    Chain(Vec<Name>),
+}
+
+type Upstreams = BTreeMap<Name, Arc<Upstream>>;
+
+impl Steps {
+    /// Builds what is new of the middleware of `spec`; also what each worker must take before it may run.
+    pub(super) async fn build(
+        compiler: &mut Compiler,
+        spec: &Spec,
+        modules: &Modules,
+        upstreams: &Upstreams,
+        built: &mut Built,
+    ) -> Result<(Self, Vec<Vec<Adoption>>), Vec<Diagnostic>> {
+        let mut made = BTreeMap::new();
+        let mut plugins = Vec::new();
+        for (name, part) in &spec.middleware {
+            let identity = identify(name, part, modules, upstreams);
+            let step = match (&part.value, compiler.parts.action(identity)) {
+                (Middleware::Chain(names), _) => Made::Chain(names.clone()),
+                (_, Some(action)) => Made::One(identity, action),
+                (Middleware::Plugin(plugin), None) => {
+                    plugins.push((name, plugin, identity));
+                    continue;
+                }
+                (other, None) => {
+                    let call = |name: &str| upstreams.get(name).map(side_call);
+                    let action = filter::builtin(name, other, &call, &compiler.metrics);
+                    let action = action.expect("only chains and plugins are not built in, and upstreams are checked");
+                    compiler.parts.keep_action(identity, &action);
+                    built.steps += 1;
+                    Made::One(identity, action)
+                }
+            };
+            made.insert(Arc::clone(name), step);
+        }
+        built.steps += plugins.len();
+        let mut adoptions: Vec<Vec<Adoption>> = (0..compiler.workers).map(|_| Vec::new()).collect();
+        let mut wrong = Vec::new();
+        let each = plugins.iter().map(|(name, plugin, _)| load(compiler, name, plugin, modules, upstreams));
+        for ((name, _, identity), outcome) in plugins.iter().zip(join_all(each).await) {
+            match outcome {
+                Ok(plugin) => {
+                    let action = Action::Around(plugin.filter);
+                    made.insert(Arc::clone(name), Made::One(*identity, action));
+                    adoptions.iter_mut().zip(plugin.adoptions).for_each(|(all, one)| all.push(one));
+                }
+                Err(found) => wrong.extend(found),
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        for (_, _, identity) in plugins {
+            let action = made.values().find_map(|made| match made {
+                Made::One(own, action) if *own == identity => Some(action),
+                _ => None,
+            });
+            compiler.parts.keep_action(identity, action.expect("every plugin was made"));
+        }
+        Ok((Self(made), adoptions))
+    }
+
+    /// The steps that `names` stand for, chains unfolded.
+    pub(super) fn of(&self, names: &[Name], origin: Origin) -> Vec<(Identity, Step)> {
+        let mut steps = Vec::with_capacity(names.len());
+        self.unfold(names, origin, &mut steps);
+        steps
+    }
+
+    fn unfold(&self, names: &[Name], origin: Origin, steps: &mut Vec<(Identity, Step)>) {
+        for name in names {
+            match self.0.get(name) {
+                Some(Made::One(identity, action)) => {
+                    steps.push((*identity, Step { name: Arc::clone(name), action: action.clone(), origin }));
+                }
+                Some(Made::Chain(inner)) => self.unfold(inner, origin, steps),
+                None => unreachable!("checked names exist"),
+            }
+        }
+    }
+}
+
+async fn load(
+    compiler: &Compiler,
+    name: &Name,
+    plugin: &Plugin,
+    modules: &Modules,
+    upstreams: &Upstreams,
+) -> Result<wasm::Built, Vec<Diagnostic>> {
+    let entry = modules.get(&plugin.module).expect("resolve found every module");
+    let place = plugin.module_place.clone();
+    let module = compiler.wasm.module(entry).await;
+    let module = module.map_err(|error| vec![error.diagnostic(&plugin.module, place)])?;
+    let grants = plugin.grants.upstreams.iter();
+    let grants = grants.filter_map(|name| Some((Arc::clone(name), side_call(upstreams.get(name)?)))).collect();
+    let series = compiler.metrics.plugin(name);
+    compiler.wasm.plugin(name, plugin, module, grants, series).await
+}
+
+fn side_call(upstream: &Arc<Upstream>) -> Arc<dyn Call> {
+    Arc::new(SideCall(Arc::clone(upstream)))
+}
+
+// A step is the same object as long as its name (the name of its state), its definition, its module and the upstreams
+// that it calls are.
+fn identify(name: &Name, part: &Part<Middleware>, modules: &Modules, upstreams: &Upstreams) -> Identity {
+    let (module, called): (_, &[Name]) = match &part.value {
+        Middleware::Plugin(plugin) => (modules.get(&plugin.module), &plugin.grants.upstreams),
+        Middleware::Mirror(mirror) => (None, std::slice::from_ref(&mirror.upstream)),
+        _ => (None, &[]),
+    };
+    let called = called.iter().filter_map(|name| upstreams.get(name)).map(|upstream| upstream.identity());
+    let own = [Identity::of_bytes(name.as_bytes()), part.identity];
+    Identity::of_all(own.into_iter().chain(module.map(|entry| entry.identity)).chain(called))
+}

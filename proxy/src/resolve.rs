@@ -1,0 +1,55 @@
+//! Resolve: finds the bytes of the modules that a specification names, in the tree that it was read from.
+//! Reads nothing itself: what a tree lacks was asked of its sources before.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    config::{
+        diagnostic::{Diagnostic, Place},
+        spec::{Middleware, Spec},
+    },
+    source::{Entry, Tree},
+};
+
+/// The modules of a specification, by path.
+pub type Modules = BTreeMap<Arc<str>, Entry>;
+
+/// Finds every module that `spec` names. Later layers come first.
+///
+/// # Errors
+/// One finding for each use of a module that no layer has.
+pub fn modules(spec: &Spec, tree: &Tree) -> Result<Modules, Vec<Diagnostic>> {
+    let mut found = Modules::new();
+    let mut missing = Vec::new();
+    for (name, part) in &spec.middleware {
+        let Middleware::Plugin(plugin) = &part.value else { continue };
+        match find(tree, &plugin.module) {
+            Ok(entry) => drop(found.insert(Arc::clone(&plugin.module), entry.clone())),
+            Err(why) => missing.push(lacks(
+                name,
+                &plugin.module,
+                &why,
+                plugin.module_place.as_ref().unwrap_or(&part.place).clone(),
+            )),
+        }
+    }
+    if missing.is_empty() { Ok(found) } else { Err(missing) }
+}
+
+fn find<'a>(tree: &'a Tree, path: &str) -> Result<&'a Entry, String> {
+    let mut why = None;
+    for layer in tree.layers.iter().rev() {
+        match layer.entries.get(path) {
+            Some(Ok(entry)) => return Ok(entry),
+            Some(Err(error)) => why = why.or_else(|| Some(error.to_string())),
+            None => {}
+        }
+    }
+    Err(why.unwrap_or_else(|| "no such file".to_owned()))
+}
+
+fn lacks(name: &str, module: &str, why: &str, place: Place) -> Diagnostic {
+    Diagnostic::error("missing-module", format!("middleware `{name}`: the module `{module}` cannot be read: {why}"))
+        .at(place)
+        .hint("paths of modules start at the directory of the configuration; build the module or correct the path")
+}

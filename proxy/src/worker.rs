@@ -1,0 +1,223 @@
+//! Workers: one OS thread each, with a current-thread runtime, its own sockets, connections and guests. Takes orders
+//! from the control plane and answers when they are carried out. Must not know where a snapshot comes from.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::{
+    runtime,
+    sync::{mpsc, oneshot},
+    task::LocalSet,
+    time::timeout,
+};
+
+use crate::{
+    config::spec::Name,
+    exchange::{Adoption, Worker},
+    listen,
+    server::{Door, Hall},
+    snapshot::{Current, Graveyard, View},
+    wasm::Wasm,
+};
+
+/// All workers of the process.
+#[derive(Debug)]
+pub struct Workers {
+    crew: Vec<Hand>,
+}
+
+#[derive(Debug)]
+struct Hand {
+    orders: mpsc::UnboundedSender<Order>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What changes about the doors of one worker with a swap.
+#[derive(Debug, Default)]
+pub struct DoorChanges {
+    /// Sockets to accept on from now on.
+    pub open: Vec<(Arc<Hall>, Name, std::net::TcpListener)>,
+    /// Listeners that are gone: accept what is queued, then close.
+    pub close: Vec<Name>,
+}
+
+enum Order {
+    Adopt(Vec<Adoption>, oneshot::Sender<Result<(), String>>),
+    Switch(Arc<Current>, DoorChanges, oneshot::Sender<()>),
+    Sweep,
+    Shut(oneshot::Sender<()>),
+    End,
+}
+
+impl Workers {
+    /// Starts `count` workers. They accept nothing before their first [`Workers::switch`].
+    ///
+    /// # Errors
+    /// When a thread or its runtime cannot be made.
+    pub fn start(count: usize, graveyard: &Graveyard) -> io::Result<Self> {
+        let crew = (0..count).map(|index| Hand::start(index, graveyard.clone())).collect::<io::Result<_>>()?;
+        Ok(Self { crew })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.crew.len()
+    }
+
+    /// Hands each worker the state that was prepared for it, one list a worker, and waits until all have taken it.
+    ///
+    /// # Errors
+    /// When one refuses, or has not answered by `deadline`: the tree is refused then, and nothing has changed.
+    pub async fn adopt(&self, prepared: Vec<Vec<Adoption>>, deadline: Duration) -> Result<(), String> {
+        let mut answers = Vec::with_capacity(self.crew.len());
+        for (hand, adoptions) in self.crew.iter().zip(prepared) {
+            let (done, answer) = oneshot::channel();
+            hand.order(Order::Adopt(adoptions, done));
+            answers.push(answer);
+        }
+        for (index, answer) in answers.into_iter().enumerate() {
+            match timeout(deadline, answer).await {
+                Ok(Ok(outcome)) => outcome?,
+                Ok(Err(_)) => return Err(format!("worker {index} has ended")),
+                Err(_) => return Err(format!("worker {index} did not take its guests within {deadline:?}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes every worker, idle ones too, look at `current` and change its doors; returns when all have.
+    pub async fn switch(&self, current: &Arc<Current>, changes: Vec<DoorChanges>) {
+        let mut answers = Vec::with_capacity(self.crew.len());
+        for (hand, change) in self.crew.iter().zip(changes) {
+            let (done, answer) = oneshot::channel();
+            hand.order(Order::Switch(Arc::clone(current), change, done));
+            answers.push(answer);
+        }
+        for answer in answers {
+            // A worker that has ended holds nothing that could be old.
+            drop(answer.await);
+        }
+    }
+
+    /// Makes every worker drop what no snapshot refers to any more.
+    pub fn sweep(&self) {
+        for hand in &self.crew {
+            hand.order(Order::Sweep);
+        }
+    }
+
+    /// Closes every door: no new connection, idle ones end, busy ones end after their exchange. Returns when the
+    /// doors are shut; the exchanges are for [`crate::drain::Drain`] to wait for.
+    pub async fn shut(&self) {
+        let mut answers = Vec::with_capacity(self.crew.len());
+        for hand in &self.crew {
+            let (done, answer) = oneshot::channel();
+            hand.order(Order::Shut(done));
+            answers.push(answer);
+        }
+        for answer in answers {
+            drop(answer.await);
+        }
+    }
+
+    /// Ends every worker at once, with whatever is under way there, and waits for its thread.
+    pub fn end(&self) {
+        for hand in &self.crew {
+            hand.order(Order::End);
+        }
+        for hand in &self.crew {
+            let thread = hand.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if thread.is_some_and(|thread| thread.join().is_err()) {
+                tracing::error!("a worker panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Hand {
+    fn start(index: usize, graveyard: Graveyard) -> io::Result<Self> {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let tasks = LocalSet::new();
+            let post = Post { worker: Rc::new(Worker::new(index)), graveyard, view: None, doors: BTreeMap::new() };
+            let worker = Rc::clone(&post.worker);
+            runtime.block_on(tasks.run_until(post.carry_out(inbox)));
+            // Connections first, then what they used, both inside the runtime that they belong to.
+            let _inside = runtime.enter();
+            drop(tasks);
+            worker.locals.clear();
+        })?;
+        Ok(Self { orders, thread: Mutex::new(Some(thread)) })
+    }
+
+    fn order(&self, order: Order) {
+        // A worker that has ended drops the order, and with it the sender of the answer: who waits is told.
+        drop(self.orders.send(order));
+    }
+}
+
+struct Post {
+    worker: Rc<Worker>,
+    graveyard: Graveyard,
+    view: Option<Rc<View>>,
+    doors: BTreeMap<Name, Rc<Door>>,
+}
+
+impl Post {
+    async fn carry_out(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        while let Some(order) = inbox.recv().await {
+            match order {
+                Order::Adopt(adoptions, done) => {
+                    let outcome = adoptions.into_iter().try_for_each(|adopt| adopt(&self.worker));
+                    drop(done.send(outcome));
+                }
+                Order::Switch(current, changes, done) => {
+                    self.switch(&current, changes);
+                    done.send(()).unwrap_or(());
+                }
+                Order::Sweep => Wasm::sweep(&self.worker),
+                Order::End => return,
+                Order::Shut(done) => {
+                    for door in std::mem::take(&mut self.doors).into_values() {
+                        door.close();
+                    }
+                    done.send(()).unwrap_or(());
+                }
+            }
+        }
+    }
+
+    fn switch(&mut self, current: &Arc<Current>, changes: DoorChanges) {
+        let make = || Rc::new(View::new(Arc::clone(current), self.worker.index, self.graveyard.clone()));
+        let view = Rc::clone(self.view.get_or_insert_with(make));
+        view.refresh();
+        for name in changes.close {
+            if let Some(door) = self.doors.remove(&name) {
+                door.close();
+            }
+        }
+        for (hall, name, socket) in changes.open {
+            match tokio::net::TcpListener::from_std(socket) {
+                Ok(socket) => {
+                    let door = Door::new(Arc::clone(&name), Rc::clone(&view), Rc::clone(&self.worker), hall);
+                    tokio::task::spawn_local(listen::accept(socket, Rc::clone(&door)));
+                    self.doors.insert(name, door);
+                }
+                Err(error) => tracing::error!(listener = %name, %error, "a bound socket cannot be polled"),
+            }
+        }
+    }
+}
