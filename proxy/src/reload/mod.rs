@@ -1,3 +1,287 @@
-//! Reload: from a change to a new generation. What it tells of itself is in [`status`]. Knows no HTTP.
+//! Reload: from a change to a new generation. The only writer: one loop, and in it the one place that swaps. A bad
+//! tree is an answer, never an exit. Knows no HTTP and no YAML.
 
+mod board;
+mod doors;
+mod load;
+mod sources;
 pub mod status;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    compile::{Compiled, Compiler},
+    config::{Memo, diagnostic::Diagnostic, report},
+    drain::Drain,
+    snapshot::{Current, Serving, Snapshot},
+    source::{Source, Tree},
+    telemetry::Timestamp,
+    worker::Workers,
+};
+
+pub use board::Board;
+use doors::Planned;
+pub use doors::Sockets;
+use load::{Loaded, Refused};
+use sources::Sources;
+use status::{Attempt, Outcome, Phase, Phases, Trigger};
+
+// A worker takes prepared guests between two polls of its tasks: far below this on any machine that serves.
+const ADOPT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What the loop can be asked for.
+pub enum Command {
+    /// Load what the sources hold now.
+    Reload {
+        /// Who asks.
+        trigger: Trigger,
+        /// Everything but the swap.
+        dry_run: bool,
+        /// Where the outcome goes.
+        answer: oneshot::Sender<Attempt>,
+    },
+    /// Check a tree that is not the sources'.
+    Check {
+        /// The tree, whole.
+        tree: Tree,
+        /// Where the findings go.
+        answer: oneshot::Sender<Vec<Diagnostic>>,
+    },
+}
+
+/// What the loop works with.
+pub struct Reloader {
+    /// Finds and makes parts.
+    pub compiler: Compiler,
+    /// Take what was prepared, and the swap.
+    pub workers: Arc<Workers>,
+    /// Knows who holds what.
+    pub drain: Arc<Drain>,
+    /// Where it says what it does.
+    pub board: Arc<Board>,
+    sources: Sources,
+    memo: Memo,
+    sockets: Sockets,
+    current: Option<Arc<Current>>,
+    generation: u64,
+    parts: Option<crate::identity::Identity>,
+}
+
+/// The first reading of the sources: what the process's own settings are taken from before there are workers.
+pub struct First {
+    sources: Sources,
+    memo: Memo,
+    course: Course,
+    loaded: Loaded,
+}
+
+impl First {
+    /// Reads `sources` and checks what they hold.
+    ///
+    /// # Errors
+    /// The findings as text for a terminal.
+    pub async fn read(sources: Vec<Box<dyn Source>>) -> Result<Self, String> {
+        let (mut sources, mut memo) = (Sources::new(sources), Memo::default());
+        let mut course = Course::new(Trigger::Start, false);
+        match load::load(&mut sources, &mut memo, &mut course.phases).await {
+            Ok(loaded) => Ok(Self { sources, memo, course, loaded }),
+            Err(refused) => Err(report::text(&refused.diagnostics, &refused.tree, false)),
+        }
+    }
+
+    /// The settings of the process.
+    pub fn process(&self) -> &crate::config::spec::Process {
+        &self.loaded.spec.gateway.process
+    }
+}
+
+/// Checks what `sources` hold as a start would, modules included, and serves nothing. Answers with all findings and
+/// the tree that they are about.
+pub async fn check(sources: Vec<Box<dyn Source>>, mut compiler: Compiler) -> (Vec<Diagnostic>, Tree) {
+    match load::load(&mut Sources::new(sources), &mut Memo::default(), &mut Phases::default()).await {
+        Ok(loaded) => findings(&mut compiler, loaded).await,
+        Err(refused) => (refused.diagnostics, refused.tree),
+    }
+}
+
+impl Reloader {
+    /// Brings up the first generation.
+    ///
+    /// # Errors
+    /// The attempt, refused.
+    pub async fn begin(
+        compiler: Compiler,
+        (workers, drain, board): (Arc<Workers>, Arc<Drain>, Arc<Board>),
+        sockets: Sockets,
+        first: First,
+    ) -> Result<Self, Attempt> {
+        let First { sources, memo, course, loaded } = first;
+        let mut reloader =
+            Self { compiler, workers, drain, board, sources, memo, sockets, current: None, generation: 0, parts: None };
+        let attempt = reloader.carry_on(Ok(loaded), course).await;
+        if attempt.outcome == Outcome::Applied { Ok(reloader) } else { Err(attempt) }
+    }
+
+    /// Serves until nobody can ask any more.
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        loop {
+            tokio::select! {
+                command = inbox.recv() => match command {
+                    Some(command) => self.obey(command, &mut inbox).await,
+                    None => return,
+                },
+                () = self.sources.changed() => drop(self.attempt(Trigger::Watch, false).await),
+            }
+        }
+    }
+
+    // Requests that came in while an attempt ran are one attempt: it reads the sources after all of them.
+    async fn obey(&mut self, command: Command, inbox: &mut mpsc::Receiver<Command>) {
+        let mut waiting = Vec::new();
+        let mut next = Some(command);
+        while let Some(command) = next.take() {
+            match command {
+                Command::Reload { trigger, dry_run: false, answer } => {
+                    waiting.push((trigger, answer));
+                    next = inbox.try_recv().ok();
+                }
+                Command::Reload { trigger, dry_run: true, answer } => {
+                    drop(answer.send(self.attempt(trigger, true).await));
+                }
+                Command::Check { tree, answer } => drop(answer.send(self.check(tree).await)),
+            }
+        }
+        if let Some((trigger, _)) = waiting.first() {
+            let attempt = self.attempt(*trigger, false).await;
+            for (trigger, answer) in waiting {
+                drop(answer.send(Attempt { trigger, ..attempt.clone() }));
+            }
+        }
+    }
+
+    async fn check(&mut self, tree: Tree) -> Vec<Diagnostic> {
+        match load::check(tree) {
+            Ok(loaded) => findings(&mut self.compiler, loaded).await.0,
+            Err(refused) => refused.diagnostics,
+        }
+    }
+
+    async fn attempt(&mut self, trigger: Trigger, dry_run: bool) -> Attempt {
+        let mut course = Course::new(trigger, dry_run);
+        let loaded = load::load(&mut self.sources, &mut self.memo, &mut course.phases).await;
+        self.carry_on(loaded, course).await
+    }
+
+    async fn carry_on(&mut self, loaded: Result<Loaded, Refused>, mut course: Course) -> Attempt {
+        let before = self.generation;
+        let (outcome, diagnostics, tree) = match loaded {
+            Err(Refused { tree, diagnostics }) => (Outcome::Refused, diagnostics, tree),
+            Ok(loaded) => match self.advance(&loaded, &mut course).await {
+                Ok(outcome) => (outcome, loaded.warnings, loaded.tree),
+                Err(errors) => {
+                    let mut diagnostics = loaded.warnings;
+                    diagnostics.extend(errors);
+                    (Outcome::Refused, diagnostics, loaded.tree)
+                }
+            },
+        };
+        let attempt = Attempt {
+            at: course.at,
+            trigger: course.trigger,
+            outcome,
+            dry_run: course.dry_run,
+            generation_before: before,
+            generation: self.generation,
+            report: report::text(&diagnostics, &tree, false),
+            diagnostics,
+            phases_ms: course.phases,
+        };
+        self.board.attempted(&attempt, &tree);
+        attempt
+    }
+
+    // From a checked tree to a swap, or to the reason why there is none.
+    async fn advance(&mut self, loaded: &Loaded, course: &mut Course) -> Result<Outcome, Vec<Diagnostic>> {
+        let serving = self.current.as_ref().map(|current| current.load());
+        let stable = serving.as_ref().map(|serving| &*serving.stable);
+        let began = Instant::now();
+        let compiled = self.compiler.compile(&loaded.spec, &loaded.modules, stable).await;
+        course.phases.add(Phase::Compile, began.elapsed());
+        let compiled = compiled?;
+        if self.parts == Some(compiled.identity) {
+            return Ok(Outcome::Unchanged);
+        }
+        let began = Instant::now();
+        let planned = self.sockets.plan(&loaded.spec, self.workers.count())?;
+        if course.dry_run {
+            return Ok(Outcome::Applied);
+        }
+        let Compiled { listeners, adoptions, identity, built, rows } = compiled;
+        let adopted = self.workers.adopt(adoptions, ADOPT_DEADLINE).await;
+        course.phases.add(Phase::Warm, began.elapsed());
+        adopted.map_err(|why| vec![not_adopted(&why)])?;
+        let began = Instant::now();
+        self.generation += 1;
+        let snapshot = Snapshot {
+            generation: self.generation,
+            identity: loaded.identity,
+            spec: Arc::clone(&loaded.spec),
+            ledger: self.drain.open(self.generation, self.workers.count()),
+            listeners,
+        };
+        self.swap(snapshot, planned).await;
+        course.phases.add(Phase::Swap, began.elapsed());
+        self.parts = Some(identity);
+        self.compiler.keep(rows);
+        self.board.serves(self.generation, loaded, self.sockets.addresses());
+        tracing::debug!(generation = self.generation, ?built, "built");
+        Ok(Outcome::Applied)
+    }
+
+    // The one place that swaps.
+    async fn swap(&mut self, snapshot: Snapshot, planned: Planned) {
+        let changes = self.sockets.commit(planned);
+        let serving = Serving { stable: Arc::new(snapshot), candidate: None };
+        let current = match &self.current {
+            Some(current) => {
+                current.swap(serving);
+                Arc::clone(current)
+            }
+            None => Arc::clone(self.current.insert(Arc::new(Current::new(serving)))),
+        };
+        self.workers.switch(&current, changes).await;
+        self.board.watch(&current);
+    }
+}
+
+// What a checked tree says of itself, with what its modules and plugins add.
+async fn findings(compiler: &mut Compiler, loaded: Loaded) -> (Vec<Diagnostic>, Tree) {
+    let compiled = compiler.compile(&loaded.spec, &loaded.modules, None).await;
+    let mut findings = loaded.warnings;
+    findings.extend(compiled.err().into_iter().flatten());
+    (findings, loaded.tree)
+}
+
+// One attempt under way.
+struct Course {
+    trigger: Trigger,
+    dry_run: bool,
+    at: Timestamp,
+    phases: Phases,
+}
+
+impl Course {
+    fn new(trigger: Trigger, dry_run: bool) -> Self {
+        Self { trigger, dry_run, at: Timestamp::now(), phases: Phases::default() }
+    }
+}
+
+fn not_adopted(why: &str) -> Diagnostic {
+    Diagnostic::error("worker-not-ready", format!("a worker could not take the new generation: {why}"))
+        .hint("the old generation serves on; reload again, and report it if it stays")
+}

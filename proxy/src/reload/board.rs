@@ -1,0 +1,220 @@
+//! The board: what the loop says of itself, for whoever asks. Written by the loop alone, read by admin and tests.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use super::{
+    load::Loaded,
+    status::{Attempt, LiveGeneration, Outcome, Phases, Revision, SourceHealth, Status, Trigger},
+};
+use crate::{
+    config::{
+        diagnostic::Diagnostic,
+        spec::{Name, Process},
+    },
+    drain::{Drain, Live, Tunnels},
+    snapshot::Current,
+    source::{Layer, Tree},
+    telemetry::{Metrics, Timestamp, metrics},
+};
+
+/// The state of the loop as others may know it.
+pub struct Board {
+    drain: Arc<Drain>,
+    tunnels: Arc<Tunnels>,
+    metrics: Arc<Metrics>,
+    workers: usize,
+    process: Process,
+    started: (Instant, Timestamp),
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    generation: u64,
+    revisions: Vec<Revision>,
+    hash: String,
+    since: Option<Timestamp>,
+    last_attempt: Option<Attempt>,
+    tree: Tree,
+    addresses: BTreeMap<Name, SocketAddr>,
+    current: Option<Arc<Current>>,
+    needs_restart: Vec<String>,
+    ending: bool,
+}
+
+impl Board {
+    /// An empty board of a process with these settings.
+    pub fn new(
+        drain: Arc<Drain>,
+        tunnels: Arc<Tunnels>,
+        metrics: Arc<Metrics>,
+        workers: usize,
+        process: Process,
+    ) -> Self {
+        let started = (Instant::now(), Timestamp::now());
+        Self { drain, tunnels, metrics, workers, process, started, state: Mutex::default() }
+    }
+
+    /// What `GET /-/status` answers.
+    pub fn status(&self) -> Status {
+        let state = self.state();
+        let tunnels = self.tunnels.by_generation().iter().map(|(_, count)| count).sum();
+        let live = |live: Live| LiveGeneration {
+            // A tunnel holds nothing of the generation it began on, so it counts with the one that serves.
+            tunnels: if live.generation == state.generation { tunnels } else { 0 },
+            live,
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            generation: state.generation,
+            revision: state.revisions.clone(),
+            hash: state.hash.clone(),
+            serving_since: state.since.unwrap_or(self.started.1),
+            started: self.started.1,
+            uptime_s: self.started.0.elapsed().as_secs(),
+            workers: self.workers,
+            last_attempt: state.last_attempt.clone(),
+            live_generations: self.drain.live().into_iter().map(live).collect(),
+            sources: state.tree.layers.iter().map(health).collect(),
+            needs_restart: state.needs_restart.clone(),
+        }
+    }
+
+    /// Whether requests may be sent here: something serves, and the gateway is not ending.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn ready(&self) -> Result<(), String> {
+        let state = self.state();
+        match (state.ending, state.generation) {
+            (true, _) => Err("the gateway is draining and will end".to_owned()),
+            (false, 0) => Err("the first generation does not serve yet".to_owned()),
+            (false, _) => Ok(()),
+        }
+    }
+
+    /// Notes that the gateway is about to end.
+    pub fn end(&self) {
+        self.state().ending = true;
+    }
+
+    /// The answer to a load that is asked of a gateway that is ending.
+    pub fn ending(&self, trigger: Trigger, dry_run: bool) -> Attempt {
+        let generation = self.state().generation;
+        let why = Diagnostic::error("ending", "the gateway is ending and loads nothing any more");
+        Attempt {
+            at: Timestamp::now(),
+            trigger,
+            outcome: Outcome::Refused,
+            dry_run,
+            generation_before: generation,
+            generation,
+            report: why.message.clone(),
+            diagnostics: vec![why],
+            phases_ms: Phases::default(),
+        }
+    }
+
+    /// Every generation that something still holds.
+    pub fn live(&self) -> Vec<Live> {
+        self.drain.live()
+    }
+
+    /// Where each listener really listens, by name.
+    pub fn addresses(&self) -> BTreeMap<Name, SocketAddr> {
+        self.state().addresses.clone()
+    }
+
+    /// What serves; `None` before the first generation.
+    pub fn current(&self) -> Option<Arc<Current>> {
+        self.state().current.clone()
+    }
+
+    /// The last tree that was read, serving or not, for reports.
+    pub fn tree(&self) -> Tree {
+        self.state().tree.clone()
+    }
+
+    /// Notes what came of an attempt, and logs and counts it.
+    pub(super) fn attempted(&self, attempt: &Attempt, tree: &Tree) {
+        let (outcome, trigger, generation) = (attempt.outcome.name(), attempt.trigger.name(), attempt.generation);
+        match attempt.outcome {
+            Outcome::Refused => {
+                tracing::error!(trigger, generation, "refused, the old generation serves on\n{}", attempt.report);
+            }
+            Outcome::Applied | Outcome::Unchanged => {
+                tracing::info!(trigger, generation, dry_run = attempt.dry_run, "{outcome}");
+                if !attempt.diagnostics.is_empty() {
+                    tracing::warn!("\n{}", attempt.report);
+                }
+            }
+        }
+        let phases: Vec<_> = attempt.phases_ms.0.iter().map(|(phase, time)| (phase.name(), *time)).collect();
+        let refused = attempt.outcome == Outcome::Refused;
+        self.metrics.loaded(&metrics::Loaded { at: attempt.at, trigger, outcome, refused, phases: &phases });
+        let mut state = self.state();
+        if !attempt.dry_run {
+            if attempt.outcome == Outcome::Unchanged {
+                state.hash = tree.identity().to_string();
+                state.revisions = revisions(tree);
+            }
+            state.last_attempt = Some(attempt.clone());
+            state.tree = tree.clone();
+        }
+    }
+
+    /// Notes a new generation.
+    pub(super) fn serves(&self, generation: u64, loaded: &Loaded, addresses: BTreeMap<Name, SocketAddr>) {
+        let needs_restart = self.needs_restart(&loaded.spec.gateway.process);
+        for setting in &needs_restart {
+            tracing::warn!("`{setting}` is a setting of the process: it needs a restart; the rest is applied");
+        }
+        self.metrics.serving(generation, &loaded.identity.to_string());
+        let mut state = self.state();
+        state.generation = generation;
+        state.hash = loaded.identity.to_string();
+        state.revisions = revisions(&loaded.tree);
+        state.since = Some(Timestamp::now());
+        state.addresses = addresses;
+        state.needs_restart = needs_restart;
+    }
+
+    pub(super) fn watch(&self, current: &Arc<Current>) {
+        self.state().current = Some(Arc::clone(current));
+    }
+
+    fn needs_restart(&self, wanted: &Process) -> Vec<String> {
+        let running = &self.process;
+        let changed = [
+            ("gateway.workers", wanted.workers != running.workers),
+            ("gateway.admin.address", wanted.admin != running.admin),
+            ("gateway.admin.socket", wanted.admin_socket != running.admin_socket),
+            ("gateway.admin.trust-loopback", wanted.admin_trust_loopback != running.admin_trust_loopback),
+            ("gateway.admin.token", wanted.admin_token != running.admin_token),
+            ("gateway.guest-slots", wanted.guest_slots != running.guest_slots),
+        ];
+        changed.into_iter().filter(|(_, changed)| *changed).map(|(setting, _)| setting.to_owned()).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn revisions(tree: &Tree) -> Vec<Revision> {
+    let revision = |layer: &Layer| Revision { source: layer.source.to_string(), revision: layer.revision };
+    tree.layers.iter().map(revision).collect()
+}
+
+fn health(layer: &Layer) -> SourceHealth {
+    let trouble = layer.entries.iter().find_map(|(path, entry)| {
+        let error = entry.as_ref().err()?;
+        Some(format!("{path}: {error}"))
+    });
+    SourceHealth { source: layer.source.to_string(), watch: None, healthy: trouble.is_none(), trouble }
+}

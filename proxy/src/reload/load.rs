@@ -1,0 +1,76 @@
+//! Load: from sources to a checked specification with its modules. The same path for start, reload, dry run and check.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    sources::Sources,
+    status::{Phase, Phases},
+};
+use crate::{
+    config::{self, Memo, diagnostic::Diagnostic, spec::Spec},
+    identity::Identity,
+    resolve::{self, Modules},
+    source::Tree,
+};
+
+// A document may name a module, and nothing that is named names more: two rounds are enough, one is to spare.
+const ROUNDS_MAX: usize = 3;
+
+/// A tree that passed every check that needs no engine.
+pub(super) struct Loaded {
+    /// What the sources held.
+    pub(super) tree: Tree,
+    /// The hash of the tree.
+    pub(super) identity: Identity,
+    /// What it says.
+    pub(super) spec: Arc<Spec>,
+    /// The modules that it names.
+    pub(super) modules: Modules,
+    /// Findings that do not refuse it.
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+/// A tree that did not pass.
+pub(super) struct Refused {
+    pub(super) tree: Tree,
+    pub(super) diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads `sources` until the tree holds all that its documents name, and checks it.
+pub(super) async fn load(sources: &mut Sources, memo: &mut Memo, phases: &mut Phases) -> Result<Loaded, Refused> {
+    let mut round = 1;
+    loop {
+        let began = Instant::now();
+        let tree = sources.read().await;
+        phases.add(Phase::Read, began.elapsed());
+        let began = Instant::now();
+        let checked = config::load(&tree, memo);
+        phases.add(Phase::Check, began.elapsed());
+        if !sources.want(&checked.wanted) || round == ROUNDS_MAX {
+            return finish(tree, checked, phases);
+        }
+        round += 1;
+    }
+}
+
+/// Checks a tree that came from elsewhere, whole.
+pub(super) fn check(tree: Tree) -> Result<Loaded, Refused> {
+    let checked = config::load(&tree, &mut Memo::default());
+    finish(tree, checked, &mut Phases::default())
+}
+
+fn finish(tree: Tree, checked: config::Checked, phases: &mut Phases) -> Result<Loaded, Refused> {
+    let mut diagnostics = checked.diagnostics;
+    let Some(spec) = checked.spec else { return Err(Refused { tree, diagnostics }) };
+    let began = Instant::now();
+    let modules = resolve::modules(&spec, &tree);
+    let identity = tree.identity();
+    phases.add(Phase::Resolve, began.elapsed());
+    match modules {
+        Ok(modules) => Ok(Loaded { tree, identity, spec, modules, warnings: diagnostics }),
+        Err(missing) => {
+            diagnostics.extend(missing);
+            Err(Refused { tree, diagnostics })
+        }
+    }
+}
