@@ -1,2 +1,16 @@
-//! Entry point.
-fn main() {}
+//! The `tidegate` binary: arguments to the library, its answer to the exit code.
+
+use std::{env, io, process::ExitCode};
+
+use tidegate::{
+    cli::{self, Console},
+    program::Program,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let (out, err) = (&mut io::stdout(), &mut io::stderr());
+    ExitCode::from(cli::main(env::args_os(), &Program, &mut Console { out, err }))
+}

@@ -15,7 +15,7 @@ mod http2;
 mod inbound;
 mod life;
 mod outbound;
-mod path;
+pub mod path;
 mod session;
 mod sniff;
 mod trace;

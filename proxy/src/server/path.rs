@@ -11,7 +11,7 @@ use crate::config::spec::{PathPolicy, Treatment};
 ///
 /// # Errors
 /// What is wrong with it, for the log.
-pub(super) fn normalize<'a>(path: &'a str, policy: &PathPolicy) -> Result<Cow<'a, str>, &'static str> {
+pub fn normalize<'a>(path: &'a str, policy: &PathPolicy) -> Result<Cow<'a, str>, &'static str> {
     if !is_suspicious(path.as_bytes()) {
         return Ok(Cow::Borrowed(path));
     }

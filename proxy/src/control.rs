@@ -1,0 +1,84 @@
+//! The switchboard: what the admin endpoint, signals and tests can ask of a running gateway, passed on to the reload
+//! loop or read off its board. Decides nothing itself.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    admin::{Ask, Control, Explanation},
+    config::diagnostic::Diagnostic,
+    explain,
+    reload::{
+        Board, Command,
+        status::{Attempt, Status, Trigger},
+    },
+    snapshot::Snapshot,
+    source::Tree,
+    telemetry::Metrics,
+};
+
+/// One for each running gateway.
+pub struct Switchboard {
+    /// What the loop says of itself.
+    pub board: Arc<Board>,
+    /// Where the loop listens.
+    pub commands: mpsc::Sender<Command>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Switchboard {
+    /// Loads what the sources hold now; `None` when the gateway is ending.
+    pub async fn load(&self, trigger: Trigger, dry_run: bool) -> Option<Attempt> {
+        let (answer, attempt) = oneshot::channel();
+        self.commands.send(Command::Reload { trigger, dry_run, answer }).await.ok()?;
+        attempt.await.ok()
+    }
+
+    /// The snapshot that serves; `None` before the first.
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        Some(Arc::clone(&self.board.current()?.load().stable))
+    }
+}
+
+impl Control for Switchboard {
+    fn status(&self) -> Status {
+        self.board.status()
+    }
+
+    fn reload(&self, trigger: Trigger, dry_run: bool) -> BoxFuture<'_, Attempt> {
+        Box::pin(async move {
+            let ending = || self.board.ending(trigger, dry_run);
+            self.load(trigger, dry_run).await.unwrap_or_else(ending)
+        })
+    }
+
+    fn check(&self, tree: Tree) -> BoxFuture<'_, Vec<Diagnostic>> {
+        Box::pin(async move {
+            let (answer, findings) = oneshot::channel();
+            let asked = self.commands.send(Command::Check { tree, answer }).await;
+            let found = if asked.is_ok() { findings.await.ok() } else { None };
+            found.unwrap_or_else(|| vec![Diagnostic::error("ending", "the gateway is ending and checks nothing")])
+        })
+    }
+
+    fn config(&self, explain: bool) -> String {
+        self.snapshot().map_or_else(String::new, |snapshot| format!("{:?}{explain}", snapshot.spec))
+    }
+
+    fn explain(&self, ask: &Ask) -> Result<Explanation, String> {
+        let snapshot = self.snapshot().ok_or("nothing serves yet")?;
+        explain::explain(&snapshot, ask)
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.board.ready()
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.generations(self.board.live());
+        self.metrics.render()
+    }
+}

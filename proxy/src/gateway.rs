@@ -1,0 +1,308 @@
+//! The gateway as a whole: sources, workers, reload loop and admin endpoint, put together and taken apart again.
+//! The only place that knows all rooms; holds no logic of theirs.
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    runtime::{self, Handle, Runtime},
+    sync::mpsc,
+};
+
+use crate::{
+    admin::{self, Admin, Control as _},
+    compile::Compiler,
+    config::{diagnostic::Diagnostic, report, spec::Name},
+    control::Switchboard,
+    drain::{Drain, Tunnels},
+    reload::{
+        self, Board, First, Reloader, Sockets,
+        status::{Attempt, Status, Trigger},
+    },
+    snapshot::{Graveyard, Remains},
+    source::{
+        Source,
+        file::{FileSource, WatchOptions},
+    },
+    state::States,
+    telemetry::{Metrics, access},
+    wasm::{self, Wasm},
+    worker::Workers,
+};
+
+// Commands come from people and scripts; more at a time than this wait their turn at the sender.
+const COMMANDS_WAITING_MAX: usize = 64;
+
+// What is queued when the last worker has ended is a few thousand lines.
+const LOG_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What to run, and how.
+#[derive(Default)]
+pub struct Options {
+    /// Files and directories, each a layer; the later wins.
+    pub config: Vec<PathBuf>,
+    /// Further layers, above those.
+    pub sources: Vec<Box<dyn Source>>,
+    /// How files are watched.
+    pub watch: WatchOptions,
+    /// How many workers; the configuration's setting, else one a core, where `None`.
+    pub workers: Option<usize>,
+    /// The admin endpoint.
+    pub admin: AdminChoice,
+    /// The Wasm engine.
+    pub wasm: wasm::Settings,
+}
+
+/// Whether there is an admin endpoint.
+#[derive(Clone, Debug, Default)]
+pub enum AdminChoice {
+    /// There is none.
+    #[default]
+    Off,
+    /// There is this one, whatever the documents say.
+    Fixed(admin::Settings),
+    /// By the settings of the process.
+    Configured {
+        /// What the command line says; goes before the documents.
+        flag: Option<admin::Address>,
+        /// Whether this is a process without a configuration.
+        quickstart: bool,
+    },
+}
+
+/// A running gateway. Dropping it ends it at once; [`Gateway::shutdown`] lets what is under way end first.
+pub struct Gateway {
+    switchboard: Arc<Switchboard>,
+    workers: Arc<Workers>,
+    drain: Arc<Drain>,
+    tunnels: Arc<Tunnels>,
+    log: Arc<access::Log>,
+    admin: Option<Admin>,
+    control: Option<Runtime>,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration was refused; the text says why, for a terminal.
+    Refused(String),
+    /// The system did not give what is needed; the text names it.
+    System(String, io::Error),
+}
+
+impl Gateway {
+    /// Starts a gateway and returns when its first generation serves.
+    ///
+    /// # Errors
+    /// When the configuration is refused, an address is taken, or the engine cannot be made.
+    pub fn start(options: Options) -> Result<Self, StartError> {
+        let control = runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("control")
+            .enable_all()
+            .build()
+            .map_err(|error| StartError::System("the control runtime cannot be made".to_owned(), error))?;
+        let mut gateway = control.block_on(assemble(options))?;
+        gateway.control = Some(control);
+        Ok(gateway)
+    }
+
+    /// Where the listener called `name` listens.
+    pub fn listener(&self, name: &str) -> Option<SocketAddr> {
+        self.listeners().get(name).copied()
+    }
+
+    /// Where each listener listens, by name.
+    pub fn listeners(&self) -> BTreeMap<Name, SocketAddr> {
+        self.switchboard.board.addresses()
+    }
+
+    /// Where the admin endpoint listens, if it does over TCP.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(Admin::address)
+    }
+
+    /// What serves, and what the last attempt to change it came to.
+    pub fn status(&self) -> Status {
+        self.switchboard.board.status()
+    }
+
+    /// The metrics, in Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        self.switchboard.metrics()
+    }
+
+    /// Loads what the sources hold now.
+    pub async fn reload(&self, trigger: Trigger) -> Option<Attempt> {
+        self.switchboard.load(trigger, false).await
+    }
+
+    /// Asks for [`Gateway::reload`] and does not wait for it: the outcome is on the board, in the log and the metrics.
+    pub fn reload_soon(&self, trigger: Trigger) {
+        let switchboard = Arc::clone(&self.switchboard);
+        if let Some(control) = &self.control {
+            control.spawn(async move { switchboard.load(trigger, false).await });
+        }
+    }
+
+    /// Opens the access log anew, after it was moved away.
+    pub fn reopen_logs(&self) {
+        self.log.reopen();
+    }
+
+    /// Stops accepting, lets exchanges and tunnels end until `deadline`, and ends. Answers whether all had ended.
+    pub fn shutdown(mut self, deadline: Duration) -> bool {
+        let Some(control) = self.control.take() else { return true };
+        self.switchboard.board.end();
+        let quiet = control.block_on(async {
+            self.workers.shut().await;
+            let began = Instant::now();
+            let quiet = self.drain.quiet(deadline).await;
+            quiet && self.tunnels.quiet(deadline.saturating_sub(began.elapsed())).await
+        });
+        self.workers.end();
+        self.log.close(LOG_DEADLINE);
+        control.shutdown_timeout(Duration::from_secs(1));
+        quiet
+    }
+
+    /// How long a shutdown may take, by the configuration that serves.
+    pub fn shutdown_deadline(&self) -> Duration {
+        self.switchboard.snapshot().map_or(Duration::ZERO, |snapshot| snapshot.spec.gateway.shutdown_deadline)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.workers.end();
+        if let Some(control) = self.control.take() {
+            control.shutdown_background();
+        }
+    }
+}
+
+/// Checks what `options` name as [`Gateway::start`] would, modules included, and serves nothing. Answers with all
+/// findings and with their text for a terminal.
+///
+/// # Errors
+/// When the engine cannot be made or a source cannot be opened.
+pub fn check(options: Options) -> Result<(Vec<Diagnostic>, String), StartError> {
+    let control = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let control = control.map_err(|error| StartError::System("the runtime cannot be made".to_owned(), error))?;
+    control.block_on(async {
+        let sources = open(options.config, options.sources, &options.watch)?;
+        let compiler = compiler(options.wasm, &Metrics::new(1), 1)?.0;
+        let (diagnostics, tree) = reload::check(sources, compiler).await;
+        let text = report::text(&diagnostics, &tree, false);
+        Ok((diagnostics, text))
+    })
+}
+
+async fn assemble(options: Options) -> Result<Gateway, StartError> {
+    let sources = open(options.config, options.sources, &options.watch)?;
+    let first = First::read(sources).await.map_err(StartError::Refused)?;
+    let process = first.process().clone();
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let count = options.workers.or(process.workers).unwrap_or_else(cores).max(1);
+    let (metrics, drain) = (Metrics::new(count), Arc::new(Drain::default()));
+    let (graveyard, remains) = Graveyard::new();
+    let workers = Workers::start(count, &graveyard)
+        .map_err(|error| StartError::System("the workers cannot be started".to_owned(), error))?;
+    let workers = Arc::new(workers);
+    tokio::spawn(bury(remains, Arc::downgrade(&workers)));
+    let guest_slots = process.guest_slots.unwrap_or(options.wasm.guest_slots);
+    let (compiler, log) = compiler(wasm::Settings { guest_slots, ..options.wasm }, &metrics, count)?;
+    let tunnels = Arc::new(Tunnels::default());
+    let admin = match &options.admin {
+        AdminChoice::Off => None,
+        AdminChoice::Fixed(settings) => Some(settings.clone()),
+        AdminChoice::Configured { flag, quickstart } => {
+            let settings = admin::Settings::new(flag.as_ref(), &process, *quickstart);
+            Some(settings.map_err(StartError::Refused)?)
+        }
+    };
+    let board = Arc::new(Board::new(Arc::clone(&drain), Arc::clone(&tunnels), Arc::clone(&metrics), count, process));
+    let sockets = Sockets::new(Arc::clone(&tunnels), Arc::clone(&metrics));
+    let hands = (Arc::clone(&workers), Arc::clone(&drain), Arc::clone(&board));
+    let reloader = Reloader::begin(compiler, hands, sockets, first)
+        .await
+        .map_err(|attempt| StartError::Refused(attempt.report))?;
+    let (commands, inbox) = mpsc::channel(COMMANDS_WAITING_MAX);
+    tokio::spawn(reloader.run(inbox));
+    let switchboard = Arc::new(Switchboard { board, commands, metrics });
+    let admin = match admin {
+        Some(settings) => Some(Admin::start(settings, Arc::clone(&switchboard) as _).await.map_err(no_admin)?),
+        None => None,
+    };
+    Ok(Gateway { switchboard, workers, drain, tunnels, log, admin, control: None })
+}
+
+fn open(
+    config: Vec<PathBuf>,
+    more: Vec<Box<dyn Source>>,
+    watch: &WatchOptions,
+) -> Result<Vec<Box<dyn Source>>, StartError> {
+    let open = |path: PathBuf| -> Result<Box<dyn Source>, StartError> {
+        let name = path.display().to_string();
+        match FileSource::open(path, watch.clone()) {
+            Ok(source) => Ok(Box::new(source)),
+            Err(error) => Err(StartError::Refused(format!("{name}: {error}"))),
+        }
+    };
+    config.into_iter().map(open).chain(more.into_iter().map(Ok)).collect()
+}
+
+fn compiler(
+    settings: wasm::Settings,
+    metrics: &Arc<Metrics>,
+    workers: usize,
+) -> Result<(Compiler, Arc<access::Log>), StartError> {
+    let states = States::new(workers, Handle::current());
+    let settings = wasm::Settings { workers, ..settings };
+    let wasm = Wasm::new(settings, Arc::clone(metrics), Arc::clone(&states));
+    let wasm = wasm.map_err(|error| StartError::Refused(error.to_string()))?;
+    let log = access::Log::start(workers, Arc::clone(metrics))
+        .map_err(|error| StartError::System("the access log's writer cannot be started".to_owned(), error))?;
+    let log = Arc::new(log);
+    Ok((Compiler::new(wasm, states, Arc::clone(metrics), Arc::clone(&log)), log))
+}
+
+fn no_admin(error: io::Error) -> StartError {
+    StartError::System("the admin endpoint cannot be opened".to_owned(), error)
+}
+
+// Frees what workers let go of, off the request path, and lets them drop what depended on it.
+async fn bury(mut remains: mpsc::UnboundedReceiver<Remains>, workers: std::sync::Weak<Workers>) {
+    while let Some(first) = remains.recv().await {
+        drop(first);
+        while let Ok(more) = remains.try_recv() {
+            drop(more);
+        }
+        let Some(workers) = workers.upgrade() else { return };
+        workers.sweep();
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(why) => f.write_str(why),
+            Self::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gateway({:?})", self.listeners())
+    }
+}

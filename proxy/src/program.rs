@@ -1,0 +1,131 @@
+//! The program: what the command line starts. Runs a gateway until a signal ends it, checks a configuration, looks at
+//! a module. Knows gateways and signals; holds no logic of theirs.
+
+use std::{fs, io, path::PathBuf, process, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{Backend, RunOptions},
+    config::diagnostic::Diagnostic,
+    gateway::{self, AdminChoice, Gateway, Options},
+    quickstart,
+    reload::status::Trigger,
+    signals::{Signal, Signals},
+    telemetry::log,
+    wasm::{self, Item},
+};
+
+// What was logged last is the most wanted, and a few lines.
+const LOG_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The commands that the library carries out.
+#[derive(Clone, Copy, Debug)]
+pub struct Program;
+
+impl Backend for Program {
+    fn run(&self, options: RunOptions) -> Result<(), String> {
+        let quickstart = options.config.is_empty();
+        let sources: Vec<_> = quickstart.then(|| Box::new(quickstart::source()) as _).into_iter().collect();
+        let admin = AdminChoice::Configured { flag: options.admin, quickstart };
+        let RunOptions { config, workers, watch, .. } = options;
+        let started = Gateway::start(Options { config, sources, watch, workers, admin, ..Options::default() });
+        let gateway = started.map_err(|error| error.to_string())?;
+        let _pid_file = options.pid_file.map(PidFile::write).transpose()?;
+        for (name, address) in gateway.listeners() {
+            tracing::info!(listener = %name, %address, "listening");
+        }
+        if quickstart {
+            eprintln!("{}", quickstart::NEXT);
+        }
+        serve(gateway)
+    }
+
+    fn check(&self, config: Vec<PathBuf>) -> Result<(Vec<Diagnostic>, String), String> {
+        gateway::check(Options { config, ..Options::default() }).map_err(|error| error.to_string())
+    }
+
+    fn inspect(&self, module: &[u8]) -> Result<(String, Value), String> {
+        let report = wasm::inspect(module).map_err(|error| match error.hint() {
+            Some(hint) => format!("{error}\n  hint: {hint}"),
+            None => error.to_string(),
+        })?;
+        let item = |item: &Item| item.to_string();
+        let value = json!({
+            "abi": report.abi.map(wasm::Abi::name),
+            "component": report.component,
+            "exports": report.exports.iter().map(item).collect::<Vec<_>>(),
+            "imports": report.imports.iter().map(|(name, provided)| json!({"name": item(name), "provided": provided}))
+                .collect::<Vec<_>>(),
+            "problem": report.problem.as_ref().map(ToString::to_string),
+        });
+        Ok((report.to_string(), value))
+    }
+}
+
+// Serves until a signal ends it: the first lets what is under way end, the second does not.
+fn serve(gateway: Gateway) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("signals cannot be taken: {error}"))?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::new().map_err(|error| format!("signals cannot be taken: {error}"))?
+    };
+    runtime.block_on(async {
+        loop {
+            let signal = signals.next().await;
+            match signal {
+                Signal::Stop => return,
+                Signal::ReloadAndReopen => gateway.reopen_logs(),
+                Signal::Reload => {}
+            }
+            // Answered on the board and in the log; a second signal meanwhile is coalesced with the next attempt.
+            gateway.reload_soon(Trigger::Signal);
+        }
+    });
+    let deadline = gateway.shutdown_deadline();
+    tracing::info!(deadline_s = deadline.as_secs(), "draining; a second signal ends at once");
+    let draining = std::thread::spawn(move || gateway.shutdown(deadline));
+    runtime.block_on(async {
+        let drained = async {
+            while !draining.is_finished() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let again = async { while signals.next().await != Signal::Stop {} };
+        tokio::select! {
+            () = drained => {}
+            () = again => {
+                tracing::warn!("ending at once");
+                log::flush(LOG_DEADLINE);
+                process::exit(0);
+            }
+        }
+    });
+    match draining.join() {
+        Ok(true) => tracing::info!("drained"),
+        Ok(false) => tracing::warn!("the deadline has passed; what was still under way was cut"),
+        Err(_) => return Err("the shutdown panicked".to_owned()),
+    }
+    log::flush(LOG_DEADLINE);
+    Ok(())
+}
+
+// Removed when the gateway ends in good order.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: PathBuf) -> Result<Self, String> {
+        let written: io::Result<()> = fs::write(&path, format!("{}\n", process::id()));
+        written.map_err(|error| format!("the pid file {} cannot be written: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::warn!(file = %self.0.display(), %error, "the pid file cannot be removed");
+        }
+    }
+}
