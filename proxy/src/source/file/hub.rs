@@ -1,4 +1,4 @@
-//! Where events arrive: one mark a path, and the moment of the last event. The watcher's thread writes, the scanner
+//! Where events arrive: one mark a path, and the moment of the last event. Who drains the queue writes, the scanner
 //! takes. Bounded however many events come: beyond a number of marked paths it only remembers "look at everything".
 //! Touches no file.
 
@@ -6,13 +6,9 @@ use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
-use notify::{
-    Event, EventKind,
-    event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode},
-};
 use tokio::sync::Notify;
 
 use super::stats::{SourceStats, count};
@@ -46,6 +42,7 @@ pub(super) enum Phase {
 pub(super) struct Mark {
     pub(super) phase: Phase,
     pub(super) at: Instant,
+    pub(super) wall: SystemTime,
     seq: u64,
 }
 
@@ -86,14 +83,21 @@ struct Interest {
 }
 
 /// One event, reduced to what matters.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Hint {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hint {
+    /// The name is gone, deleted or moved.
     Gone,
+    /// The name of a file appeared.
     Created,
+    /// Something was renamed to this name.
     Placed,
+    /// The name of a directory appeared.
     Renamed,
+    /// Written to or truncated.
     Written,
+    /// Closed after it was open for writing.
     Closed,
+    /// Its permissions, times or number of names changed.
     Touched,
 }
 
@@ -102,19 +106,13 @@ impl Hub {
         Self { pending: Mutex::default(), woken: Notify::new(), stats }
     }
 
-    /// Called by the watcher's thread for every event.
-    pub(super) fn accept(&self, event: notify::Result<Event>) {
-        match event {
-            Ok(event) if event.need_rescan() => self.events_lost(),
-            Ok(event) => {
-                if let Some(hint) = hint(&event.kind) {
-                    self.mark(&event.paths, hint);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the file watcher failed; everything is looked at again");
-                self.events_lost();
-            }
+    /// Called for every event, in their order.
+    pub(super) fn mark(&self, path: &Path, hint: Hint) {
+        let mut pending = self.lock();
+        if pending.interest.concerns(path, hint) {
+            count(&self.stats.events);
+            pending.mark(path, hint, Instant::now());
+            self.woken.notify_one();
         }
     }
 
@@ -186,18 +184,6 @@ impl Hub {
         }
     }
 
-    fn mark(&self, paths: &[PathBuf], hint: Hint) {
-        let now = Instant::now();
-        let mut pending = self.lock();
-        for path in paths {
-            if pending.interest.concerns(path, hint) {
-                count(&self.stats.events);
-                pending.mark(path, hint, now);
-                self.woken.notify_one();
-            }
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -223,7 +209,7 @@ impl Pending {
             Hint::Written => Phase::Writing,
             Hint::Touched => before.unwrap_or(Phase::Touched),
         };
-        self.marks.insert(path.to_owned(), Mark { phase, at: now, seq: self.seq });
+        self.marks.insert(path.to_owned(), Mark { phase, at: now, wall: SystemTime::now(), seq: self.seq });
     }
 
     fn forget(&mut self) {
@@ -252,37 +238,9 @@ impl Interest {
     }
 }
 
-/// Our own readings arrive here too, as accesses: were they not ignored, reading would trigger reading.
-fn hint(kind: &EventKind) -> Option<Hint> {
-    Some(match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Hint::Closed,
-        EventKind::Access(_) => return None,
-        EventKind::Create(CreateKind::Folder) => Hint::Renamed,
-        EventKind::Create(_) => Hint::Created,
-        EventKind::Remove(_) => Hint::Gone,
-        EventKind::Modify(ModifyKind::Name(RenameMode::From)) => Hint::Gone,
-        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Hint::Placed,
-        // A summary of the two before.
-        EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => return None,
-        EventKind::Modify(ModifyKind::Name(_)) => Hint::Renamed,
-        // Only inotify tells when a writer closes; elsewhere two equal readings must do.
-        EventKind::Modify(ModifyKind::Data(_)) if cfg!(target_os = "linux") => Hint::Written,
-        EventKind::Modify(_) | EventKind::Any | EventKind::Other => Hint::Touched,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use notify::event::{DataChange, Flag, MetadataKind};
-
     use super::*;
-
-    const CLOSED: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
-    const OPENED: EventKind = EventKind::Access(AccessKind::Open(AccessMode::Any));
-    const WRITTEN: EventKind = EventKind::Modify(ModifyKind::Data(DataChange::Any));
-    const PLACED: EventKind = EventKind::Modify(ModifyKind::Name(RenameMode::To));
-    const CREATED: EventKind = EventKind::Create(CreateKind::File);
-    const CHMOD: EventKind = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
 
     fn hub() -> Hub {
         let hub = Hub::new(Arc::default());
@@ -290,65 +248,62 @@ mod tests {
         hub
     }
 
-    fn tell(hub: &Hub, path: &str, kinds: &[EventKind]) {
-        for kind in kinds {
-            hub.accept(Ok(Event::new(*kind).add_path(path.into())));
-        }
+    fn tell(hub: &Hub, path: &str, hints: &[Hint]) {
+        hints.iter().for_each(|hint| hub.mark(Path::new(path), *hint));
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn the_last_event_of_a_path_decides() {
-        let cases: [(&[EventKind], Phase); 6] = [
-            (&[CREATED, OPENED, WRITTEN, CLOSED], Phase::Whole),
-            (&[CREATED, WRITTEN], Phase::Writing),
-            (&[CLOSED, WRITTEN, OPENED], Phase::Writing),
-            (&[WRITTEN, CHMOD], Phase::Writing),
-            (&[PLACED], Phase::Whole),
-            (&[CHMOD], Phase::Touched),
+        let cases: [(&[Hint], Phase); 8] = [
+            (&[Hint::Created, Hint::Written, Hint::Closed], Phase::Whole),
+            (&[Hint::Created, Hint::Written], Phase::Writing),
+            (&[Hint::Created, Hint::Touched], Phase::Created),
+            (&[Hint::Closed, Hint::Written], Phase::Writing),
+            (&[Hint::Written, Hint::Touched], Phase::Writing),
+            (&[Hint::Written, Hint::Gone], Phase::Touched),
+            (&[Hint::Written, Hint::Placed], Phase::Whole),
+            (&[Hint::Touched], Phase::Touched),
         ];
-        for (kinds, phase) in cases {
+        for (hints, phase) in cases {
             let hub = hub();
-            tell(&hub, "/conf/a.yaml", kinds);
-            assert_eq!(hub.take().marks[Path::new("/conf/a.yaml")].phase, phase, "{kinds:?}");
+            tell(&hub, "/conf/a.yaml", hints);
+            assert_eq!(hub.take().marks[Path::new("/conf/a.yaml")].phase, phase, "{hints:?}");
         }
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn only_files_still_being_written_stay_marked() {
         let hub = hub();
-        tell(&hub, "/conf/a.yaml", &[WRITTEN]);
-        tell(&hub, "/conf/b.yaml", &[CLOSED]);
+        tell(&hub, "/conf/a.yaml", &[Hint::Written]);
+        tell(&hub, "/conf/b.yaml", &[Hint::Closed]);
         assert_eq!(hub.take().marks.len(), 2);
         let again = hub.take();
         assert_eq!(again.marks.keys().collect::<Vec<_>>(), [Path::new("/conf/a.yaml")]);
         assert!(!hub.heard_since(Path::new("/conf/a.yaml"), &again));
-        tell(&hub, "/conf/a.yaml", &[CLOSED]);
+        tell(&hub, "/conf/a.yaml", &[Hint::Closed]);
         assert!(hub.heard_since(Path::new("/conf/a.yaml"), &again));
     }
 
     #[test]
     fn what_does_not_concern_the_source_is_ignored() {
         let hub = hub();
-        tell(&hub, "/conf/.a.yaml.swp", &[CREATED, WRITTEN, CLOSED]);
-        tell(&hub, "/conf/a.yaml~", &[CREATED]);
-        tell(&hub, "/conf/4913", &[CREATED]);
-        tell(&hub, "/conf/access.log", &[WRITTEN, CLOSED]);
-        tell(&hub, "/elsewhere/a.yaml", &[CLOSED]);
-        tell(&hub, "/conf/a.yaml", &[OPENED]);
+        tell(&hub, "/conf/.a.yaml.swp", &[Hint::Created, Hint::Written, Hint::Closed]);
+        tell(&hub, "/conf/a.yaml~", &[Hint::Created]);
+        tell(&hub, "/conf/4913", &[Hint::Created]);
+        tell(&hub, "/conf/access.log", &[Hint::Written, Hint::Closed]);
+        tell(&hub, "/elsewhere/a.yaml", &[Hint::Closed]);
         assert!(hub.fresh_since().is_none());
         hub.know(Path::new("/elsewhere/a.yaml"));
-        tell(&hub, "/elsewhere/a.yaml", &[CLOSED]);
+        tell(&hub, "/elsewhere/a.yaml", &[Hint::Closed]);
         assert!(hub.fresh_since().is_some());
     }
 
     #[test]
     fn an_overflow_forgets_what_was_whole() {
         let hub = hub();
-        tell(&hub, "/conf/a.yaml", &[CLOSED]);
+        tell(&hub, "/conf/a.yaml", &[Hint::Closed]);
         let batch = hub.take();
-        hub.accept(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+        hub.events_lost();
         assert!(hub.heard_since(Path::new("/conf/a.yaml"), &batch));
         assert!(hub.take().rescan);
         assert_eq!(hub.stats.snapshot().overflows, 1);
@@ -358,7 +313,7 @@ mod tests {
     fn thousands_of_paths_become_one_rescan() {
         let hub = hub();
         for number in 0..=MARKS_MAX {
-            tell(&hub, &format!("/conf/{number}.yaml"), &[CLOSED]);
+            tell(&hub, &format!("/conf/{number}.yaml"), &[Hint::Closed]);
         }
         let batch = hub.take();
         assert!(batch.rescan);
@@ -369,7 +324,7 @@ mod tests {
     fn a_watched_directory_that_goes_asks_for_its_watch_again() {
         let hub = hub();
         hub.watching(Path::new("/conf/sub"), true);
-        tell(&hub, "/conf/sub", &[EventKind::Modify(ModifyKind::Name(RenameMode::From))]);
+        tell(&hub, "/conf/sub", &[Hint::Gone]);
         let batch = hub.take();
         assert_eq!(batch.unwatched, [Path::new("/conf/sub")]);
         assert!(batch.rescan);

@@ -4,7 +4,10 @@
 
 mod filesystem;
 mod hub;
+#[cfg_attr(not(target_os = "linux"), path = "inotify_elsewhere.rs")]
+mod inotify;
 mod options;
+mod readable;
 mod reading;
 mod resolve;
 mod scan;
@@ -15,7 +18,7 @@ mod whole;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Instant,
 };
 
@@ -24,6 +27,8 @@ use tokio::time::sleep_until;
 
 use self::{
     hub::Hub,
+    inotify::Inotify,
+    readable::Readable,
     scan::{Depth, Outcome, Place, Scanner},
     stats::count,
 };
@@ -41,6 +46,9 @@ pub struct FileSource {
     stats: Arc<SourceStats>,
     // Locked by blocking threads only, one at a time.
     scanner: Arc<Mutex<Scanner>>,
+    queue: Arc<OnceLock<Arc<Inotify>>>,
+    /// The queue as the runtime of the first wait sees it.
+    readable: Option<Readable>,
     state: State,
 }
 
@@ -57,6 +65,8 @@ struct State {
     /// When something has to be looked at again.
     due: Option<Instant>,
     polls: bool,
+    /// There are events, but nothing wakes us.
+    deaf: bool,
     poll_at: Instant,
     compare_at: Instant,
 }
@@ -92,8 +102,8 @@ impl FileSource {
         let hub = Arc::new(Hub::new(Arc::clone(&stats)));
         let place = Place { name: Arc::clone(&name), path: absolute, single };
         let scanner = Scanner::new(place, options.clone(), Arc::clone(&hub), Arc::clone(&stats));
-        let state = State::new(&options);
-        Ok(Self { name, options, hub, stats, scanner: Arc::new(Mutex::new(scanner)), state })
+        let (state, queue) = (State::new(&options), scanner.queue());
+        Ok(Self { name, options, hub, stats, scanner: Arc::new(Mutex::new(scanner)), queue, readable: None, state })
     }
 
     /// The counters, which outlive the source.
@@ -116,7 +126,7 @@ impl FileSource {
             let wanted = self.state.wanted.clone();
             self.blocking(move |scanner| scanner.want(&wanted)).await;
         }
-        let end = Instant::now() + self.options.quiet_max.max(2 * self.options.settle);
+        let end = Instant::now() + self.options.quiet_max + self.options.settle;
         loop {
             let outcome = self.survey(depth).await;
             depth = Depth::Touched;
@@ -161,14 +171,14 @@ impl FileSource {
                 self.state.compare_at = now + self.options.compare;
                 return Depth::Contents;
             }
-            if self.state.polls && now >= self.state.poll_at {
+            if self.state.polls() && now >= self.state.poll_at {
                 self.state.poll_at = now + self.options.poll_interval();
                 return Depth::States;
             }
-            if self.hub.fresh_since().is_some() || self.state.due.is_some_and(|due| now >= due) {
+            if self.last_event().is_some() || self.state.due.is_some_and(|due| now >= due) {
                 return Depth::Touched;
             }
-            let poll_at = self.state.polls.then_some(self.state.poll_at);
+            let poll_at = self.state.polls().then_some(self.state.poll_at);
             let next = [Some(self.state.compare_at), poll_at, self.state.due].into_iter().flatten().min();
             self.event_or(next.unwrap_or(self.state.compare_at)).await;
         }
@@ -183,7 +193,7 @@ impl FileSource {
             depth = Depth::Touched;
             let pending = [outcome.due, outcome.open_until].into_iter().flatten().min();
             if Instant::now() < end {
-                if self.hub.fresh_since().is_some() {
+                if self.last_event().is_some() {
                     continue;
                 }
                 if let Some(due) = pending {
@@ -197,20 +207,47 @@ impl FileSource {
     }
 
     /// Waits until no event came for as long as `quiet` says, or until `end`.
-    async fn quiet(&self, end: Instant) {
-        while let Some(last) = self.hub.fresh_since() {
+    async fn quiet(&mut self, end: Instant) {
+        while let Some(last) = self.last_event() {
             let until = (last + self.options.quiet).min(end);
             if Instant::now() >= until {
                 break;
             }
-            sleep_until(until.into()).await;
+            self.event_or(until).await;
         }
     }
 
-    async fn event_or(&self, time: Instant) {
+    /// The last event of which the scanner does not know yet.
+    fn last_event(&self) -> Option<Instant> {
+        if let Some(queue) = self.queue.get() {
+            queue.drain();
+        }
+        self.hub.fresh_since()
+    }
+
+    async fn event_or(&mut self, time: Instant) {
+        self.register();
         tokio::select! {
             () = self.hub.woken() => {}
+            () = drained(self.readable.as_ref()) => {}
             () = sleep_until(time.into()) => {}
+        }
+    }
+
+    /// From the first wait on, events wake the one who waits.
+    fn register(&mut self) {
+        if self.readable.is_none()
+            && !self.state.deaf
+            && let Some(queue) = self.queue.get()
+        {
+            match Readable::new(Arc::clone(queue)) {
+                Ok(readable) => self.readable = Some(readable),
+                Err(error) => {
+                    self.state.deaf = true;
+                    let poll = self.options.poll_interval();
+                    tracing::warn!(%error, "file events cannot be waited for: polling every {poll:?} instead");
+                }
+            }
         }
     }
 
@@ -231,6 +268,13 @@ impl FileSource {
     }
 }
 
+async fn drained(readable: Option<&Readable>) {
+    match readable {
+        Some(readable) => readable.drained().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl State {
     fn new(options: &WatchOptions) -> Self {
         let now = Instant::now();
@@ -241,9 +285,14 @@ impl State {
             began: None,
             due: None,
             polls: false,
+            deaf: false,
             poll_at: now + options.poll_interval(),
             compare_at: now + options.compare,
         }
+    }
+
+    const fn polls(&self) -> bool {
+        self.polls || self.deaf
     }
 }
 

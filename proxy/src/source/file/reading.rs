@@ -51,6 +51,11 @@ impl Stat {
         self.size == 0
     }
 
+    /// Whether it changed after that time.
+    pub(super) fn is_later_than(&self, time: SystemTime) -> bool {
+        self.age(time).is_none()
+    }
+
     /// How long ago it last changed; none if its clock is ahead of ours. The change time, which no program can set
     /// back, other than the modification time.
     pub(super) fn age(&self, now: SystemTime) -> Option<Duration> {

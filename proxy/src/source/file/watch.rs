@@ -4,16 +4,18 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::Metadata,
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
-use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
+use rustix::io::Errno;
 
 use super::{
     filesystem,
     hub::Hub,
+    inotify::Inotify,
     options::{WatchMode, WatchOptions},
     stats::{SourceStats, count},
 };
@@ -22,9 +24,10 @@ pub(super) struct Watches {
     hub: Arc<Hub>,
     stats: Arc<SourceStats>,
     options: WatchOptions,
-    watcher: Option<RecommendedWatcher>,
-    /// By real path: device and inode of the directory that is watched there.
-    armed: HashMap<PathBuf, (u64, u64)>,
+    /// Shared with the one who waits for events; set once it could be had.
+    queue: Arc<OnceLock<Arc<Inotify>>>,
+    /// By real path: the number of the directory that is watched there.
+    armed: HashMap<PathBuf, i32>,
     /// By device: the name of its file system, if its events cannot be relied on.
     devices: HashMap<u64, Option<&'static str>>,
     /// A watch was refused: what is not watched is polled.
@@ -40,7 +43,7 @@ impl Watches {
             hub,
             stats,
             options: options.clone(),
-            watcher: None,
+            queue: Arc::default(),
             armed: HashMap::new(),
             devices: HashMap::new(),
             refused: false,
@@ -66,38 +69,41 @@ impl Watches {
         self.devices.values().any(Option::is_some)
     }
 
-    /// Whether there is a watcher at all.
-    pub(super) const fn has_events(&self) -> bool {
-        self.watcher.is_some()
+    /// Where the events come from, once there is something.
+    pub(super) fn queue(&self) -> Arc<OnceLock<Arc<Inotify>>> {
+        Arc::clone(&self.queue)
+    }
+
+    /// Whether there are events at all.
+    pub(super) fn has_events(&self) -> bool {
+        self.queue.get().is_some()
     }
 
     /// Whether every change should have been announced.
     pub(super) fn are_complete(&self) -> bool {
-        self.watcher.is_some() && !self.polls()
+        self.has_events() && !self.polls()
     }
 
     /// Watches the directory, if it is not watched yet. Must be called before the directory is listed.
     pub(super) fn arm(&mut self, directory: &Path, metadata: &Metadata) {
         self.inspect(directory, metadata.dev());
-        let identity = (metadata.dev(), metadata.ino());
-        if self.armed.get(directory) == Some(&identity) {
+        let known = self.armed.contains_key(directory);
+        if self.refused && !known {
             return;
         }
-        self.disarm(directory);
-        if self.refused {
-            return;
-        }
-        let Some(watcher) = &mut self.watcher else { return };
-        let outcome = if self.armed.len() >= self.options.watches_max {
-            Err(notify::Error::new(ErrorKind::MaxFilesWatch))
+        let Some(queue) = self.queue.get() else { return };
+        let outcome = if !known && self.armed.len() >= self.options.watches_max {
+            Err(Errno::NOSPC.into())
         } else {
             self.hub.watching(directory, true);
-            watcher.watch(directory, RecursiveMode::NonRecursive)
+            queue.add(directory)
         };
         match outcome {
-            Ok(()) => {
-                self.armed.insert(directory.to_owned(), identity);
-            }
+            // Costs one system call, and another directory in the place of the old one has another number.
+            Ok(number) => match self.armed.insert(directory.to_owned(), number) {
+                Some(old) if old != number => queue.remove(old, directory),
+                _ => {}
+            },
             Err(error) => self.refuse(directory, &error),
         }
     }
@@ -137,13 +143,10 @@ impl Watches {
         }
     }
 
-    /// Returns when the hub has every event of what happened before the call: the watcher's thread handles its queue
-    /// in the order of arrival, and the answer to this question stands behind the events.
-    pub(super) fn catch_up(&mut self) {
-        if let Some(watcher) = &mut self.watcher
-            && let Err(error) = watcher.configure(Config::default())
-        {
-            tracing::debug!(%error, "the file watcher does not answer");
+    /// Afterwards the hub has every event of what happened before the call.
+    pub(super) fn catch_up(&self) {
+        if let Some(queue) = self.queue.get() {
+            queue.drain();
         }
     }
 
@@ -162,32 +165,29 @@ impl Watches {
     }
 
     fn start(&mut self) {
-        if self.watcher.is_some() || !matches!(self.options.mode, WatchMode::Auto | WatchMode::Events) {
+        if self.has_events() || !matches!(self.options.mode, WatchMode::Auto | WatchMode::Events) {
             return;
         }
-        let hub = Arc::clone(&self.hub);
-        match notify::recommended_watcher(move |event| hub.accept(event)) {
-            Ok(watcher) => self.watcher = Some(watcher),
-            Err(error) => self.refuse(Path::new(""), &error),
+        match Inotify::new(Arc::clone(&self.hub)) {
+            Ok(inotify) => drop(self.queue.set(Arc::new(inotify))),
+            Err(error) => self.refuse(Path::new("the configuration"), &error),
         }
     }
 
     fn disarm(&mut self, directory: &Path) {
-        if self.armed.remove(directory).is_none() {
-            return;
-        }
-        self.hub.watching(directory, false);
-        if let Some(watcher) = &mut self.watcher
-            && let Err(error) = watcher.unwatch(directory)
-        {
-            tracing::trace!(%error, "the watch had ended by itself");
+        if let Some(number) = self.armed.remove(directory) {
+            self.hub.watching(directory, false);
+            if let Some(queue) = self.queue.get() {
+                queue.remove(number, directory);
+            }
         }
     }
 
-    fn refuse(&mut self, directory: &Path, error: &notify::Error) {
+    fn refuse(&mut self, directory: &Path, error: &io::Error) {
+        self.disarm(directory);
         self.hub.watching(directory, false);
-        // A directory that went while it was looked at is no limit.
-        if matches!(error.kind, ErrorKind::PathNotFound) {
+        // A directory that went while it was looked at is no limit, and one that may not be read is reported as such.
+        if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) {
             return;
         }
         self.refused = true;
@@ -220,24 +220,21 @@ impl Watches {
 }
 
 /// What was refused, and which limit to raise.
-fn reason(error: &notify::Error) -> String {
-    const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
-    match &error.kind {
-        ErrorKind::MaxFilesWatch => "the limit of inotify watches is reached; raise it with \
-                                     `sysctl fs.inotify.max_user_watches=524288`"
+fn reason(error: &io::Error) -> String {
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSPC) => "the limit of inotify watches is reached; raise it with \
+                               `sysctl fs.inotify.max_user_watches=524288`"
             .into(),
-        ErrorKind::Io(cause) if cause.raw_os_error() == Some(EMFILE) => {
-            "the limit of inotify instances or of open files is reached; raise it with \
-             `sysctl fs.inotify.max_user_instances=1024` or `ulimit -n`"
-                .into()
-        }
-        other => format!("{other:?}"),
+        Some(Errno::MFILE) => "the limit of inotify instances or of open files is reached; raise it with \
+                               `sysctl fs.inotify.max_user_instances=1024` or `ulimit -n`"
+            .into(),
+        _ => error.to_string(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io};
+    use std::fs;
 
     use super::*;
 
@@ -267,9 +264,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_which_limit_to_raise() {
-        let watches = notify::Error::new(ErrorKind::MaxFilesWatch);
-        assert!(reason(&watches).contains("fs.inotify.max_user_watches"));
-        let instances = notify::Error::io(io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error()));
-        assert!(reason(&instances).contains("fs.inotify.max_user_instances"));
+        assert!(reason(&Errno::NOSPC.into()).contains("fs.inotify.max_user_watches"));
+        assert!(reason(&Errno::MFILE.into()).contains("fs.inotify.max_user_instances"));
     }
 }

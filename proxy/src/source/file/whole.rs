@@ -16,8 +16,17 @@ pub(super) struct Settling {
     stat: Option<Stat>,
     /// Whether a change right after that reading could have left the same state.
     coarse: bool,
-    /// A reading that has to be confirmed, and when it was first made.
-    candidate: Option<(Observed, Instant)>,
+    /// A reading that has to be confirmed.
+    candidate: Option<Candidate>,
+}
+
+#[derive(Clone, Debug)]
+struct Candidate {
+    observed: Observed,
+    /// When it was first made.
+    since: Instant,
+    /// An event said that the writer was through.
+    whole: bool,
 }
 
 /// The time of a look, and how far apart two readings must be.
@@ -26,6 +35,8 @@ pub(super) struct Clock {
     pub(super) now: Instant,
     pub(super) wall: SystemTime,
     pub(super) rest: Duration,
+    /// The same for an empty file of which no event says that its writer is through.
+    pub(super) rest_empty: Duration,
     /// Whether the file system's clock is this machine's.
     pub(super) trusted: bool,
 }
@@ -46,6 +57,11 @@ pub(super) enum Verdict {
 /// A timestamp may be this coarse (FAT, some network file systems).
 const COARSE: Duration = Duration::from_secs(2);
 
+/// A thread may be stopped between its write and the event of it.
+const FRESH: Duration = Duration::from_millis(5);
+/// How much longer an empty file must stand, though an event says that its writer is through.
+const EMPTY_RESTS: u32 = 10;
+
 impl Settling {
     pub(super) const fn settled(&self) -> Option<&Result<Entry, ReadError>> {
         self.settled.as_ref()
@@ -53,8 +69,8 @@ impl Settling {
 
     /// Why the file cannot be read, as far as the last look can tell.
     pub(super) fn pending(&self) -> Option<ReadError> {
-        match &self.candidate {
-            Some((Observed::Failed(why), _)) => Some(why.clone()),
+        match &self.candidate.as_ref()?.observed {
+            Observed::Failed(why) => Some(why.clone()),
             _ => None,
         }
     }
@@ -78,7 +94,7 @@ impl Settling {
     /// Weighs a reading. `whole`: an event or an atomic replacement says that the content is complete.
     pub(super) fn weigh(&mut self, observed: Observed, whole: bool, clock: &Clock) -> Verdict {
         match &observed {
-            Observed::Torn => return self.hold(observed, clock),
+            Observed::Torn => return self.hold(observed, false, clock.rest, clock),
             Observed::Content(stat, entry) if self.settled.as_ref().is_some_and(|old| old.as_ref() == Ok(entry)) => {
                 self.remember(*stat, clock);
                 return Verdict::Stands;
@@ -89,22 +105,29 @@ impl Settling {
             }
             _ => {}
         }
-        if whole && matches!(observed, Observed::Content(..)) || self.has_rested(&observed, clock) {
+        let whole = whole || self.repeats(&observed).is_some_and(|before| before.whole);
+        let rest = rest(&observed, whole, clock);
+        if rest.is_zero() || self.has_rested(&observed, rest, clock) {
             return self.settle(observed, clock);
         }
-        self.hold(observed, clock)
+        self.hold(observed, whole, rest, clock)
     }
 
     /// A reading counts as two where a trusted clock says that the file has not changed for as long, or where an equal
     /// one was made as long ago.
-    fn has_rested(&self, observed: &Observed, clock: &Clock) -> bool {
+    fn has_rested(&self, observed: &Observed, rest: Duration, clock: &Clock) -> bool {
         if let Observed::Content(stat, _) = observed
             && clock.trusted
-            && stat.age(clock.wall).is_some_and(|age| age >= clock.rest)
+            && stat.age(clock.wall).is_some_and(|age| age >= rest)
         {
             return true;
         }
-        matches!(&self.candidate, Some((before, since)) if before == observed && clock.now >= *since + clock.rest)
+        self.repeats(observed).is_some_and(|before| clock.now >= before.since + rest)
+    }
+
+    /// The earlier reading that this one confirms.
+    fn repeats(&self, observed: &Observed) -> Option<&Candidate> {
+        self.candidate.as_ref().filter(|before| before.observed == *observed && *observed != Observed::Torn)
     }
 
     fn settle(&mut self, observed: Observed, clock: &Clock) -> Verdict {
@@ -126,19 +149,31 @@ impl Settling {
         }
     }
 
-    fn hold(&mut self, observed: Observed, clock: &Clock) -> Verdict {
-        let since = match &self.candidate {
-            Some((before, since)) if *before == observed && observed != Observed::Torn => *since,
-            _ => clock.now,
-        };
-        self.candidate = Some((observed, since));
-        Verdict::Hold(since + clock.rest)
+    fn hold(&mut self, observed: Observed, whole: bool, rest: Duration, clock: &Clock) -> Verdict {
+        let since = self.repeats(&observed).map_or(clock.now, |before| before.since);
+        self.candidate = Some(Candidate { observed, since, whole });
+        Verdict::Hold(since + rest)
     }
 
     fn remember(&mut self, stat: Stat, clock: &Clock) {
         self.candidate = None;
         self.stat = Some(stat);
         self.coarse = stat.age(clock.wall).is_none_or(|age| age < COARSE);
+    }
+}
+
+/// How long a reading must stand. A change is visible before its event, by as much as a thread may be stopped between
+/// the two, which on a busy disk is seconds for a truncation: so the word of an event is taken only for a file that did
+/// not change right now, and an empty file is taken for one that is about to be written.
+fn rest(observed: &Observed, whole: bool, clock: &Clock) -> Duration {
+    let Observed::Content(stat, entry) = observed else { return clock.rest };
+    let age = stat.age(clock.wall).unwrap_or_default();
+    match (whole, entry.bytes.is_empty()) {
+        (true, false) if clock.trusted && age < FRESH => FRESH - age,
+        (true, false) => Duration::ZERO,
+        (true, true) => clock.rest * EMPTY_RESTS,
+        (false, false) => clock.rest,
+        (false, true) => clock.rest_empty,
     }
 }
 
@@ -159,7 +194,13 @@ mod tests {
     }
 
     fn clock(start: Instant, after_ms: u64) -> Clock {
-        Clock { now: start + Duration::from_millis(after_ms), wall: SystemTime::now(), rest: REST, trusted: false }
+        Clock {
+            now: start + Duration::from_millis(after_ms),
+            wall: SystemTime::now(),
+            rest: REST,
+            rest_empty: REST * 100,
+            trusted: false,
+        }
     }
 
     #[test]
@@ -184,7 +225,7 @@ mod tests {
     #[test]
     fn a_trusted_clock_makes_an_old_file_whole_at_the_first_reading() {
         let wall = SystemTime::now() + Duration::from_secs(1);
-        let clock = Clock { now: Instant::now(), wall, rest: REST, trusted: true };
+        let clock = Clock { wall, trusted: true, ..clock(Instant::now(), 0) };
         assert_eq!(Settling::default().weigh(content("a"), false, &clock), Verdict::Settled);
     }
 
@@ -196,6 +237,23 @@ mod tests {
         assert_eq!(file.weigh(content("a"), true, &clock(start, 20)), Verdict::Stands);
         assert!(matches!(file.weigh(Observed::Missing, false, &clock(start, 200)), Verdict::Hold(_)));
         assert_eq!(file.weigh(Observed::Missing, false, &clock(start, 300)), Verdict::Gone);
+    }
+
+    #[test]
+    fn an_empty_file_must_stand_longer() {
+        let (start, empty, mut file) = (Instant::now(), content(""), Settling::default());
+        assert_eq!(file.weigh(empty.clone(), false, &clock(start, 0)), Verdict::Hold(start + REST * 100));
+        assert_eq!(file.weigh(empty.clone(), true, &clock(start, 100)), Verdict::Hold(start + REST * EMPTY_RESTS));
+        assert_eq!(file.weigh(empty, false, &clock(start, 1000)), Verdict::Settled);
+    }
+
+    #[test]
+    fn the_word_of_an_event_counts_for_what_did_not_change_right_now() {
+        let (start, mut file) = (Instant::now(), Settling::default());
+        let here = Clock { trusted: true, wall: SystemTime::UNIX_EPOCH, ..clock(start, 0) };
+        assert!(matches!(file.weigh(content("a"), true, &here), Verdict::Hold(_)));
+        let wall = SystemTime::now() + FRESH;
+        assert_eq!(file.weigh(content("a"), true, &Clock { wall, ..here }), Verdict::Settled);
     }
 
     #[test]

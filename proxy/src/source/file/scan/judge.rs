@@ -42,7 +42,9 @@ impl Scanner {
                 self.hub.discharge(&found.real, batch);
             }
             // A name that appeared with its content was linked.
-            whole |= !open && matches!(mark.phase, Phase::Whole | Phase::Created);
+            // What changed after the last event will have an event of its own.
+            let later = !self.watches.is_remote() && stat.is_later_than(mark.wall);
+            whole |= !open && !later && matches!(mark.phase, Phase::Whole | Phase::Created);
         }
         let file = self.files.get(&found.key);
         if depth != Depth::Contents && mark.is_none() && file.is_some_and(|file| file.settling.is_as_read(stat)) {
@@ -145,7 +147,13 @@ impl Scanner {
     }
 
     pub(super) fn clock(&self) -> Clock {
-        Clock { now: Instant::now(), wall: SystemTime::now(), rest: self.rest(), trusted: !self.watches.is_remote() }
+        Clock {
+            now: Instant::now(),
+            wall: SystemTime::now(),
+            rest: self.rest(),
+            rest_empty: self.options.open_max,
+            trusted: !self.watches.is_remote(),
+        }
     }
 
     /// How far apart two equal readings must be.

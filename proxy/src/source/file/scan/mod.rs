@@ -7,7 +7,7 @@ mod judge;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Instant,
 };
 
@@ -15,6 +15,7 @@ use imbl::OrdMap;
 
 use super::{
     hub::{Batch, Hub},
+    inotify::Inotify,
     options::WatchOptions,
     reading::Observed,
     stats::{SourceStats, count},
@@ -85,6 +86,7 @@ pub(super) struct Scanner {
     altered: bool,
     reads: u64,
     walked: bool,
+    delivered: bool,
     /// There was a document once.
     held_documents: bool,
 }
@@ -145,8 +147,14 @@ impl Scanner {
             altered: false,
             reads: 0,
             walked: false,
+            delivered: false,
             held_documents: false,
         }
+    }
+
+    /// Where the events come from, once there is something.
+    pub(super) fn queue(&self) -> Arc<OnceLock<Arc<Inotify>>> {
+        self.watches.queue()
     }
 
     /// Says which entries documents name besides the documents themselves.
@@ -175,6 +183,7 @@ impl Scanner {
         if depth == Depth::Contents {
             self.watches.retry();
         }
+        self.watches.catch_up();
         let batch = self.hub.take();
         self.watches.dropped(&batch.unwatched);
         let marked = self.sort(&batch);
@@ -209,16 +218,17 @@ impl Scanner {
     /// nothing was read before; other documents that are still being written for the first time are not there yet.
     pub(super) fn layer(&mut self) -> Layer {
         for key in self.unsettled.clone() {
-            let needed = self.is_named(&key) || self.reads <= 1;
+            let needed = self.is_named(&key) || !self.delivered;
             if let Some(file) = self.files.get_mut(&key).filter(|file| needed && file.settling.settled().is_none()) {
                 let why = file
                     .settling
                     .pending()
-                    .unwrap_or_else(|| ReadError(format!("{key} is still being written").into()));
+                    .unwrap_or_else(|| ReadError(format!("{key} is empty or still being written").into()));
                 file.settling.refuse(why);
                 self.publish(&key);
             }
         }
+        self.delivered = true;
         Layer { source: Arc::clone(&self.place.name), revision: self.stamp(), entries: self.entries.clone() }
     }
 
@@ -242,6 +252,6 @@ impl Scanner {
     }
 
     fn is_unannounced(&self, batch: &Batch) -> bool {
-        self.watches.are_complete() && batch.marks.is_empty() && !batch.rescan && self.reads > 0
+        self.watches.are_complete() && batch.marks.is_empty() && !batch.rescan && self.delivered
     }
 }
