@@ -190,8 +190,8 @@ fn parse(bytes: &Bytes, method: &Method, fields: &mut HeaderMap) -> Result<Head,
     let mut raw = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut raw, bytes, &mut storage);
     match parsed {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(Malformed("its head is cut short")),
+        Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
+        Ok(_) => return Err(Malformed("its head ends in two places")),
         Err(httparse::Error::TooManyHeaders) => return Err(Malformed("it has more than 128 fields")),
         Err(_) => return Err(Malformed("its head is not HTTP/1")),
     }

@@ -7,6 +7,8 @@ mod balance;
 mod call;
 mod connect;
 mod decode;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod head;
 mod health;
 mod incoming;
