@@ -33,7 +33,7 @@ impl Upstream {
     pub(super) async fn send(&self, mut request: Request, own: bool) -> Result<Response, Error> {
         let exchange = Rc::clone(&request.exchange);
         let started = Instant::now();
-        let result = self.reach(&exchange.worker, &mut request, own).await;
+        let result = self.reach(&exchange.worker, &mut request, (started, own)).await;
         let time = started.elapsed();
         let outcome = result.as_ref().map(|response| response.head.status.as_u16()).map_err(Error::kind);
         self.series.finish(exchange.worker.index, outcome, time);
@@ -44,7 +44,12 @@ impl Upstream {
     }
 
     // A connection that could not be made is no reason to fail while there are other endpoints: nothing was sent.
-    async fn reach(&self, worker: &Worker, request: &mut Request, own: bool) -> Result<Response, Error> {
+    async fn reach(
+        &self,
+        worker: &Worker,
+        request: &mut Request,
+        (started, own): (Instant, bool),
+    ) -> Result<Response, Error> {
         let pools = worker.locals.of::<Pools>();
         let user = pools.facts(&self.name, &self.series);
         let (mut tried, mut failed) = (Tried::new(), None);
@@ -54,13 +59,14 @@ impl Upstream {
             let member = &self.balancer.members()[position];
             let pool = pools.pool(worker, &member.endpoint, &self.states);
             let replayable = request.head.method.is_idempotent() && request.body.copy().is_some();
-            let wire = match pool.checkout(!replayable) {
+            let (wire, since) = match pool.checkout(!replayable) {
                 Some(wire) => {
                     self.series.reused(worker.index);
-                    wire
+                    // Saves a look at the clock: this is now, unless another endpoint was tried in vain.
+                    (wire, if tried.is_empty() { started } else { Instant::now() })
                 }
                 None => match self.connect(member, &pool, &user).await {
-                    Ok(wire) => wire,
+                    Ok(wire) => (wire, Instant::now()),
                     Err(error) => {
                         if error.kind() != Kind::Overloaded {
                             member.endpoint.suspect(SUSPECT);
@@ -72,7 +78,7 @@ impl Upstream {
                     }
                 },
             };
-            return self.exchange(member, &pool, &user, wire, request, own).await;
+            return self.exchange((member, &pool, &user), (wire, since), request, own).await;
         }
         Err(failed.unwrap_or_else(|| {
             Error::new(Kind::NoEndpoint, format!("upstream {}: it has no endpoint with a weight", self.name))
@@ -81,10 +87,8 @@ impl Upstream {
 
     async fn exchange(
         &self,
-        member: &Member,
-        pool: &Rc<Pool>,
-        user: &Rc<Facts>,
-        mut wire: Box<Wire>,
+        (member, pool, user): (&Member, &Rc<Pool>, &Rc<Facts>),
+        (mut wire, mut since): (Box<Wire>, Instant),
         request: &mut Request,
         own: bool,
     ) -> Result<Response, Error> {
@@ -93,7 +97,7 @@ impl Upstream {
             note(request, user, Some(wire.peer), own);
             let copy = if wire.reused { request.body.copy() } else { None };
             let mut upload = Upload::new(request.body.take());
-            let failure = match self.attempt(&mut wire, member, request, &mut upload).await {
+            let failure = match self.attempt((&mut wire, since), member, request, &mut upload).await {
                 Ok(head) => return self.respond(wire, head, request, upload),
                 Err(failure) => failure,
             };
@@ -105,7 +109,7 @@ impl Upstream {
             request.body = body;
             drop(wire);
             self.series.retried(pool.worker());
-            wire = self.connect(member, pool, user).await?;
+            (wire, since) = (self.connect(member, pool, user).await?, Instant::now());
         }
     }
 
@@ -114,11 +118,11 @@ impl Upstream {
         connect(&member.endpoint, pool, user, &self.states, limits).await
     }
 
-    // Sends the request on `wire` and waits for the head of the answer, no longer than the response timeout after the
+    // Sends the request on `wire`, from `since` on, and waits for the head of the answer, no longer than the response timeout after the
     // last byte that the upstream took; while the client is waited for, no time counts.
     async fn attempt(
         &self,
-        wire: &mut Wire,
+        (wire, since): (&mut Wire, Instant),
         member: &Member,
         request: &mut Request,
         upload: &mut Upload,
@@ -127,17 +131,17 @@ impl Upstream {
         wire.start(request, host, upload);
         let mut reader = Reader::new(self.spec.response_head_bytes_max);
         let (method, fields) = (&request.head.method, &mut request.head.headers);
-        let (mut timeout, mut sent) = (None, 0);
+        let (mut timeout, mut since, mut sent) = (None, since, 0);
         std::future::poll_fn(|cx| {
             let polled = wire.poll_head(cx, upload, &mut reader, (method, fields));
             if polled.is_ready() {
                 return polled;
             }
             if upload.waiting {
-                timeout = None;
+                (timeout, since) = (None, Instant::now());
                 return Poll::Pending;
             }
-            let timeout = timeout.get_or_insert_with(|| wire.pool.timers.after(self.spec.response_timeout));
+            let timeout = timeout.get_or_insert_with(|| wire.pool.timers.at(since + self.spec.response_timeout));
             if sent != upload.sent && std::mem::replace(&mut sent, upload.sent) != 0 {
                 timeout.reset(Instant::now() + self.spec.response_timeout);
             }
