@@ -105,3 +105,23 @@ families! {
 pub const OTHER: &str = "other";
 
 pub use crate::config::fields::ACCESS_FIELDS;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The rows of the page, in the order of the lists: write what the test prints.
+    #[test]
+    fn the_page_on_operating_lists_every_name() {
+        let page = include_str!("../../../docs/operating.md");
+        let metrics = FAMILIES.iter().map(|Family { name, kind, labels, help }| {
+            let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let labels = if labels.is_empty() { "-".to_owned() } else { labels.join(", ") };
+            format!("| `{name}` | {} | {labels} | {help} |\n", kind.name())
+        });
+        let fields = ACCESS_FIELDS.iter().map(|(name, says)| format!("| `{name}` | {says} |\n"));
+        for rows in [metrics.collect::<String>(), fields.collect()] {
+            assert!(page.contains(&rows), "docs/operating.md lacks these rows:\n{rows}");
+        }
+    }
+}
