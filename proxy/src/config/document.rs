@@ -154,6 +154,8 @@ impl Splitter<'_> {
                 "upstreams" => Kind::Upstream,
                 "middleware" => Kind::Middleware,
                 "routes" => Kind::Route,
+                // What anchors are defined in, for other places to refer to.
+                text if text.starts_with("x-") => continue,
                 _ => {
                     self.unknown(&key);
                     continue;

@@ -4,6 +4,7 @@
 
 pub mod diagnostic;
 pub mod fields;
+pub mod reference;
 pub mod render;
 pub mod report;
 pub mod spec;

@@ -100,6 +100,18 @@ fn one_changed_file_among_many_is_read_and_checked_alone() {
 }
 
 #[test]
+fn anchors_may_be_defined_in_a_section_that_is_ignored() {
+    let text = "x-slow: &slow {connect-timeout: 9s}
+listeners: {web: {address: 127.0.0.1:0}}
+upstreams:
+  one: {<<: *slow, endpoints: [10.0.0.1:80]}
+  two: {endpoints: [10.0.0.2:80], <<: *slow, connect-timeout: 1s}";
+    let spec = checked(text).spec.unwrap();
+    let timeouts = spec.upstreams.values().map(|part| part.connect_timeout.as_secs());
+    assert_eq!(timeouts.collect::<Vec<_>>(), [9, 1]);
+}
+
+#[test]
 fn a_changed_secret_checks_its_object_again() {
     let with = |secret: &str| {
         let text = "listeners: {web: {address: 127.0.0.1:0}}
@@ -226,5 +238,65 @@ fn a_rendered_configuration_says_which_line_set_a_value() {
         "    idle-timeout: 60s  # default",
     ] {
         assert!(text.lines().any(|have| have == line || have == line.replace('"', "")), "{line}\n{text}");
+    }
+}
+
+mod properties {
+    //! Nothing that a document may hold makes the room panic, or the report of what it found.
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Loads anything, and holds what is always so.
+    fn holds(bytes: &[u8]) -> Result<(), TestCaseError> {
+        let entries = [(Arc::from("c.yaml"), Ok(Entry::new(bytes.to_vec())))].into_iter().collect();
+        let tree = Tree { layers: vec![Layer { source: "t".into(), revision: 1, entries }] };
+        let mut memo = Memo::default();
+        let checked = check(&tree, &mut memo);
+        let refused = checked.diagnostics.iter().any(super::super::diagnostic::Diagnostic::is_error);
+        prop_assert_eq!(refused, checked.spec.is_none());
+        let text = report::text(&checked.diagnostics, &tree, false);
+        prop_assert!(!text.contains("hunter2"));
+        let lines = bytes.split(|&byte| byte == b'\n').count();
+        for place in checked.diagnostics.iter().filter_map(|found| found.at.as_ref()) {
+            prop_assert!((1..=lines + 1).contains(&(place.line as usize)), "{}", text);
+        }
+        if let Some(spec) = checked.spec {
+            let again = render::yaml(&spec, true);
+            prop_assert!(check(&self::tree(&[("c.yaml", &again)]), &mut memo).spec.is_some(), "{}", again);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_bytes_are_taken_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            holds(&bytes)?;
+        }
+
+        #[test]
+        fn any_text_that_looks_like_yaml_is_taken_or_refused(text in "[a-c:{}\\[\\], \n\\-&*!|>'\"#%@$]{0,120}") {
+            holds(text.as_bytes())?;
+        }
+
+        #[test]
+        fn any_slip_in_a_configuration_is_taken_or_refused(
+            slips in proptest::collection::vec((any::<prop::sample::Index>(), 0_u8..4, any::<u8>()), 1..5),
+        ) {
+            let mut bytes = EVERYTHING.as_bytes().to_vec();
+            for (at, kind, byte) in slips {
+                let at = at.index(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
+                match kind {
+                    0 => bytes.splice(at..(at + 1).min(bytes.len()), [byte]).for_each(drop),
+                    1 => bytes.insert(at, b" :{}[],-&*'\"\t\n#"[byte as usize % 15]),
+                    2 => drop(bytes.drain(at..(at + byte as usize % 20).min(bytes.len()))),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            holds(&bytes)?;
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! What people write: serde types whose fields are those of the YAML, in kebab case, each with its documentation. The
 //! configuration reference is generated from these types. Nothing here is checked beyond its shape; `check` does that.
-#![allow(rustdoc::private_intra_doc_links, reason = "these docs are read in the generated reference")]
 
 mod field;
 mod gateway;

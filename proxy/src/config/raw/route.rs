@@ -83,6 +83,7 @@ pub(crate) enum PathForm {
 
 /// A path pattern; exactly one of these.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "PathPattern")]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Path {
     /// This path.
@@ -106,6 +107,7 @@ pub(crate) enum ValueForm {
 
 /// A condition on a value; exactly one of these.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "ValuePattern")]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Value {
     /// This value.
