@@ -2,11 +2,7 @@
 //! reads in one way. What the codecs and the HTTP/1 guard refuse already is checked here only where a second codec
 //! would not. After it, the head is what is routed, what plugins see, and what is forwarded.
 
-use http::{
-    HeaderMap, HeaderValue, Method, Uri, Version, header,
-    request::Parts,
-    uri::{PathAndQuery, Scheme},
-};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, request::Parts, uri::Scheme};
 use std::{borrow::Cow, rc::Rc};
 
 use super::{
@@ -164,19 +160,33 @@ fn target(listener: &Listener, head: &mut Parts) -> Result<(), Error> {
     let normal = path::normalize(path, &listener.path).map_err(malformed)?;
     match normal {
         Cow::Borrowed(_) if head.uri.authority().is_none() => {}
-        Cow::Borrowed(_) => {
-            let target = head.uri.path_and_query().cloned();
-            head.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
+        // `http://a?x` has an empty path, which is `/`.
+        Cow::Borrowed(path) => {
+            let target = head.uri.path_and_query().cloned().filter(|target| target.as_str().starts_with('/'));
+            head.uri = match (target, head.uri.query()) {
+                (Some(target), _) => Uri::from(target),
+                (None, Some(query)) => with_query(path.to_owned(), query)?,
+                (None, None) => Uri::from_static("/"),
+            };
         }
-        Cow::Owned(mut target) => {
-            if let Some(query) = head.uri.query() {
-                target.push('?');
-                target.push_str(query);
-            }
-            head.uri = Uri::try_from(target).map_err(|_| malformed("a request target that is no URI"))?;
+        Cow::Owned(path) => {
+            head.uri = match head.uri.query() {
+                Some(query) => with_query(path, query)?,
+                None => uri(path)?,
+            };
         }
     }
     Ok(())
+}
+
+fn with_query(mut path: String, query: &str) -> Result<Uri, Error> {
+    path.push('?');
+    path.push_str(query);
+    uri(path)
+}
+
+fn uri(target: String) -> Result<Uri, Error> {
+    Uri::try_from(target).map_err(|_| malformed("a request target that is no URI"))
 }
 
 // Only where the guard stopped reading for it: HTTP/1.1, without a body, not to HTTP/2.

@@ -1,25 +1,22 @@
-//! HTTP/1.0 and HTTP/1.1 on a connection.
+//! HTTP/1.0 and HTTP/1.1 on a connection: hyper's settings, and how a connection ends.
 
 use std::{
     future::poll_fn,
-    io::{self, IoSlice},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::Poll,
+    time::{Duration, Instant},
 };
 
-use hyper::{
-    rt::{Read, ReadBufCursor, Write},
-    server::conn::http1,
-    service::service_fn,
-};
+use bytes::BytesMut;
+use hyper::{server::conn::http1, service::service_fn};
 
-use super::{exchange, session::Session, wire::Socket};
+use super::{exchange, guarded::Guarded, session::Session, wire::Socket};
 
 /// Serves a connection of which `first` was already read.
-pub(super) async fn serve(socket: Socket, first: Vec<u8>, session: Rc<Session>) {
+pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>) {
     let service = service_fn(|request| exchange::serve(Rc::clone(&session), request));
-    let wire = Guarded { socket, held: first, taken: 0 };
+    let wire = Guarded::new(socket, first);
     let mut connection = builder(&session).serve_connection(wire, service);
     let mut told = false;
     let outcome = poll_fn(|cx| {
@@ -30,15 +27,36 @@ pub(super) async fn serve(socket: Socket, first: Vec<u8>, session: Rc<Session>) 
         Pin::new(&mut connection).poll(cx)
     })
     .await;
-    if let Err(error) = outcome {
-        tracing::debug!(listener = &*session.door.name, peer = %session.connection.peer, %error, "connection ended");
-        return;
-    }
     let parts = connection.into_parts();
+    let unread = parts.io.has_unread();
+    let (mut socket, early) = parts.io.into_parts();
     let switch = session.switch.take();
-    if let Some(switch) = switch {
-        switch.run(parts.io.socket.into_stream(), &parts.read_buf, &session).await;
+    match (outcome, switch) {
+        (Ok(()), Some(switch)) => switch.run(socket.into_stream(), &early, &session).await,
+        (Ok(()), None) if unread => linger(&mut socket, &session).await,
+        (Ok(()), None) => {}
+        (Err(error), _) => {
+            tracing::debug!(listener = &*session.door.name, peer = %session.connection.peer, %error, "connection ended");
+            if session.is_broken() {
+                socket.break_off();
+            }
+        }
     }
+}
+
+// Reads on for a while what nobody wants: closing a socket with unread bytes resets it, and the reset can overtake the
+// answer on its way to the client.
+async fn linger(socket: &mut Socket, session: &Session) {
+    let until = Instant::now() + LINGER;
+    let mut unread = BytesMut::new();
+    let more = |unread: &mut BytesMut, socket: &mut Socket, cx: &mut std::task::Context<'_>| {
+        unread.clear();
+        match socket.poll_read_more(cx, unread) {
+            Poll::Ready(outcome) => Poll::Ready(outcome.is_ok_and(|read| read > 0)),
+            Poll::Pending => session.alarm.poll_at(until, cx).map(|()| false),
+        }
+    };
+    while Instant::now() < until && poll_fn(|cx| more(&mut unread, socket, cx)).await {}
 }
 
 fn builder(session: &Session) -> http1::Builder {
@@ -51,57 +69,7 @@ fn builder(session: &Session) -> http1::Builder {
     builder
 }
 
-/// The socket as hyper sees it.
-struct Guarded {
-    socket: Socket,
-    held: Vec<u8>,
-    taken: usize,
-}
-
-impl Read for Guarded {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut cursor: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.taken < this.held.len() {
-            let piece = cursor.remaining().min(this.held.len() - this.taken);
-            cursor.put_slice(&this.held[this.taken..this.taken + piece]);
-            this.taken += piece;
-            return Poll::Ready(Ok(()));
-        }
-        ready!(this.socket.poll_read(cx, &mut cursor, <[u8]>::len))?;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Write for Guarded {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.socket.poll_write(cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.socket.poll_write_vectored(cx, pieces)
-    }
-}
-
+const LINGER: Duration = Duration::from_secs(2);
 // What hyper buffers of a connection: a read, or a response that the client does not take fast enough.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
 // hyper's own least.

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::{Buf, BytesMut};
 use hyper::{
     rt::{Executor, Read, ReadBufCursor, Write},
     server::conn::http2,
@@ -19,13 +20,13 @@ use hyper_util::rt::TokioTimer;
 use super::{exchange, session::Session, wire::Socket};
 
 /// Serves a connection of which `first` was already read.
-pub(super) async fn serve(socket: Socket, first: Vec<u8>, session: Rc<Session>) {
+pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>) {
     session.multiplex();
     let service = {
         let session = Rc::clone(&session);
         service_fn(move |request| exchange::serve(Rc::clone(&session), request))
     };
-    let wire = Counted { socket, first, taken: 0 };
+    let wire = Counted { socket, first };
     let mut connection = builder(&session).serve_connection(wire, service);
     let mut told = false;
     let outcome = poll_fn(|cx| {
@@ -79,8 +80,7 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExec {
 /// The socket as hyper sees it.
 struct Counted {
     socket: Socket,
-    first: Vec<u8>,
-    taken: usize,
+    first: BytesMut,
 }
 
 impl Read for Counted {
@@ -90,10 +90,10 @@ impl Read for Counted {
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.taken < this.first.len() {
-            let piece = cursor.remaining().min(this.first.len() - this.taken);
-            cursor.put_slice(&this.first[this.taken..this.taken + piece]);
-            this.taken += piece;
+        if !this.first.is_empty() {
+            let piece = cursor.remaining().min(this.first.len());
+            cursor.put_slice(&this.first[..piece]);
+            this.first.advance(piece);
             return Poll::Ready(Ok(()));
         }
         ready!(this.socket.poll_read(cx, &mut cursor, <[u8]>::len))?;

@@ -10,6 +10,8 @@ mod door;
 mod exchange;
 mod fields;
 mod forwarded;
+mod guard;
+mod guarded;
 mod http1;
 mod http2;
 mod inbound;

@@ -122,7 +122,8 @@ impl Session {
     pub(super) fn end_exchange(&self, now: Instant) {
         self.open.set(self.open.get() - 1);
         self.idle_since.set(now);
-        if self.held.get() != 0 && self.begun.get() >= self.held.get() {
+        let held = self.held.get();
+        if held != 0 && self.begun.get() >= held && self.switch.borrow().is_none() {
             self.held.set(0);
             if let Some(reader) = self.reader.take() {
                 reader.wake();
@@ -174,7 +175,6 @@ impl Session {
     }
 
     /// The request with this ordinal must be answered with `error`, and is the last one.
-    #[expect(dead_code, reason = "the guard comes next")]
     pub(super) fn refuse(&self, ordinal: u64, error: Error) {
         self.fault.borrow_mut().get_or_insert((ordinal, error));
     }
@@ -190,19 +190,17 @@ impl Session {
     }
 
     /// Whether [`Session::break_off`] was called.
-    #[expect(dead_code, reason = "the guard comes next")]
     pub(super) fn is_broken(&self) -> bool {
         self.broken.get()
     }
 
-    /// Nothing more is read until the request with this ordinal, which asks for another protocol, is over.
-    #[expect(dead_code, reason = "the guard comes next")]
+    /// Nothing more is read until the request with this ordinal, which asks for another protocol, is over; and not
+    /// then either if that protocol was granted.
     pub(super) fn hold(&self, ordinal: u64) {
         self.held.set(ordinal);
     }
 
     /// Whether [`Session::hold`] is in force; if so, the reader is woken when it ends.
-    #[expect(dead_code, reason = "the guard comes next")]
     pub(super) fn is_held(&self, reader: &Waker) -> bool {
         let held = self.held.get() != 0;
         if held {

@@ -2,6 +2,8 @@
 
 use std::{future::poll_fn, rc::Rc, task::Poll, time::Instant};
 
+use bytes::BytesMut;
+
 use super::{session::Session, wire::Socket};
 
 /// What a client speaks.
@@ -15,8 +17,8 @@ pub(super) enum Protocol {
 
 /// Reads until it is certain; answers the protocol and what was read, or nothing when the client said nothing in
 /// time, went away, or the door closed first.
-pub(super) async fn protocol(socket: &mut Socket, session: &Rc<Session>) -> Option<(Protocol, Vec<u8>)> {
-    let mut first = Vec::with_capacity(FIRST_READ_BYTES);
+pub(super) async fn protocol(socket: &mut Socket, session: &Rc<Session>) -> Option<(Protocol, BytesMut)> {
+    let mut first = BytesMut::with_capacity(FIRST_READ_BYTES);
     let idle_deadline = Instant::now() + session.limits(|limits| limits.keep_alive_timeout);
     let mut deadline = idle_deadline;
     loop {

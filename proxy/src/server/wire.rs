@@ -7,10 +7,12 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use bytes::BytesMut;
 use hyper::rt::ReadBufCursor;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -33,7 +35,6 @@ impl Socket {
     }
 
     /// The connection that it belongs to.
-    #[expect(dead_code, reason = "the guard comes next")]
     pub(super) const fn session(&self) -> &Rc<Session> {
         &self.session
     }
@@ -62,13 +63,20 @@ impl Socket {
         Poll::Ready(Ok(read))
     }
 
-    /// Reads once, to the end of `into`. Nothing read is the end.
-    pub(super) fn poll_read_more(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<()>> {
+    /// Reads once, to the end of `into`; answers how much. 0 is the end.
+    pub(super) fn poll_read_more(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
         let mut chunk = [0; READ_MORE_BYTES];
         let mut buffer = ReadBuf::new(&mut chunk);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         into.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Makes the end of the connection a reset, so that nobody takes what was sent for the whole.
+    pub(super) fn break_off(&self) {
+        if let Err(error) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, "cannot reset a connection");
+        }
     }
 
     /// Writes.

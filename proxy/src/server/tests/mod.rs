@@ -1,6 +1,7 @@
 //! The server over real sockets, in front of a chain that is made by hand.
 
 mod stage;
+mod table;
 
 use stage::Stage;
 

@@ -192,6 +192,10 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
+    pub(super) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
     /// The next response, framed by its length or in chunks, or by the end of the connection.
     pub(super) async fn answer(&mut self) -> Answer {
         self.try_answer().await.expect("a response")
