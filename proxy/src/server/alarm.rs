@@ -32,6 +32,10 @@ impl Alarm {
         let (at, timeout) = armed.get_or_insert_with(|| (deadline, self.timers.at(deadline)));
         loop {
             if deadline < *at {
+                // Somebody who waits for longer may have moved it on just when this time was up.
+                if deadline <= Instant::now() {
+                    return Poll::Ready(());
+                }
                 (*at, ()) = (deadline, timeout.reset(deadline));
             }
             if Pin::new(&mut *timeout).poll(cx).is_pending() {
@@ -49,5 +53,29 @@ impl Alarm {
 impl fmt::Debug for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Alarm")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    #[test]
+    fn a_short_wait_ends_beside_a_long_one_that_is_asked_for_first() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let alarm = Alarm::new(Rc::default());
+            let (short, long) = (Instant::now() + Duration::from_millis(20), Instant::now() + Duration::from_secs(600));
+            poll_fn(|cx| {
+                assert!(alarm.poll_at(long, cx).is_pending());
+                alarm.poll_at(short, cx)
+            })
+            .await;
+            assert!(Instant::now() >= short);
+        });
     }
 }

@@ -6,10 +6,10 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use hyper::{
     rt::{Executor, Read, ReadBufCursor, Write},
     server::conn::http2,
@@ -17,7 +17,13 @@ use hyper::{
 };
 use hyper_util::rt::TokioTimer;
 
-use super::{exchange, session::Session, wire::Socket};
+use super::{
+    exchange,
+    frames::{Budget, Frames},
+    session::Session,
+    wire::Socket,
+};
+use crate::error::Kind;
 
 /// Serves a connection of which `first` was already read.
 pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>) {
@@ -26,7 +32,7 @@ pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>)
         let session = Rc::clone(&session);
         service_fn(move |request| exchange::serve(Rc::clone(&session), request))
     };
-    let wire = Counted { socket, first };
+    let wire = Counted::new(socket, first);
     let mut connection = builder(&session).serve_connection(wire, service);
     let mut told = false;
     let outcome = poll_fn(|cx| {
@@ -81,6 +87,25 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExec {
 struct Counted {
     socket: Socket,
     first: BytesMut,
+    frames: Frames,
+}
+
+impl Counted {
+    fn new(socket: Socket, first: BytesMut) -> Self {
+        let budget = socket
+            .session()
+            .limits(|limits| Budget { control_frames_max: limits.control_frames_max, resets_max: limits.resets_max });
+        Self { socket, first, frames: Frames::new(budget, Instant::now()) }
+    }
+}
+
+// Ends the connection when the client makes too much of what asks for nothing.
+fn count(frames: &mut Frames, session: &Session, bytes: &[u8]) -> io::Result<()> {
+    frames.feed(bytes, Instant::now(), session.ended_well()).map_err(|flood| {
+        tracing::warn!(listener = &*session.door.name, peer = %session.connection.peer, flood, "HTTP/2 abuse");
+        session.door.hall.series.refused(session.door.worker.index, Kind::Overloaded);
+        io::Error::other(flood)
+    })
 }
 
 impl Read for Counted {
@@ -91,13 +116,19 @@ impl Read for Counted {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if !this.first.is_empty() {
-            let piece = cursor.remaining().min(this.first.len());
-            cursor.put_slice(&this.first[..piece]);
-            this.first.advance(piece);
+            let piece = this.first.split_to(cursor.remaining().min(this.first.len()));
+            count(&mut this.frames, this.socket.session(), &piece)?;
+            cursor.put_slice(&piece);
             return Poll::Ready(Ok(()));
         }
-        ready!(this.socket.poll_read(cx, &mut cursor, <[u8]>::len))?;
-        Poll::Ready(Ok(()))
+        let mut counted = Ok(());
+        let Self { socket, frames, .. } = this;
+        let session = Rc::clone(socket.session());
+        ready!(socket.poll_read(cx, &mut cursor, |bytes| {
+            counted = count(frames, &session, bytes);
+            bytes.len()
+        }))?;
+        Poll::Ready(counted)
     }
 }
 

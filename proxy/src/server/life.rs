@@ -99,7 +99,7 @@ impl Life {
         };
         self.exchange.finish(outcome);
         self.report(&outcome);
-        self.session.end_exchange(now);
+        self.session.end_exchange(now, self.complete);
     }
 
     // Metrics and the access log.

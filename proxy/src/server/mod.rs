@@ -10,6 +10,7 @@ mod door;
 mod exchange;
 mod fields;
 mod forwarded;
+mod frames;
 mod guard;
 mod guarded;
 mod http1;

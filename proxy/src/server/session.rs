@@ -41,6 +41,7 @@ pub(super) struct Session {
     // Requests begun, and those of them that are not over.
     begun: Cell<u64>,
     open: Cell<u32>,
+    ended_well: Cell<u64>,
     idle_since: Cell<Instant>,
     closing: Cell<bool>,
     broken: Cell<bool>,
@@ -70,6 +71,7 @@ impl Session {
             policy: RefCell::new(policy),
             begun: Cell::new(0),
             open: Cell::new(0),
+            ended_well: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             closing: Cell::new(false),
             broken: Cell::new(false),
@@ -118,8 +120,9 @@ impl Session {
         ordinal
     }
 
-    /// A request is over.
-    pub(super) fn end_exchange(&self, now: Instant) {
+    /// A request is over; whether all of its response was handed over.
+    pub(super) fn end_exchange(&self, now: Instant, well: bool) {
+        self.ended_well.set(self.ended_well.get() + u64::from(well));
         self.open.set(self.open.get() - 1);
         self.idle_since.set(now);
         let held = self.held.get();
@@ -131,6 +134,11 @@ impl Session {
         } else if self.multiplexed.get() && self.open.get() == 0 {
             self.resident.wake();
         }
+    }
+
+    /// How many requests had all of their response.
+    pub(super) fn ended_well(&self) -> u64 {
+        self.ended_well.get()
     }
 
     /// Since when no request is open, if none is.

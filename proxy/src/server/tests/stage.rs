@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, t
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -65,7 +66,33 @@ impl Call for Repeat {
     }
 }
 
+/// An end that does what a function does.
+pub(super) struct Act<F>(pub(super) F);
+
+impl<F, A> Call for Act<F>
+where
+    F: Fn(Request) -> A + Send + Sync,
+    A: Future<Output = Result<Response, Error>> + 'static,
+{
+    fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+        Box::pin(self.0(request))
+    }
+}
+
+/// A stage whose end does what a function does.
+pub(super) fn act<A: Future<Output = Result<Response, Error>> + 'static>(
+    act: impl Fn(Request) -> A + Send + Sync + 'static,
+) -> Stage {
+    Stage { end: Arc::new(Act(act)), ..Stage::default() }
+}
+
 impl Stage {
+    /// The same with other limits.
+    pub(super) fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.limits);
+        self
+    }
+
     pub(super) fn run(self, play: impl AsyncFnOnce(Rc<Running>)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
@@ -130,6 +157,10 @@ impl Stage {
 }
 
 impl Running {
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(super) fn door(&self) -> &Rc<Door> {
         &self.door
     }
@@ -149,15 +180,23 @@ impl Running {
         Client { stream: TcpStream::connect(self.address).await.unwrap(), read: Vec::new() }
     }
 
-    pub(super) async fn ask_http2(&self, method: &str, uri: &str) -> Answer {
+    pub(super) async fn connect_http2(&self) -> http2::SendRequest<Full<Bytes>> {
         let stream = hyper_util::rt::TokioIo::new(TcpStream::connect(self.address).await.unwrap());
         let executor = hyper_util::rt::TokioExecutor::new();
-        let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
+        let (sender, connection) = http2::handshake(executor, stream).await.unwrap();
         tokio::task::spawn_local(connection);
-        let request = http::Request::builder().method(method).uri(uri).body(Full::<Bytes>::default()).unwrap();
+        sender
+    }
+
+    pub(super) async fn ask_http2(&self, request: http::request::Builder) -> Answer {
+        let mut sender = self.connect_http2().await;
+        let request = request.body(Full::<Bytes>::default()).unwrap();
         let (head, body) = sender.send_request(request).await.unwrap().into_parts();
-        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-        let fields = head.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+        let collected = body.collect().await.unwrap();
+        let trailers = collected.trailers().cloned().unwrap_or_default();
+        let text = String::from_utf8(collected.to_bytes().to_vec()).unwrap();
+        let fields = head.headers.iter().chain(&trailers);
+        let fields = fields.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
         Answer { status: head.status.as_u16(), fields: fields.collect(), body: text }
     }
 }
@@ -224,14 +263,30 @@ impl Client {
         Some(answer)
     }
 
-    /// Everything up to the end of the connection.
-    pub(super) async fn rest(&mut self) -> String {
-        while self.more().await {}
-        String::from_utf8(std::mem::take(&mut self.read)).unwrap()
+    /// The next head, as it came.
+    pub(super) async fn head(&mut self) -> String {
+        self.until(b"\r\n\r\n").await.expect("a head")
+    }
+
+    pub(super) async fn exactly(&mut self, length: usize) -> String {
+        self.take(length).await.expect("so many bytes")
+    }
+
+    /// Everything up to the end of the connection, and whether that was an orderly one.
+    pub(super) async fn all(&mut self) -> (String, bool) {
+        let mut orderly = true;
+        while orderly {
+            match Pin::new(&mut self.stream).read_buf(&mut self.read).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(_) => orderly = false,
+            }
+        }
+        (String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned(), orderly)
     }
 
     pub(super) async fn expect_end(&mut self) {
-        assert_eq!(self.rest().await, "");
+        assert_eq!(self.all().await, (String::new(), true));
     }
 
     async fn until(&mut self, mark: &[u8]) -> Option<String> {
