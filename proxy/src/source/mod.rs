@@ -75,10 +75,26 @@ impl fmt::Display for ReadError {
     }
 }
 
+/// How a source notices changes, for status and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watching {
+    /// In a word or two, for people: `events`, `polling`.
+    pub how: &'static str,
+    /// Events since the source was opened.
+    pub events: u64,
+    /// Times that events were lost, each followed by a full reading.
+    pub overflows: u64,
+}
+
 /// Where a layer comes from. Never fails for good: what cannot be read is in the layer, as errors.
 pub trait Source: Send {
     /// As the operator knows it.
     fn name(&self) -> Arc<str>;
+
+    /// How changes are noticed; none where there is nothing to notice.
+    fn watching(&self) -> Option<Watching> {
+        None
+    }
 
     /// The present state: every document, and of the other entries those in `wanted` (modules and secrets that
     /// documents name). Reads only what may have changed.

@@ -177,6 +177,24 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_overflows_says_so() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let stats = Arc::<super::super::SourceStats>::default();
+        let hub = Arc::new(Hub::new(Arc::clone(&stats)));
+        let inotify = Inotify::new(Arc::clone(&hub)).unwrap();
+        inotify.add(dir.path()).unwrap();
+        let queued: usize =
+            fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+        // Each closing is an event, and two names by turns keep the kernel from merging them.
+        for number in 0..=queued {
+            fs::File::create(dir.path().join((number % 2).to_string())).unwrap();
+        }
+        inotify.drain();
+        assert_eq!(stats.snapshot().overflows, 1);
+        assert!(hub.take().rescan);
+    }
+
+    #[test]
     fn our_own_reading_raises_no_event() {
         let dir = tempfile::tempdir().unwrap();
         let hub = Arc::new(Hub::new(Arc::default()));

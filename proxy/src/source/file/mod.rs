@@ -36,7 +36,7 @@ pub use self::{
     options::{WatchMode, WatchOptions},
     stats::{SourceCounts, SourceStats},
 };
-use super::{Layer, ReadError, Source};
+use super::{Layer, ReadError, Source, Watching};
 
 /// A directory with everything below it, or one file. Opened with [`FileSource::open`].
 pub struct FileSource {
@@ -119,8 +119,9 @@ impl FileSource {
     async fn layer(&mut self, wanted: &[Arc<str>]) -> Layer {
         let first = self.state.delivered.is_none();
         let same = !first && self.state.wanted == wanted;
-        // Somebody asks, though no event came: then every file's state is looked at.
-        let mut depth = if same && !std::mem::take(&mut self.state.ready) { Depth::States } else { Depth::Touched };
+        // Somebody asks, though nothing told of a change: then every file's state is looked at.
+        let asked = !std::mem::take(&mut self.state.ready) && (same || !self.has_events());
+        let mut depth = if asked { Depth::States } else { Depth::Touched };
         if !same {
             self.state.wanted = wanted.to_vec();
             let wanted = self.state.wanted.clone();
@@ -145,19 +146,23 @@ impl FileSource {
         layer
     }
 
+    fn has_events(&self) -> bool {
+        self.queue.get().is_some() && !self.state.polls()
+    }
+
     async fn change(&mut self) {
         if self.options.mode == WatchMode::Off {
             std::future::pending::<()>().await;
         }
         loop {
-            let depth = self.something().await;
             let events = self.stats.snapshot().events;
+            let depth = self.something().await;
             let outcome = self.rest(depth).await;
             if self.state.delivered != Some(outcome.revision) {
                 self.state.ready = true;
                 return;
             }
-            if depth == Depth::Touched && self.stats.snapshot().events >= events {
+            if self.stats.snapshot().events > events {
                 count(&self.stats.suppressed);
             }
         }
@@ -168,7 +173,6 @@ impl FileSource {
         loop {
             let now = Instant::now();
             if now >= self.state.compare_at {
-                self.state.compare_at = now + self.options.compare;
                 return Depth::Contents;
             }
             if self.state.polls() && now >= self.state.poll_at {
@@ -253,8 +257,14 @@ impl FileSource {
 
     async fn survey(&mut self, depth: Depth) -> Outcome {
         // Should this be dropped before the scanner is through, the next call looks again.
-        self.state.due = Some(Instant::now());
+        let began = Instant::now();
+        self.state.due = Some(began);
         let outcome = self.blocking(move |scanner| scanner.survey(depth)).await.unwrap_or_default();
+        if depth == Depth::Contents {
+            // However much there is to compare, it takes no more than a fiftieth of the time.
+            let pause = self.options.compare.max(began.elapsed() * 50);
+            self.state.compare_at = Instant::now() + pause;
+        }
         self.state.due = [outcome.due, outcome.open_until].into_iter().flatten().min();
         self.state.polls = outcome.polls;
         outcome
@@ -299,6 +309,17 @@ impl State {
 impl Source for FileSource {
     fn name(&self) -> Arc<str> {
         Arc::clone(&self.name)
+    }
+
+    fn watching(&self) -> Option<Watching> {
+        let how = match (self.queue.get().is_some(), self.state.polls()) {
+            (true, false) => "events",
+            (true, true) => "events and polling",
+            (false, true) => "polling",
+            (false, false) => "off",
+        };
+        let SourceCounts { events, overflows, .. } = self.stats.snapshot();
+        Some(Watching { how, events, overflows })
     }
 
     fn read<'a>(&'a mut self, wanted: &'a [Arc<str>]) -> BoxFuture<'a, Layer> {

@@ -167,3 +167,27 @@ async fn nothing_at_the_path_is_an_error_at_once() {
     assert!(FileSource::open(root.join("none"), options()).is_err());
     assert!(FileSource::open("/dev/null", options()).is_err());
 }
+
+#[tokio::test]
+async fn a_source_says_how_it_is_watched() {
+    let (_dir, root) = root();
+    write(&root, &[("a.yaml", "a")]);
+    for (mode, how) in [(WatchMode::Events, "events"), (WatchMode::Poll, "polling"), (WatchMode::Off, "off")] {
+        let mut source = FileSource::open(&root, WatchOptions { mode, ..options() }).unwrap();
+        source.read(&[]).await;
+        assert_eq!(source.watching().map(|watching| watching.how), Some(how));
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_is_asked_for_sees_what_no_event_told_even_as_other_entries_are_wanted() {
+    let (_dir, root) = root();
+    write(&root, &[("a.yaml", "old"), ("p.wasm", "w")]);
+    for mode in [WatchMode::Poll, WatchMode::Off] {
+        write(&root, &[("a.yaml", "old")]);
+        let mut source = FileSource::open(&root, WatchOptions { mode, ..options() }).unwrap();
+        read_with(&mut source, &["p.wasm"]).await;
+        write(&root, &[("a.yaml", "new")]);
+        assert_eq!(read_with(&mut source, &[]).await, [ok("a.yaml", "new")], "{mode}");
+    }
+}
