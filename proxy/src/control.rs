@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     admin::{Ask, Control, Explanation},
-    config::diagnostic::Diagnostic,
+    config::{diagnostic::Diagnostic, render},
     explain,
     reload::{
         Board, Command,
@@ -65,7 +65,7 @@ impl Control for Switchboard {
     }
 
     fn config(&self, explain: bool) -> String {
-        self.snapshot().map_or_else(String::new, |snapshot| format!("{:?}{explain}", snapshot.spec))
+        self.snapshot().map_or_else(String::new, |snapshot| render::yaml(&snapshot.spec, explain))
     }
 
     fn explain(&self, ask: &Ask) -> Result<Explanation, String> {

@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     config::diagnostic::Diagnostic,
     drain::Live,
-    reload::status::{Attempt, LiveGeneration, Outcome, Phase, Phases, Revision, Status, Trigger},
+    reload::status::{Attempt, LiveGeneration, Outcome, Phase, Phases, Revision, Status, Trigger, Work},
     source::Tree,
     telemetry::{Timestamp, log},
 };
@@ -41,6 +41,7 @@ impl Remembers {
             dry_run,
             generation_before: 6,
             generation: if self.refuses { 6 } else { 7 },
+            work: Work::default(),
             diagnostics: vec![Diagnostic::warning("shadowed-route", "route `b` is never reached")],
             phases_ms,
             report: "warning: route `b` is never reached\n".into(),

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     load::Loaded,
-    status::{Attempt, LiveGeneration, Outcome, Phases, Revision, SourceHealth, Status, Trigger},
+    status::{Attempt, LiveGeneration, Outcome, Phases, Revision, SourceHealth, Status, Trigger, Work},
 };
 use crate::{
     config::{
@@ -117,6 +117,7 @@ impl Board {
             report: why.message.clone(),
             diagnostics: vec![why],
             phases_ms: Phases::default(),
+            work: Work::default(),
         }
     }
 

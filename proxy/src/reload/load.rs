@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
+    Course,
     sources::Sources,
     status::{Phase, Phases},
 };
@@ -37,17 +38,20 @@ pub(super) struct Refused {
 }
 
 /// Reads `sources` until the tree holds all that its documents name, and checks it.
-pub(super) async fn load(sources: &mut Sources, memo: &mut Memo, phases: &mut Phases) -> Result<Loaded, Refused> {
+pub(super) async fn load(sources: &mut Sources, memo: &mut Memo, course: &mut Course) -> Result<Loaded, Refused> {
+    let (parsed, objects) = (memo.parsed_files, memo.checked_objects);
     let mut round = 1;
     loop {
         let began = Instant::now();
         let tree = sources.read().await;
-        phases.add(Phase::Read, began.elapsed());
+        course.phases.add(Phase::Read, began.elapsed());
         let began = Instant::now();
         let checked = config::load(&tree, memo);
-        phases.add(Phase::Check, began.elapsed());
+        course.phases.add(Phase::Check, began.elapsed());
+        course.work.parsed_files = memo.parsed_files - parsed;
+        course.work.checked_objects = memo.checked_objects - objects;
         if !sources.want(&checked.wanted) || round == ROUNDS_MAX {
-            return finish(tree, checked, phases);
+            return finish(tree, checked, &mut course.phases);
         }
         round += 1;
     }

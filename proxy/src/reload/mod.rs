@@ -29,7 +29,7 @@ use doors::Planned;
 pub use doors::Sockets;
 use load::{Loaded, Refused};
 use sources::Sources;
-use status::{Attempt, Outcome, Phase, Phases, Trigger};
+use status::{Attempt, Outcome, Phase, Phases, Trigger, Work};
 
 // A worker takes prepared guests between two polls of its tasks: far below this on any machine that serves.
 const ADOPT_DEADLINE: Duration = Duration::from_secs(10);
@@ -88,7 +88,7 @@ impl First {
     pub async fn read(sources: Vec<Box<dyn Source>>) -> Result<Self, String> {
         let (mut sources, mut memo) = (Sources::new(sources), Memo::default());
         let mut course = Course::new(Trigger::Start, false);
-        match load::load(&mut sources, &mut memo, &mut course.phases).await {
+        match load::load(&mut sources, &mut memo, &mut course).await {
             Ok(loaded) => Ok(Self { sources, memo, course, loaded }),
             Err(refused) => Err(report::text(&refused.diagnostics, &refused.tree, false)),
         }
@@ -103,7 +103,8 @@ impl First {
 /// Checks what `sources` hold as a start would, modules included, and serves nothing. Answers with all findings and
 /// the tree that they are about.
 pub async fn check(sources: Vec<Box<dyn Source>>, mut compiler: Compiler) -> (Vec<Diagnostic>, Tree) {
-    match load::load(&mut Sources::new(sources), &mut Memo::default(), &mut Phases::default()).await {
+    let mut course = Course::new(Trigger::Start, true);
+    match load::load(&mut Sources::new(sources), &mut Memo::default(), &mut course).await {
         Ok(loaded) => findings(&mut compiler, loaded).await,
         Err(refused) => (refused.diagnostics, refused.tree),
     }
@@ -173,7 +174,7 @@ impl Reloader {
 
     async fn attempt(&mut self, trigger: Trigger, dry_run: bool) -> Attempt {
         let mut course = Course::new(trigger, dry_run);
-        let loaded = load::load(&mut self.sources, &mut self.memo, &mut course.phases).await;
+        let loaded = load::load(&mut self.sources, &mut self.memo, &mut course).await;
         self.carry_on(loaded, course).await
     }
 
@@ -200,6 +201,7 @@ impl Reloader {
             report: report::text(&diagnostics, &tree, false),
             diagnostics,
             phases_ms: course.phases,
+            work: course.work,
         };
         self.board.attempted(&attempt, &tree);
         attempt
@@ -213,6 +215,7 @@ impl Reloader {
         let compiled = self.compiler.compile(&loaded.spec, &loaded.modules, stable).await;
         course.phases.add(Phase::Compile, began.elapsed());
         let compiled = compiled?;
+        course.work.built = compiled.built;
         if self.parts == Some(compiled.identity) {
             return Ok(Outcome::Unchanged);
         }
@@ -221,7 +224,7 @@ impl Reloader {
         if course.dry_run {
             return Ok(Outcome::Applied);
         }
-        let Compiled { listeners, adoptions, identity, built, rows } = compiled;
+        let Compiled { listeners, adoptions, identity, rows, .. } = compiled;
         let adopted = self.workers.adopt(adoptions, ADOPT_DEADLINE).await;
         course.phases.add(Phase::Warm, began.elapsed());
         adopted.map_err(|why| vec![not_adopted(&why)])?;
@@ -239,7 +242,6 @@ impl Reloader {
         self.parts = Some(identity);
         self.compiler.keep(rows);
         self.board.serves(self.generation, loaded, self.sockets.addresses());
-        tracing::debug!(generation = self.generation, ?built, "built");
         Ok(Outcome::Applied)
     }
 
@@ -273,11 +275,12 @@ struct Course {
     dry_run: bool,
     at: Timestamp,
     phases: Phases,
+    work: Work,
 }
 
 impl Course {
     fn new(trigger: Trigger, dry_run: bool) -> Self {
-        Self { trigger, dry_run, at: Timestamp::now(), phases: Phases::default() }
+        Self { trigger, dry_run, at: Timestamp::now(), phases: Phases::default(), work: Work::default() }
     }
 }
 

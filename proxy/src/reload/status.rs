@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
+    compile::Built,
     config::diagnostic::Diagnostic,
     drain::Live,
     telemetry::{Loaded, Metrics, Timestamp},
@@ -94,9 +95,23 @@ pub struct Attempt {
     pub diagnostics: Vec<Diagnostic>,
     /// How long each phase took.
     pub phases_ms: Phases,
+    /// How much was done anew; what did not change was found.
+    pub work: Work,
     /// The diagnostics as text for a terminal, with source lines. Only `POST /-/reload` answers with it.
     #[serde(skip)]
     pub report: String,
+}
+
+/// How much of an attempt was done anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Work {
+    /// Documents parsed.
+    pub parsed_files: u64,
+    /// Objects of documents (routes, listeners, ...) checked.
+    pub checked_objects: u64,
+    /// Parts built.
+    #[serde(flatten)]
+    pub built: Built,
 }
 
 /// What asked for a load.
@@ -257,6 +272,7 @@ mod tests {
             generation: 1,
             diagnostics: Vec::new(),
             phases_ms: Phases::default(),
+            work: Work::default(),
             report: String::new(),
         };
         let counted = r#"tidegate_reloads_total{trigger="admin",outcome="refused"} 1"#;
