@@ -9,13 +9,18 @@ help: ## Print this list
 
 run: plugins ## Build all and run the quickstart: gateway, demo origin and a plugin
 	cargo build --release --package tidegate
-	exec target/release/tidegate run --config examples/quickstart
+	@printf '\nIn another terminal, in this folder:\n\n'
+	@printf '  %s\n' 'curl -i 127.0.0.1:8080/hello' \
+	  "sed -i 's/good morning/good evening/' examples/quickstart/gateway.yaml" 'curl -i 127.0.0.1:8080/hello' \
+	  'target/release/tidegate status' ''
+	@exec target/release/tidegate run --config examples/quickstart
 
 test: plugins ## Run every test
 	cargo test --workspace
 
 plugins: ## Build plugins/* into plugins/dist/NAME.wasm
 	plugins/build.sh
+	@install -D -t examples/quickstart/plugins plugins/dist/greeting.wasm
 
 bench: ## Print the comparison tables (writes docs/performance.md)
 	scripts/bench.sh

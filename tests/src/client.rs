@@ -196,6 +196,14 @@ impl Answer {
         Origin::echoed(&self.body, name)
     }
 
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// With the text, when it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()

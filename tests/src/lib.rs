@@ -4,13 +4,17 @@
 mod client;
 mod config_dir;
 mod eventually;
+mod gateway;
 pub mod guests;
 pub mod origin;
+pub mod process;
 pub mod raw;
 pub mod wire;
 
 pub use client::{Answer, Client, Sender, Streamed, request, streamed};
 pub use config_dir::ConfigDir;
 pub use eventually::{eventually, soon};
+pub use gateway::{Gateway, WEB};
 pub use origin::Origin;
+pub use process::{Process, free_address, tidegate};
 pub use raw::Raw;

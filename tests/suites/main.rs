@@ -1,6 +1,21 @@
 //! The suites: what the gateway does, seen from outside. One binary, so that the gateway is linked once.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, and say where")]
 
+mod cli;
 mod diagnostics;
+mod examples;
 mod file_events;
 mod harness;
+mod longlived;
+mod middleware;
+mod plugins;
+mod proxying;
+mod refusal;
+mod routing;
+mod saving;
+mod seeing;
+mod soak;
+mod storm;
+mod swap;
 mod tidy;
+mod warm;

@@ -1,0 +1,124 @@
+//! A reload cuts nothing: connections, tunnels, guests, what plugins remember, and connections to upstreams outlive it.
+
+use futures_util::{SinkExt, StreamExt};
+use tidegate_tests::{ConfigDir, Gateway, Origin, Raw, WEB, guests};
+use tokio_tungstenite::tungstenite::Message;
+
+const RELOADS: u64 = 200;
+
+/// A configuration whose edits leave plugins and upstream as they are.
+fn configuration(edit: u64, endpoints: &str) -> String {
+    format!(
+        "{WEB}
+upstreams: {{origin: {{endpoints: [{endpoints}]}}}}
+middleware:
+  stamp: {{module: stamp.wat, config: {{}}}}
+  tally: {{module: tally.wat}}
+  mark: {{headers: {{response: {{set: {{x-edit: '{edit}'}}}}}}}}
+routes:
+  - {{id: plain, path: /*, middleware: [mark], upstream: origin}}
+  - {{id: plugins, path: /plugins/*, middleware: [mark, stamp, tally], upstream: origin}}
+"
+    )
+}
+
+async fn scene() -> (Origin, ConfigDir, Gateway) {
+    let origin = Origin::start();
+    let dir = ConfigDir::new().with("origin", origin.address());
+    dir.write("stamp.wat", &guests::stamp(1));
+    dir.write("tally.wat", guests::TALLY);
+    dir.write("gateway.yaml", &configuration(1, "'{origin}'"));
+    let gateway = Gateway::start(&dir).await;
+    (origin, dir, gateway)
+}
+
+#[tokio::test]
+async fn a_websocket_and_kept_connections_live_through_hundreds_of_reloads() {
+    let (origin, dir, gateway) = scene().await;
+    let url = format!("ws://{}/websocket", gateway.web());
+    let (mut websocket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    let mut clients = [gateway.http1().await, gateway.http2().await];
+    let mut upgraded = Raw::connect(gateway.web()).await;
+    upgraded.send("GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: mine\r\n\r\n").await;
+    assert_eq!(upgraded.response("GET").await.unwrap().head.status(), 101);
+    for edit in 2..=RELOADS {
+        dir.write("gateway.yaml", &configuration(edit, "'{origin}'"));
+        assert_eq!(gateway.apply().await, edit);
+        websocket.send(Message::text(format!("edit {edit}"))).await.unwrap();
+        assert_eq!(websocket.next().await.unwrap().unwrap(), Message::text(format!("edit {edit}")));
+        upgraded.send("as it is").await;
+        assert_eq!(upgraded.exactly(8).await, b"as it is");
+        for client in &mut clients {
+            assert_eq!(client.get("/").await.header("x-edit"), edit.to_string());
+        }
+    }
+    // Tunnels hold no generation.
+    gateway.only(RELOADS).await;
+    assert_eq!(gateway.metric("tidegate_tunnels", "").await, 2.0);
+    assert!(origin.accepted() <= 2 + 2 * 2, "{} connections to the origin", origin.accepted());
+    websocket.close(None).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unchanged_plugin_keeps_its_guests_and_what_it_remembers() {
+    let (_origin, dir, gateway) = scene().await;
+    let mut client = gateway.http1().await;
+    client.get("/plugins/first").await;
+    let instantiated = gateway.metric("tidegate_plugin_instantiations_total", "").await;
+    let compiled = gateway.metric("tidegate_modules_compiled_total", "").await;
+    for edit in 2..=50 {
+        dir.write("gateway.yaml", &configuration(edit, "'{origin}'"));
+        gateway.apply().await;
+        let answer = client.get("/plugins/again").await;
+        let number = |name: &str| u64::from_str_radix(&answer.echoed(name)[0], 16).unwrap();
+        assert_eq!((number("x-count"), number("x-total")), (edit, edit), "same guest, same key-value space");
+    }
+    assert_eq!(gateway.metric("tidegate_plugin_instantiations_total", "").await, instantiated);
+    assert_eq!(gateway.metric("tidegate_modules_compiled_total", "").await, compiled);
+}
+
+#[tokio::test]
+async fn an_upstream_keeps_its_connections_also_when_another_endpoint_is_added() {
+    let (origin, mut dir, gateway) = scene().await;
+    let another = Origin::named("another");
+    dir.name("another", another.address());
+    let mut client = gateway.http1().await;
+    client.get("/").await;
+    assert_eq!(origin.accepted(), 1);
+    dir.write("gateway.yaml", &configuration(2, "'{origin}', '{another}'"));
+    gateway.apply().await;
+    for _ in 0..10 {
+        client.get("/").await;
+    }
+    assert_eq!((origin.accepted(), another.accepted()), (1, 1), "one worker, one connection each");
+    assert!(another.requests() >= 4, "{} of 10 requests went to the new endpoint", another.requests());
+    dir.write("gateway.yaml", &configuration(3, "'{origin}'"));
+    gateway.apply().await;
+    for _ in 0..10 {
+        client.get("/").await;
+    }
+    assert_eq!(origin.accepted(), 1);
+}
+
+#[tokio::test]
+async fn a_listener_that_is_added_opens_and_one_that_is_removed_ends_after_its_exchanges() {
+    let (origin, dir, gateway) = scene().await;
+    let two = configuration(2, "'{origin}'")
+        .replace("listeners: {", "listeners: {other: {address: '127.0.0.1:0', generation-header: true}, ");
+    dir.write("gateway.yaml", &two);
+    gateway.apply().await;
+    let other = gateway.listener("other");
+    let mut client = tidegate_tests::Client::http1(other).await;
+    assert_eq!(client.get("/").await.generation(), 2);
+
+    let mut hold = origin.hold("/slow");
+    let answer = tokio::spawn(async move { (client.get("/slow").await, client) });
+    let mut held = hold.next().await;
+    dir.write("gateway.yaml", &configuration(3, "'{origin}'"));
+    gateway.apply().await;
+    tidegate_tests::soon("the listener is closed", async || tokio::net::TcpStream::connect(other).await.is_err()).await;
+    held.answer(200, "to the end").await;
+    let (answer, client) = answer.await.unwrap();
+    assert_eq!((answer.text().as_str(), answer.generation()), ("to the end", 2));
+    tidegate_tests::soon("its connection ends after the exchange", async || client.is_closed()).await;
+}
