@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use http::Method;
 use serde_json::Value;
 use tidegate::{
-    Options, admin,
+    AdminChoice, Options, admin,
     source::file::{WatchMode, WatchOptions},
 };
 
@@ -53,7 +53,7 @@ impl Gateway {
             config: vec![dir.path()],
             watch,
             workers: Some(2),
-            admin: Some(admin::Settings {
+            admin: AdminChoice::Fixed(admin::Settings {
                 address: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
                 trust_loopback: true,
                 ..admin::Settings::default()

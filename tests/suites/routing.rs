@@ -17,7 +17,10 @@ async fn requests_take_the_routes_that_the_specification_says() {
     for (number, line) in CASES.lines().enumerate() {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("==", name) => (title, rows, applied) = (name, Vec::new(), false),
-            ("row", row) => rows.push(route(row)),
+            ("row", row) => {
+                rows.push(route(row));
+                applied = false;
+            }
             ("ask", ask) => {
                 if !applied {
                     dir.write("gateway.json", &configuration(&rows).to_string());
