@@ -16,7 +16,7 @@ use super::{
     load,
     native::{self, Indices},
 };
-use crate::{identity::Identity, source::Entry};
+use crate::{identity::Identity, source::Entry, telemetry::Metrics};
 
 /// A compiled module.
 pub struct Module {
@@ -56,6 +56,7 @@ struct Workshop {
     linker: Linker<Data>,
     cache: Option<Cache>,
     counters: Arc<Counters>,
+    metrics: Arc<Metrics>,
 }
 
 /// Modules that may wait to be compiled; whoever wants one more waits.
@@ -67,10 +68,11 @@ impl Compiler {
         engine: &wasmtime::Engine,
         threads: usize,
         cache: Option<Cache>,
-        counters: &Arc<Counters>,
+        (counters, metrics): (&Arc<Counters>, &Arc<Metrics>),
     ) -> Result<Self, LoadError> {
         let linker = native::linker(engine).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
-        let workshop = Arc::new(Workshop { linker, cache, counters: Arc::clone(counters) });
+        let workshop =
+            Arc::new(Workshop { linker, cache, counters: Arc::clone(counters), metrics: Arc::clone(metrics) });
         let (jobs, queue) = mpsc::sync_channel(JOBS_MAX);
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..threads.max(1) {
@@ -138,6 +140,7 @@ impl Workshop {
         let bytes = load::load(&entry.bytes)?;
         let component = self.component(entry.identity, &bytes)?;
         self.counters.compiled();
+        self.metrics.module_compiled();
         let pre = self.linker.instantiate_pre(&component).map_err(refused)?;
         let indices = Indices::of(&component).map_err(LoadError::Refused)?;
         Ok(Module { identity: entry.identity, pre, indices })

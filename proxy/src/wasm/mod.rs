@@ -131,7 +131,7 @@ impl Wasm {
         let filters = Filters::new(settings.guest_slots, settings.address_space)?;
         let counters = Arc::new(Counters::default());
         let cache = settings.cache.as_deref().map(|path| Cache::open(path, &filters.engine)).transpose()?;
-        let compiler = Compiler::start(&filters.engine, settings.compile_threads, cache, &counters)?;
+        let compiler = Compiler::start(&filters.engine, settings.compile_threads, cache, (&counters, &metrics))?;
         Ok(Arc::new(Self {
             filters,
             compiler,
