@@ -23,7 +23,7 @@ const BAD: [Bad; 15] = [
     ("a value of the wrong type", |dir| edit(dir, "['{origin}']", "7"), "endpoints"),
     ("an upstream that there is not", |dir| edit(dir, "upstream: origin}", "upstream: orgin}"), "orgin"),
     ("a middleware that there is not", |dir| edit(dir, "[stamp]", "[stmap]"), "stmap"),
-    ("a regular expression that is none", |dir| edit(dir, "path: /*", "path: {regex: '/('}"), "all"),
+    ("a regular expression that is none", |dir| edit(dir, "path: /*", "path: {regex: '/('}"), "unclosed group"),
     (
         "a name defined twice",
         |dir| dir.write("more.yaml", "upstreams: {origin: {endpoints: ['127.0.0.1:1']}}"),

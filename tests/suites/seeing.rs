@@ -75,9 +75,10 @@ async fn a_dry_run_says_what_would_be_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_tree_that_is_sent_is_checked_modules_included() {
-    let (_origin, _dir, gateway) = scene().await;
+    let (_origin, dir, gateway) = scene().await;
+    let document = std::fs::read_to_string(dir.path().join("gateway.yaml")).unwrap();
     let check = async |module: &str| {
-        let entries = json!({"gateway.yaml": CONFIGURATION, "stamp.wat": module});
+        let entries = json!({"gateway.yaml": document, "stamp.wat": module});
         let mut ask = request(Method::POST, &format!("http://{}/-/check", gateway.admin()));
         *ask.body_mut() = json!({ "entries": entries }).to_string().into();
         tidegate_tests::Client::http1(gateway.admin()).await.send(ask).await
