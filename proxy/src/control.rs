@@ -37,6 +37,16 @@ impl Switchboard {
         attempt.await.ok()
     }
 
+    /// Makes the loop let go of the listening sockets, and load nothing any more.
+    pub async fn end(&self) {
+        self.board.end();
+        let (answer, done) = oneshot::channel();
+        if self.commands.send(Command::End { answer }).await.is_ok() {
+            // A loop that is gone has let go already.
+            done.await.unwrap_or(());
+        }
+    }
+
     /// The snapshot that serves; `None` before the first.
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         Some(Arc::clone(&self.board.current()?.load().stable))

@@ -160,8 +160,8 @@ impl Gateway {
     /// Stops accepting, lets exchanges and tunnels end until `deadline`, and ends. Answers whether all had ended.
     pub fn shutdown(mut self, deadline: Duration) -> bool {
         let Some(control) = self.control.take() else { return true };
-        self.switchboard.board.end();
         let quiet = control.block_on(async {
+            self.switchboard.end().await;
             self.workers.shut().await;
             let began = Instant::now();
             let quiet = self.drain.quiet(deadline).await;

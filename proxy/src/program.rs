@@ -50,6 +50,9 @@ impl Backend for Program {
             Some(hint) => format!("{error}\n  hint: {hint}"),
             None => error.to_string(),
         })?;
+        if report.problem.is_some() {
+            return Err(format!("this module would not be loaded\n{report}"));
+        }
         let item = |item: &Item| item.to_string();
         let value = json!({
             "abi": report.abi.map(wasm::Abi::name),
@@ -57,7 +60,6 @@ impl Backend for Program {
             "exports": report.exports.iter().map(item).collect::<Vec<_>>(),
             "imports": report.imports.iter().map(|(name, provided)| json!({"name": item(name), "provided": provided}))
                 .collect::<Vec<_>>(),
-            "problem": report.problem.as_ref().map(ToString::to_string),
         });
         Ok((report.to_string(), value))
     }

@@ -79,7 +79,7 @@ async fn a_plugin_that_traps_is_skipped_where_its_policy_is_open() {
 #[tokio::test]
 async fn a_plugin_that_loops_or_waits_is_ended_at_its_deadline_and_delays_nobody_else() {
     let (_origin, _dir, gateway) =
-        scene("{module: unruly.wat, limits: {call-timeout: 4s, exchange-timeout: 4s}}").await;
+        scene("{module: unruly.wat, limits: {call-timeout: 15s, exchange-timeout: 15s}}").await;
     // As many as keep every worker busy for the whole deadline, if a loop could.
     let mut spinning = tokio::task::JoinSet::new();
     for path in ["/spin", "/spin", "/spin", "/wait", "/wait"] {

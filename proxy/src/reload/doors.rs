@@ -101,6 +101,12 @@ impl Sockets {
         plan.changes
     }
 
+    /// Lets go of every socket: once their workers have closed theirs, nobody can connect any more.
+    pub(super) fn release(&mut self) {
+        self.bound.clear();
+        self.doors.clear();
+    }
+
     /// Where each listener really listens.
     pub(super) fn addresses(&self) -> BTreeMap<Name, SocketAddr> {
         let address = |(name, key): (&Name, &Key)| Some((name.clone(), self.bound.get(key)?.address));

@@ -52,6 +52,11 @@ pub enum Command {
         /// Where the findings go.
         answer: oneshot::Sender<Vec<Diagnostic>>,
     },
+    /// Let go of the listening sockets, and load nothing any more.
+    End {
+        /// Told when it is done.
+        answer: oneshot::Sender<()>,
+    },
 }
 
 /// What the loop works with.
@@ -70,6 +75,7 @@ pub struct Reloader {
     current: Option<Arc<Current>>,
     generation: u64,
     parts: Option<crate::identity::Identity>,
+    ended: bool,
 }
 
 /// The first reading of the sources: what the process's own settings are taken from before there are workers.
@@ -122,15 +128,26 @@ impl Reloader {
         first: First,
     ) -> Result<Self, Attempt> {
         let First { sources, memo, course, loaded } = first;
-        let mut reloader =
-            Self { compiler, workers, drain, board, sources, memo, sockets, current: None, generation: 0, parts: None };
+        let mut reloader = Self {
+            compiler,
+            workers,
+            drain,
+            board,
+            sources,
+            memo,
+            sockets,
+            current: None,
+            generation: 0,
+            parts: None,
+            ended: false,
+        };
         let attempt = reloader.carry_on(Ok(loaded), course).await;
         if attempt.outcome == Outcome::Applied { Ok(reloader) } else { Err(attempt) }
     }
 
     /// Serves until nobody can ask any more.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        loop {
+        while !self.ended {
             tokio::select! {
                 command = inbox.recv() => match command {
                     Some(command) => self.obey(command, &mut inbox).await,
@@ -139,6 +156,8 @@ impl Reloader {
                 () = self.sources.changed() => drop(self.attempt(Trigger::Watch, false).await),
             }
         }
+        // What the last exchanges need (the engine's ticks, the states) stays until nobody can ask any more.
+        while inbox.recv().await.is_some() {}
     }
 
     // Requests that came in while an attempt ran are one attempt: it reads the sources after all of them.
@@ -155,9 +174,14 @@ impl Reloader {
                     drop(answer.send(self.attempt(trigger, true).await));
                 }
                 Command::Check { tree, answer } => drop(answer.send(self.check(tree).await)),
+                Command::End { answer } => {
+                    self.ended = true;
+                    self.sockets.release();
+                    answer.send(()).unwrap_or(());
+                }
             }
         }
-        if let Some((trigger, _)) = waiting.first() {
+        if let Some((trigger, _)) = waiting.first().filter(|_| !self.ended) {
             let attempt = self.attempt(*trigger, false).await;
             for (trigger, answer) in waiting {
                 drop(answer.send(Attempt { trigger, ..attempt.clone() }));

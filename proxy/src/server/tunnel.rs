@@ -78,11 +78,15 @@ async fn copy(
             last = Instant::now();
         }
         let timed_out = |()| Err(io::Error::new(io::ErrorKind::TimedOut, "no byte in either direction for too long"));
-        session.alarm.poll_at(last + idle, cx).map(timed_out)
+        let half = sent.is_ready() || received.is_ready();
+        session.alarm.poll_at(last + if half { idle.min(HALF_OPEN_IDLE) } else { idle }, cx).map(timed_out)
     })
     .await?;
     Ok((up.moved, down.moved))
 }
+
+// One side is done: the other may still say what it has to say, but need not be waited for as an open tunnel is.
+const HALF_OPEN_IDLE: Duration = Duration::from_secs(5);
 
 // One direction.
 struct Pipe {
