@@ -35,13 +35,24 @@ pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>)
     let wire = Counted::new(socket, first);
     let mut connection = builder(&session).serve_connection(wire, service);
     let mut told = false;
+    let stall = session.limits(|limits| limits.write_idle_timeout);
+    let mut look = Instant::now() + stall;
     let outcome = poll_fn(|cx| {
         session.resident().attend(cx);
         if !told && (session.is_closing() || is_idle(&session, cx)) {
             told = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        Pin::new(&mut connection).poll(cx)
+        if let Poll::Ready(outcome) = Pin::new(&mut connection).poll(cx) {
+            return Poll::Ready(outcome);
+        }
+        while session.alarm.poll_at(look, cx).is_ready() {
+            if has_stalled(&session, look - stall, told) {
+                return Poll::Ready(Ok(()));
+            }
+            look = Instant::now() + stall;
+        }
+        Poll::Pending
     })
     .await;
     if let Err(error) = outcome {
@@ -53,6 +64,16 @@ pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>)
 fn is_idle(session: &Session, cx: &mut Context<'_>) -> bool {
     let idle = session.limits(|limits| limits.keep_alive_timeout);
     session.idle_since().is_some_and(|since| session.alarm.poll_at(since + idle, cx).is_ready())
+}
+
+// Whether the client has taken nothing since `then` of a response, or of the rest of a connection that is to end. It is
+// looked at once in each such time, so a stall lasts twice as long at most.
+fn has_stalled(session: &Session, then: Instant, told: bool) -> bool {
+    let stalled = session.has_stalled(then) || (told && session.idle_since().is_some_and(|since| since <= then));
+    if stalled {
+        tracing::debug!(listener = &*session.door.name, peer = %session.connection.peer, "the client takes nothing");
+    }
+    stalled
 }
 
 fn builder(session: &Session) -> http2::Builder<LocalExec> {

@@ -5,7 +5,11 @@ use std::{rc::Rc, time::Instant};
 
 use http::{HeaderValue, Method, Uri};
 
-use super::{alarm::Alarm, inbound::Received, session::Session};
+use super::{
+    alarm::Alarm,
+    inbound::Received,
+    session::{Handed, Session},
+};
 use crate::{
     error::{Error, Kind},
     exchange::{Authority, Exchange, Outcome},
@@ -41,6 +45,8 @@ pub(super) struct Life {
     pub(super) sent: u64,
     /// The length that the response's head promised.
     pub(super) promised: Option<u64>,
+    /// Of a stream: when the last piece was handed over, until another is asked for.
+    pub(super) handed: Option<Rc<Handed>>,
     /// Whether all of the response was handed over.
     pub(super) complete: bool,
     plan: Rc<WorkerPlan>,
@@ -63,6 +69,7 @@ impl Life {
             sent: 0,
             promised: None,
             complete: false,
+            handed: session.is_multiplexed().then(|| session.watch()),
             plan: Rc::clone(plan),
             refused: asked.authority.is_none(),
             asked,

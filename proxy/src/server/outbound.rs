@@ -5,6 +5,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -98,6 +99,9 @@ impl Outbound {
         if let Some(data) = frame.data_ref() {
             if let Some(life) = &mut self.life {
                 life.sent += data.len() as u64;
+                if let Some(handed) = &life.handed {
+                    handed.set(Some(Instant::now()));
+                }
             }
             return frame;
         }
@@ -131,6 +135,9 @@ impl http_body::Body for Outbound {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(handed) = self.life.as_ref().and_then(|life| life.handed.as_ref()) {
+            handed.set(None);
+        }
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(self.frame(frame)))),
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.fail(error)))),

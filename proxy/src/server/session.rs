@@ -4,7 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     task::Waker,
     time::Instant,
@@ -16,6 +16,9 @@ use crate::{
     error::Error,
     exchange::{Connection, Timers},
 };
+
+/// When a piece of a stream's response was handed over that is not taken yet, if there is one.
+pub(super) type Handed = Cell<Option<Instant>>;
 
 /// What the parts of one connection share.
 #[derive(Debug)]
@@ -42,6 +45,7 @@ pub(super) struct Session {
     begun: Cell<u64>,
     open: Cell<u32>,
     ended_well: Cell<u64>,
+    streams: RefCell<Vec<Weak<Handed>>>,
     idle_since: Cell<Instant>,
     closing: Cell<bool>,
     broken: Cell<bool>,
@@ -72,6 +76,7 @@ impl Session {
             begun: Cell::new(0),
             open: Cell::new(0),
             ended_well: Cell::new(0),
+            streams: RefCell::default(),
             idle_since: Cell::new(Instant::now()),
             closing: Cell::new(false),
             broken: Cell::new(false),
@@ -139,6 +144,24 @@ impl Session {
     /// How many requests had all of their response.
     pub(super) fn ended_well(&self) -> u64 {
         self.ended_well.get()
+    }
+
+    /// Watches one more stream for a client that takes nothing of it.
+    pub(super) fn watch(&self) -> Rc<Handed> {
+        let handed = Rc::<Handed>::default();
+        let mut streams = self.streams.borrow_mut();
+        if streams.len() == streams.capacity() {
+            streams.retain(|stream| stream.strong_count() > 0);
+        }
+        streams.push(Rc::downgrade(&handed));
+        handed
+    }
+
+    /// Whether there is a stream of which the client has taken nothing since `then`.
+    pub(super) fn has_stalled(&self, then: Instant) -> bool {
+        let streams = self.streams.borrow();
+        let mut handed = streams.iter().filter_map(Weak::upgrade).filter_map(|handed| handed.get());
+        handed.any(|since| since <= then)
     }
 
     /// Since when no request is open, if none is.

@@ -78,6 +78,24 @@ fn a_stream_that_is_reset_ends_its_exchange() {
 }
 
 #[test]
+fn a_client_that_takes_nothing_of_a_stream_is_let_go() {
+    let endless = act(async |_| {
+        let frames = futures_util::stream::repeat_with(|| Ok(Frame::data(vec![b'x'; 1 << 16].into())));
+        let mut response = Response::empty(StatusCode::OK);
+        response.body = Body::stream(StreamBody::new(frames));
+        Ok(response)
+    });
+    let short = std::time::Duration::from_millis(20);
+    endless.limits(|limits| limits.write_idle_timeout = short).run(async |stage| {
+        let mut sender = stage.connect_http2().await;
+        let request = Request::get("http://a/").body(http_body_util::Full::default()).unwrap();
+        let unread = sender.send_request(request).await.unwrap();
+        stage.until(|| stage.door().hall.connections() == 0 && stage.open_exchanges() == 0).await;
+        drop(unread);
+    });
+}
+
+#[test]
 fn floods_end_the_connection() {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let ping: &[u8] = b"\0\0\x08\x06\0\0\0\0\0\x0012345678";
