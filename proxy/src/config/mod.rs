@@ -4,6 +4,8 @@
 
 pub mod diagnostic;
 pub mod fields;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod reference;
 pub mod render;
 pub mod report;

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use http::Method;
 
 use super::{
-    Checked, Memo, load_with, render, report,
+    Checked, Memo,
+    fuzz::EVERYTHING,
+    load_with, render, report,
     spec::{HostPattern, Middleware, Name, Part, PathPattern, Spec},
 };
 use crate::{
@@ -154,53 +156,6 @@ fn a_later_layer_overrides_by_name() {
     assert_eq!(spec.gateway.process.workers, Some(3));
 }
 
-const EVERYTHING: &str = r#"
-gateway:
-  middleware: [log, {headers: {request: {set: {x-one: 1}}}}]
-  workers: 3
-  admin: {address: 127.0.0.1:9901, socket: /run/tidegate.sock, token: "${env:TOKEN}", trust-loopback: true}
-  generation-age-max: 10m
-  shutdown-deadline: 1500ms
-  access-log: {to: /var/log/tidegate.log, format: "%{status} 100%%", queue-lines-max: 10}
-  guest-slots: 100
-  trusted-proxies: [10.0.0.0/8]
-listeners:
-  web:
-    address: "[::1]:0"
-    middleware: [log]
-    generation-header: true
-    path: {dot-segments: reject, encoded-slashes: keep}
-    limits: {body-bytes-max: 10MB, requests-per-connection-max: 7, head-timeout: 250ms}
-upstreams:
-  users:
-    endpoints: [10.0.1.20:8080, {address: "users.internal:80", weight: 2}]
-    balance: least-request
-    health-check: {path: "/health?deep=1"}
-    preserve-host: false
-middleware:
-  log: {headers: {response: {remove: [server], set: {x-a: "b: c"}, add: {x-b: [one, "two ${env:TOKEN}"]}}}}
-  moved: {redirect: {scheme: https, host: example.com, port: 8443, path: {prefix: /new}, status: 308}}
-  inner: {rewrite: {host: internal.example, path: /all}}
-  copy: {mirror: {upstream: users, percent: 12.5}}
-  teapot: {respond: {status: 418, headers: {x-c: [1, 2]}, body: "no: coffee\n"}}
-  auth:
-    module: plugins/auth.wat
-    config: {key: "${env:TOKEN}", list: [1, 2.5, null, {a: true}], "odd key": "1.0"}
-    grants: {upstreams: [users]}
-    limits: {memory-bytes-max: 1MiB, call-timeout: 20ms}
-    on-failure: open
-    isolation: per-request
-  all: {chain: [inner, {chain: [log, {respond: {body: "yes"}}]}]}
-routes:
-  one: {hosts: [api.example.com, "*.example.com"], path: "/a/*", methods: [GET, PUT], upstream: users, timeout: 3s}
-  two: {path: "~^/x(y|z)$", headers: {x-v: {regex: "[0-9]+"}, x-w: 1}, query: {q: "true"}, target: 10.0.0.1:80}
-  three: {path: "/users/{id}", listeners: web, target: [10.0.0.1:80, 10.0.0.2:80], body-bytes-max: unlimited}
-  four: {path: {exact: "/odd{"}, middleware: [auth, {headers: {request: {set: {authorization: "Bearer ${env:TOKEN}"}}}}],
-         targets: [{upstream: users, weight: 9}, {address: 10.0.0.3:80}]}
-  five: {matches: [{path: /m}, {path: /n, method: DELETE}], middleware: [all]}
-  six: {middleware: [moved, teapot, copy], body-bytes-max: 1KiB}
-"#;
-
 #[test]
 fn a_rendered_configuration_reads_back_as_the_same() {
     let spec = checked(EVERYTHING).spec.unwrap();
@@ -238,65 +193,5 @@ fn a_rendered_configuration_says_which_line_set_a_value() {
         "    idle-timeout: 60s  # default",
     ] {
         assert!(text.lines().any(|have| have == line || have == line.replace('"', "")), "{line}\n{text}");
-    }
-}
-
-mod properties {
-    //! Nothing that a document may hold makes the room panic, or the report of what it found.
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Loads anything, and holds what is always so.
-    fn holds(bytes: &[u8]) -> Result<(), TestCaseError> {
-        let entries = [(Arc::from("c.yaml"), Ok(Entry::new(bytes.to_vec())))].into_iter().collect();
-        let tree = Tree { layers: vec![Layer { source: "t".into(), revision: 1, entries }] };
-        let mut memo = Memo::default();
-        let checked = check(&tree, &mut memo);
-        let refused = checked.diagnostics.iter().any(super::super::diagnostic::Diagnostic::is_error);
-        prop_assert_eq!(refused, checked.spec.is_none());
-        let text = report::text(&checked.diagnostics, &tree, false);
-        prop_assert!(!text.contains("hunter2"));
-        let lines = bytes.split(|&byte| byte == b'\n').count();
-        for place in checked.diagnostics.iter().filter_map(|found| found.at.as_ref()) {
-            prop_assert!((1..=lines + 1).contains(&(place.line as usize)), "{}", text);
-        }
-        if let Some(spec) = checked.spec {
-            let again = render::yaml(&spec, true);
-            prop_assert!(check(&self::tree(&[("c.yaml", &again)]), &mut memo).spec.is_some(), "{}", again);
-        }
-        Ok(())
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn any_bytes_are_taken_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            holds(&bytes)?;
-        }
-
-        #[test]
-        fn any_text_that_looks_like_yaml_is_taken_or_refused(text in "[a-c:{}\\[\\], \n\\-&*!|>'\"#%@$]{0,120}") {
-            holds(text.as_bytes())?;
-        }
-
-        #[test]
-        fn any_slip_in_a_configuration_is_taken_or_refused(
-            slips in proptest::collection::vec((any::<prop::sample::Index>(), 0_u8..4, any::<u8>()), 1..5),
-        ) {
-            let mut bytes = EVERYTHING.as_bytes().to_vec();
-            for (at, kind, byte) in slips {
-                let at = at.index(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
-                match kind {
-                    0 => bytes.splice(at..(at + 1).min(bytes.len()), [byte]).for_each(drop),
-                    1 => bytes.insert(at, b" :{}[],-&*'\"\t\n#"[byte as usize % 15]),
-                    2 => drop(bytes.drain(at..(at + byte as usize % 20).min(bytes.len()))),
-                    _ => bytes.truncate(at.max(1)),
-                }
-            }
-            holds(&bytes)?;
-        }
     }
 }
