@@ -1,0 +1,121 @@
+//! Calls to upstreams that the operator grants (`grants: {upstreams: [...]}`). The call is straight-line code; only this
+//! exchange waits.
+
+use std::fmt;
+
+use crate::{
+    Result,
+    bindings::tidegate::plugin::{types::Field, upstream as host},
+};
+
+/// A request to an upstream.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Call(host::CallRequest);
+
+/// What the upstream answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its fields, names in lower case.
+    pub fields: Vec<(String, Vec<u8>)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operator granted no upstream of this name.
+    NotGranted,
+    /// As many calls as one exchange may make (`calls-max`) have been made.
+    TooMany,
+    /// The request is not valid HTTP.
+    Malformed,
+    /// The answer is over the operator's `call-bytes-max`.
+    TooLarge,
+    /// The upstream failed (`upstream_connect`, `upstream_timeout`, ...).
+    Failed(String),
+}
+
+impl Call {
+    /// A request with this method and target (path and query).
+    pub fn new(method: &str, target: &str) -> Self {
+        Self(host::CallRequest {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            authority: None,
+            fields: Vec::new(),
+            body: Vec::new(),
+        })
+    }
+
+    /// A `GET`.
+    pub fn get(target: &str) -> Self {
+        Self::new("GET", target)
+    }
+
+    /// The same with one more field.
+    pub fn field(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.0.fields.push(Field { name: name.to_owned(), value: value.into() });
+        self
+    }
+
+    /// The same with a body.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.0.body = body.into();
+        self
+    }
+
+    /// The same for this host; without one, for the upstream's name.
+    pub fn authority(mut self, authority: &str) -> Self {
+        self.0.authority = Some(authority.to_owned());
+        self
+    }
+
+    /// Sends it and waits for the whole answer.
+    ///
+    /// # Errors
+    /// [`Error`]; a status that the upstream sent is none.
+    pub fn send(self, upstream: &str) -> Result<Answer, Error> {
+        let answer = host::call(upstream, &self.0)?;
+        let fields = answer.fields.into_iter().map(|field| (field.name, field.value)).collect();
+        Ok(Answer { status: answer.status, fields, body: answer.body })
+    }
+}
+
+impl Answer {
+    /// The first value of a field, if it is UTF-8. `name` in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.fields.iter().find(|(known, _)| known == name);
+        found.and_then(|(_, value)| std::str::from_utf8(value).ok())
+    }
+}
+
+impl From<host::CallError> for Error {
+    fn from(error: host::CallError) -> Self {
+        match error {
+            host::CallError::NotGranted => Self::NotGranted,
+            host::CallError::TooMany => Self::TooMany,
+            host::CallError::Malformed => Self::Malformed,
+            host::CallError::TooLarge => Self::TooLarge,
+            host::CallError::Failed(kind) => Self::Failed(kind),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotGranted => f.write_str("the upstream is not granted to this plugin"),
+            Self::TooMany => f.write_str("this exchange has made as many calls as it may"),
+            Self::Malformed => f.write_str("the request to the upstream is malformed"),
+            Self::TooLarge => f.write_str("the upstream's answer is too large"),
+            Self::Failed(kind) => write!(f, "the upstream failed: {kind}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
