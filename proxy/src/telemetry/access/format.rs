@@ -179,7 +179,11 @@ impl Field {
             Self::Time => time(now, seconds, out),
             Self::Generation => out.number(exchange.generation()),
             Self::Listener => out.text(&exchange.connection.listener),
-            Self::Route => return exchange.route.get().map(|route| out.text(&route.id)).is_some(),
+            // What no route matches is on the listener's fallback, whose id is empty.
+            Self::Route => {
+                let route = exchange.route.get().filter(|route| !route.id.is_empty());
+                return route.map(|route| out.text(&route.id)).is_some();
+            }
             Self::Method => out.text(line.method.as_str()),
             Self::Authority => out.text(line.authority),
             Self::Path => out.text(path),
