@@ -1,0 +1,87 @@
+//! A checked configuration: every name resolved to something that exists, every default filled in, every pattern
+//! valid. What `compile` builds from. Holds no YAML and nothing that runs.
+
+mod gateway;
+mod listener;
+mod middleware;
+mod route;
+mod upstream;
+
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
+
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use serde::{Serialize, Serializer};
+
+pub use self::{
+    gateway::{AccessLog, Gateway, LogFormat, LogTarget, Process, Secret},
+    listener::{Limits, Listener, PathPolicy, Treatment},
+    middleware::{
+        FailurePolicy, Grants, HeaderEdits, Isolation, Middleware, Mirror, PathEdit, Plugin, PluginLimits, Redirect,
+        Respond, Rewrite,
+    },
+    route::{FieldMatch, HostPattern, Match, PathPattern, REGEX_BYTES_MAX, Route, Target, ValuePattern},
+    upstream::{Balance, Endpoint, HealthCheck, Upstream},
+};
+use super::{diagnostic::Place, render::Origins};
+use crate::identity::Identity;
+
+/// A checked part with its identity (over `value` alone) and the place that defines it.
+#[derive(Clone, Debug)]
+pub struct Part<T> {
+    /// Equal content, equal identity, whatever file or line it stands in.
+    pub identity: Identity,
+    /// Where it is defined.
+    pub place: Place,
+    /// The checked value.
+    pub value: T,
+}
+
+impl<T: Serialize> Part<T> {
+    /// A part with its identity computed.
+    pub fn new(place: Place, value: T) -> Self {
+        Self { identity: Identity::of(&value), place, value }
+    }
+}
+
+impl<T> Deref for Part<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// Names of listeners, upstreams, middleware, routes.
+pub type Name = Arc<str>;
+
+/// A whole checked configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Spec {
+    /// Settings of the process and gateway-wide ones.
+    pub gateway: Gateway,
+    /// By name.
+    pub listeners: BTreeMap<Name, Arc<Part<Listener>>>,
+    /// By name; those that routes name in place (`target:`) are called after their address.
+    pub upstreams: BTreeMap<Name, Arc<Part<Upstream>>>,
+    /// By name; inline definitions are called `<route id>/<position>`, from 1.
+    pub middleware: BTreeMap<Name, Arc<Part<Middleware>>>,
+    /// In order of precedence where nothing else decides: layer, then document path, then position.
+    pub routes: Vec<Arc<Part<Route>>>,
+    /// Where all of it was written, for [`super::render::yaml`].
+    pub origins: Origins,
+}
+
+fn strings<S: Serializer>(names: &[HeaderName], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(names.iter().map(HeaderName::as_str))
+}
+
+fn fields<S: Serializer>(fields: &[(HeaderName, HeaderValue)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
+}
+
+fn status<S: Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+fn method<S: Serializer>(method: &Option<Method>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(method.as_ref().map_or("*", Method::as_str))
+}
