@@ -4,6 +4,7 @@
 use std::{fs, io, path::PathBuf, process, time::Duration};
 
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 use crate::{
     cli::{Backend, RunOptions},
@@ -25,6 +26,8 @@ pub struct Program;
 
 impl Backend for Program {
     fn run(&self, options: RunOptions) -> Result<(), String> {
+        // First of all, so that no signal finds a process that would die of it.
+        let signals = Taken::new().map_err(|error| format!("signals cannot be taken: {error}"))?;
         let quickstart = options.config.is_empty();
         let sources: Vec<_> = quickstart.then(|| Box::new(quickstart::source()) as _).into_iter().collect();
         let admin = AdminChoice::Configured { flag: options.admin, quickstart };
@@ -38,7 +41,7 @@ impl Backend for Program {
         if quickstart {
             eprintln!("{}", quickstart::NEXT);
         }
-        serve(gateway)
+        serve(gateway, signals)
     }
 
     fn check(&self, config: Vec<PathBuf>) -> Result<(Vec<Diagnostic>, String), String> {
@@ -65,14 +68,25 @@ impl Backend for Program {
     }
 }
 
+// The signals of the process, and the runtime that they arrive on.
+struct Taken {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+impl Taken {
+    fn new() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let signals = {
+            let _inside = runtime.enter();
+            Signals::new()?
+        };
+        Ok(Self { runtime, signals })
+    }
+}
+
 // Serves until a signal ends it: the first lets what is under way end, the second does not.
-fn serve(gateway: Gateway) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("signals cannot be taken: {error}"))?;
-    let mut signals = {
-        let _inside = runtime.enter();
-        Signals::new().map_err(|error| format!("signals cannot be taken: {error}"))?
-    };
+fn serve(gateway: Gateway, Taken { runtime, mut signals }: Taken) -> Result<(), String> {
     runtime.block_on(async {
         loop {
             let signal = signals.next().await;
