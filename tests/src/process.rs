@@ -6,7 +6,10 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
     thread,
 };
 
@@ -94,10 +97,20 @@ impl Drop for Process {
     }
 }
 
-/// A port that nothing listens on at the moment, for a process that must be told one.
+/// An address that nothing listens on at the moment, for a process that must be told one. Below the ports that the
+/// system gives out, so that no connection of a test takes it meanwhile.
+///
+/// # Panics
+/// When every port is taken.
 pub fn free_address() -> SocketAddr {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("a bound socket has an address")
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = u16::try_from(std::process::id() % 10_000).expect("below 10,000");
+    let free = (0..10_000_u16).find_map(|_| {
+        let port = 20_000 + (begin + NEXT.fetch_add(1, Relaxed) % 10_000) % 10_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        std::net::TcpListener::bind(address).is_ok().then_some(address)
+    });
+    free.expect("a free port")
 }
 
 fn keep(from: impl std::io::Read + Send + 'static, said: &Arc<Mutex<Vec<String>>>) {
