@@ -2,6 +2,7 @@
 //! what it got.
 
 mod containment;
+mod loading;
 mod phases;
 mod reuse;
 
