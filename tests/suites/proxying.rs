@@ -271,11 +271,12 @@ async fn the_origin_is_told_of_the_client_and_a_stranger_is_not_believed() {
     assert_eq!((told("via"), told("host")), ("1.1 tidegate".into(), "test.example".into()));
 
     let mut raw = Raw::connect(scene.gateway.listener("behind")).await;
-    raw.send(forged).await;
+    raw.send(forged.replace("/who", "/behind")).await;
     let body = raw.response("GET").await.unwrap().body.bytes;
     let told = |name: &str| Origin::echoed(&body, name).join(", ");
     assert_eq!((told("x-forwarded-for"), told("x-forwarded-proto")), ("9.9.9.9, 127.0.0.1".into(), "https".into()));
     assert_eq!(scene.logged("/who").await["client"], "127.0.0.1");
+    assert_eq!(scene.logged("/behind").await["client"], "9.9.9.9");
 }
 
 #[tokio::test]

@@ -90,6 +90,8 @@ async fn every_way_to_save_is_one_reload() {
     for (number, (way, save)) in (2..).zip(WAYS) {
         save(&dir.path().join("gateway.yaml"), &configuration(number));
         soon(&format!("{way}: it serves"), async || edit(&gateway).await == number).await;
+        // It is counted when every worker has it, which is after the first of them serves it.
+        soon(&format!("{way}: it is counted"), async || applied(&gateway).await >= number as f64).await;
         assert_eq!((applied(&gateway).await, refused(&gateway).await), (number as f64, 0.0), "{way}");
     }
 }
