@@ -109,6 +109,8 @@ pub(super) async fn play(row: &Row, mode: WatchMode) -> Result<(), String> {
     row.before.iter().for_each(|(path, content)| put(&base, path, content));
     let mut options = WatchOptions { mode, poll: Duration::from_millis(30), ..WatchOptions::default() };
     options.quiet = Duration::from_millis(30);
+    // A writer on a busy machine may be stopped for long between deleting a name and giving it again.
+    options.settle = Duration::from_millis(300);
     // Rows are about events or polls; the net has a row of its own.
     options.compare = Duration::from_secs(600);
     (row.adjust)(&mut options);

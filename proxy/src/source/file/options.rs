@@ -31,6 +31,8 @@ pub struct WatchOptions {
     pub entry_bytes_max: u64,
     /// The most documents in one directory.
     pub documents_max: usize,
+    /// All documents of one directory together, in bytes.
+    pub directory_bytes_max: u64,
     /// The most directories watched by events; above, the directory is polled as if the system had refused a watch.
     pub watches_max: usize,
 }
@@ -50,6 +52,7 @@ impl Default for WatchOptions {
             document_bytes_max: 8 << 20,
             entry_bytes_max: 64 << 20,
             documents_max: 100_000,
+            directory_bytes_max: 512 << 20,
             watches_max: 65_536,
         }
     }

@@ -47,6 +47,10 @@ impl Stat {
         }
     }
 
+    pub(super) const fn bytes(&self) -> u64 {
+        self.size
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.size == 0
     }

@@ -134,9 +134,13 @@ async fn what_cannot_be_read_is_an_error_and_not_absent() {
 async fn too_many_documents_are_refused_as_a_whole() {
     let (_dir, root) = root();
     write(&root, &[("a.yaml", "a"), ("b.yaml", "b"), ("c.yaml", "c")]);
-    let mut source = FileSource::open(&root, WatchOptions { documents_max: 2, ..options() }).unwrap();
-    let found = read_with(&mut source, &[]).await;
-    assert!(found[0].0.is_empty() && found[0].1.as_ref().is_err_and(|why| why.contains("more than 2")), "{found:?}");
+    let many = WatchOptions { documents_max: 2, ..options() };
+    let large = WatchOptions { directory_bytes_max: 1, ..options() };
+    for (options, why) in [(many, "more than 2 documents"), (large, "more than 1 bytes")] {
+        let mut source = FileSource::open(&root, options).unwrap();
+        let found = read_with(&mut source, &[]).await;
+        assert!(found[0].0.is_empty() && found[0].1.as_ref().is_err_and(|error| error.contains(why)), "{found:?}");
+    }
 }
 
 #[tokio::test]

@@ -43,6 +43,7 @@ pub(super) struct Walk<'a> {
     /// The real root.
     root: PathBuf,
     pub(super) found: Vec<Found>,
+    bytes: u64,
     /// Directories that could not be listed, and why.
     pub(super) failures: Vec<(Arc<str>, Arc<str>)>,
     /// Directories that matter.
@@ -63,6 +64,7 @@ impl<'a> Walk<'a> {
             watches,
             root,
             found: Vec::new(),
+            bytes: 0,
             failures: Vec::new(),
             directories: HashSet::new(),
             known: HashSet::new(),
@@ -180,7 +182,7 @@ impl<'a> Walk<'a> {
                 Err(error) if is_missing(&error) => What::Missing,
                 Err(error) => refused(&key, &error),
             };
-            self.found.push(Found { key, real: directory.join(&name), links: self.through.clone(), what });
+            self.push(Found { key, real: directory.join(&name), links: self.through.clone(), what });
         }
     }
 
@@ -200,7 +202,7 @@ impl<'a> Walk<'a> {
         let links = self.through.iter().chain(&resolved.links).cloned().collect();
         if !inside {
             let what = What::Refused(leads_out(key, &resolved.real, &self.root));
-            self.found.push(Found { key: Arc::clone(key), real: resolved.real, links, what });
+            self.push(Found { key: Arc::clone(key), real: resolved.real, links, what });
         } else if is_directory {
             if self.trail.iter().any(|listed| listed.starts_with(&resolved.real)) {
                 return self.fail(key, &"it is a link to a directory that holds it");
@@ -213,7 +215,7 @@ impl<'a> Walk<'a> {
                 What::Missing => dangling(key, &resolved.real),
                 what => what,
             };
-            self.found.push(Found { key: Arc::clone(key), real: resolved.real, links, what });
+            self.push(Found { key: Arc::clone(key), real: resolved.real, links, what });
         }
     }
 
@@ -250,11 +252,25 @@ impl<'a> Walk<'a> {
     }
 
     fn is_full(&mut self) -> bool {
-        let full = self.found.len() >= self.options.documents_max;
-        if full && self.failures.iter().all(|(key, _)| !key.is_empty()) {
-            self.fail("", &format!("it holds more than {} documents", self.options.documents_max));
+        let WatchOptions { documents_max, directory_bytes_max, .. } = *self.options;
+        let why = if self.found.len() >= documents_max {
+            format!("it holds more than {documents_max} documents")
+        } else if self.bytes > directory_bytes_max {
+            format!("its documents have more than {directory_bytes_max} bytes together")
+        } else {
+            return false;
+        };
+        if self.failures.iter().all(|(key, _)| !key.is_empty()) {
+            self.fail("", &why);
         }
-        full
+        true
+    }
+
+    fn push(&mut self, found: Found) {
+        if let What::Regular(stat) = &found.what {
+            self.bytes += stat.bytes();
+        }
+        self.found.push(found);
     }
 }
 

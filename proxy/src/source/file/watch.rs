@@ -75,7 +75,7 @@ impl Watches {
     }
 
     /// Whether there are events at all.
-    pub(super) fn has_events(&self) -> bool {
+    fn has_events(&self) -> bool {
         self.queue.get().is_some()
     }
 

@@ -121,16 +121,20 @@ impl Scanner {
         }
     }
 
-    /// The entries of these keys, and those that are not settled.
-    pub(super) fn find(&mut self, keys: &BTreeSet<Arc<str>>) -> Vec<Found> {
+    /// The entries of these keys, and those that are not settled. None if a document is not there: only a listing from
+    /// the root down can tell whether it was deleted, or all of the directory is gone.
+    pub(super) fn find(&mut self, keys: &BTreeSet<Arc<str>>) -> Option<Vec<Found>> {
         let keys: Vec<_> = keys.union(&self.unsettled).cloned().collect();
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
             let (next, listed) = self.find_one(&key);
+            if listed && matches!(next.what, What::Missing) {
+                return None;
+            }
             self.note(&next, listed);
             found.push(next);
         }
-        found
+        Some(found)
     }
 
     fn find_one(&mut self, key: &Arc<str>) -> (Found, bool) {

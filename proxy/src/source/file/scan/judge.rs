@@ -159,7 +159,7 @@ impl Scanner {
     /// How far apart two equal readings must be.
     pub(in crate::source::file) fn rest(&self) -> Duration {
         let settle = self.options.settle;
-        if self.watches.polls() && !self.watches.has_events() {
+        if self.watches.polls() {
             self.options.poll_interval().min(Duration::from_millis(500)).max(settle)
         } else {
             settle

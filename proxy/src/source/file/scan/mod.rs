@@ -189,7 +189,8 @@ impl Scanner {
         let marked = self.sort(&batch);
         let everything =
             depth > Depth::Touched || batch.rescan || marked.everything || !self.walked || !self.failures.is_empty();
-        let found = if everything { self.find_all() } else { self.find(&marked.keys) };
+        let found = if everything { None } else { self.find(&marked.keys) };
+        let found = found.unwrap_or_else(|| self.find_all());
         let looks: Vec<_> = found
             .into_iter()
             .map(|found| {
