@@ -30,7 +30,7 @@ pub(super) struct Balancer {
 }
 
 /// The members that an exchange has tried already.
-pub(super) type Tried = SmallVec<[usize; 4]>;
+pub(super) type Tried = SmallVec<[usize; 2]>;
 
 impl Balancer {
     pub(super) fn new(members: Vec<Member>, balance: Balance, sequence: Arc<Sequence>) -> Self {

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::LocalBoxFuture;
 use http::StatusCode;
 
 use super::{
@@ -30,17 +31,20 @@ use crate::{
 
 impl Upstream {
     /// Sends `request`; `own` says whether it is the exchange's own, whose record says where it went.
-    pub(super) async fn send(&self, mut request: Request, own: bool) -> Result<Response, Error> {
-        let exchange = Rc::clone(&request.exchange);
-        let started = Instant::now();
-        let result = self.reach(&exchange.worker, &mut request, (started, own)).await;
-        let time = started.elapsed();
-        let outcome = result.as_ref().map(|response| response.head.status.as_u16()).map_err(Error::kind);
-        self.series.finish(exchange.worker.index, outcome, time);
-        if own {
-            exchange.record.note(|record| record.upstream_time = Some(time));
+    #[allow(clippy::manual_async_fn, reason = "an `async fn` holds its arguments twice, and a request is large")]
+    pub(super) fn send(&self, mut request: Request, own: bool) -> impl Future<Output = Result<Response, Error>> {
+        async move {
+            let exchange = Rc::clone(&request.exchange);
+            let started = Instant::now();
+            let result = self.reach(&exchange.worker, &mut request, (started, own)).await;
+            let time = started.elapsed();
+            let outcome = result.as_ref().map(|response| response.head.status.as_u16()).map_err(Error::kind);
+            self.series.finish(exchange.worker.index, outcome, time);
+            if own {
+                exchange.record.note(|record| record.upstream_time = Some(time));
+            }
+            result
         }
-        result
     }
 
     // A connection that could not be made is no reason to fail while there are other endpoints: nothing was sent.
@@ -73,16 +77,17 @@ impl Upstream {
                         }
                         note(request, &user, None, own);
                         tried.push(position);
-                        failed = Some(error);
+                        failed = Some(Box::new(error));
                         continue;
                     }
                 },
             };
             return self.exchange((member, &pool, &user), (wire, since), request, own).await;
         }
-        Err(failed.unwrap_or_else(|| {
-            Error::new(Kind::NoEndpoint, format!("upstream {}: it has no endpoint with a weight", self.name))
-        }))
+        Err(failed.map_or_else(
+            || Error::new(Kind::NoEndpoint, format!("upstream {}: it has no endpoint with a weight", self.name)),
+            |failed| *failed,
+        ))
     }
 
     async fn exchange(
@@ -113,9 +118,15 @@ impl Upstream {
         }
     }
 
-    async fn connect(&self, member: &Member, pool: &Rc<Pool>, user: &Rc<Facts>) -> Result<Box<Wire>, Error> {
+    // Boxed, because few calls come this way and every call has room for it.
+    fn connect<'a>(
+        &'a self,
+        member: &'a Member,
+        pool: &'a Rc<Pool>,
+        user: &'a Rc<Facts>,
+    ) -> LocalBoxFuture<'a, Result<Box<Wire>, Error>> {
         let limits = (self.spec.connections_max, self.spec.connect_timeout);
-        connect(&member.endpoint, pool, user, &self.states, limits).await
+        Box::pin(connect(&member.endpoint, pool, user, &self.states, limits))
     }
 
     // Sends the request on `wire`, from `since` on, and waits for the head of the answer, no longer than the response timeout after the

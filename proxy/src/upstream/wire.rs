@@ -268,4 +268,4 @@ impl fmt::Debug for Wire {
 }
 
 const READ_BYTES_MIN: usize = 8 * 1024;
-const READ_BYTES_MAX: usize = 256 * 1024;
+const READ_BYTES_MAX: usize = 64 * 1024;

@@ -185,6 +185,17 @@ fn a_head_answer_has_no_body_and_keeps_its_length() {
 }
 
 #[test]
+fn a_call_takes_little_memory() {
+    run(async {
+        let room = Room::new();
+        let upstream = room.upstream(&[], |_| {});
+        let call = upstream.send(room.request(Method::GET, "/"), true);
+        // What the allocator hands out without a detour.
+        assert!(size_of_val(&call) <= 1024, "{} bytes", size_of_val(&call));
+    });
+}
+
+#[test]
 fn an_upgrade_becomes_a_tunnel() {
     run(async {
         let origin = Origin::new(|_, mut peer| async move {
