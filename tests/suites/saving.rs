@@ -77,6 +77,12 @@ async fn refused(gateway: &Gateway) -> f64 {
     gateway.metric("tidegate_reloads_total", "outcome=\"refused\"").await
 }
 
+/// So many reloads, and none refused. One is counted when every worker has it, after the first of them serves it.
+async fn counted(gateway: &Gateway, reloads: u64, after: &str) {
+    soon(&format!("{after}: it is counted"), async || applied(gateway).await >= reloads as f64).await;
+    assert_eq!((applied(gateway).await, refused(gateway).await), (reloads as f64, 0.0), "{after}");
+}
+
 /// The edit that serves.
 async fn edit(gateway: &Gateway) -> u64 {
     gateway.http1().await.get("/").await.header("x-edit").parse().unwrap_or(0)
@@ -90,9 +96,7 @@ async fn every_way_to_save_is_one_reload() {
     for (number, (way, save)) in (2..).zip(WAYS) {
         save(&dir.path().join("gateway.yaml"), &configuration(number));
         soon(&format!("{way}: it serves"), async || edit(&gateway).await == number).await;
-        // It is counted when every worker has it, which is after the first of them serves it.
-        soon(&format!("{way}: it is counted"), async || applied(&gateway).await >= number as f64).await;
-        assert_eq!((applied(&gateway).await, refused(&gateway).await), (number as f64, 0.0), "{way}");
+        counted(&gateway, number, way).await;
     }
 }
 
@@ -111,7 +115,7 @@ async fn what_tools_write_is_one_reload_too() {
     ] {
         shell(line);
         soon(line, async || edit(&gateway).await == number).await;
-        assert_eq!((applied(&gateway).await, refused(&gateway).await), (number as f64, 0.0), "{line}");
+        counted(&gateway, number, line).await;
     }
 }
 
@@ -127,7 +131,7 @@ async fn a_save_that_changes_nothing_swaps_nothing() {
     // Whatever came before this one is through when this one serves.
     dir.write("gateway.yaml", &configuration(2));
     gateway.serves(2).await;
-    assert_eq!((applied(&gateway).await, refused(&gateway).await), (2.0, 0.0));
+    counted(&gateway, 2, "nothing but the edit").await;
 }
 
 #[tokio::test]
@@ -147,7 +151,7 @@ async fn a_file_that_is_written_slowly_is_never_taken_half() {
     }
     drop(file);
     soon("the whole file serves", async || edit(&gateway).await == 2).await;
-    assert_eq!((applied(&gateway).await, refused(&gateway).await), (2.0, 0.0));
+    counted(&gateway, 2, "nothing but the edit").await;
 }
 
 #[tokio::test]
