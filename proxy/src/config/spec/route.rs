@@ -89,7 +89,7 @@ pub enum ValuePattern {
 /// One of a route's targets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Target {
-    /// An upstream of [`Spec::upstreams`].
+    /// An upstream of [`super::Spec::upstreams`].
     pub upstream: Name,
     /// Its share; 0 takes none. All 0: 500, as the Gateway API has it.
     pub weight: u32,

@@ -1,7 +1,7 @@
 //! Metrics: a registry of series by key, so that a series survives reloads, and process-wide counts. Rooms take
 //! their series when a snapshot is built and count into it; `GET /metrics` sums. Names stand in [`super::names`].
 //!
-//! The text writer is ours: the handles must be (sharded, single-writer, see [`shard`]), and what a metrics library
+//! The text writer is ours: the handles must be (sharded, single-writer, see `shard`), and what a metrics library
 //! would then still do for us is a hundred lines.
 
 mod guest;
