@@ -20,7 +20,6 @@ test: plugins ## Run every test
 
 plugins: ## Build plugins/* into plugins/dist/NAME.wasm
 	plugins/build.sh
-	@install -D -t examples/quickstart/plugins plugins/dist/greeting.wasm
 
 bench: ## Print the comparison tables (writes docs/performance.md)
 	scripts/bench.sh
