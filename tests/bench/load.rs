@@ -15,7 +15,7 @@ use tokio::{
 pub(crate) const CONNECTIONS: usize = 64;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 64\r\n\r\n\
-    {\"message\":\"a small response, as an API gives most of the time\"}\n";
+    {\"message\":\"a small response, as an API gives most of the time\"}";
 
 /// Runs `measure` beside an origin, whose address it is given.
 pub(crate) fn beside_an_origin<T>(measure: impl AsyncFnOnce(SocketAddr) -> T) -> T {

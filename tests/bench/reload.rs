@@ -69,7 +69,7 @@ fn ask(socket: &mut TcpStream) -> String {
     let mut answer = vec![0; 4096];
     let mut filled = 0;
     // The origin's answer ends like this, and nothing else in it does.
-    while !answer[..filled].ends_with(b"}\n") {
+    while !answer[..filled].ends_with(b"\"}") {
         let read = socket.read(&mut answer[filled..]).expect("the gateway answers");
         assert!(read > 0, "the gateway closed: {}", String::from_utf8_lossy(&answer[..filled]));
         filled += read;
