@@ -1,7 +1,7 @@
 //! Calls to upstreams that the operator grants (`grants: {upstreams: [...]}`). The call is straight-line code; only this
 //! exchange waits.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use crate::{
     Result,
@@ -49,6 +49,7 @@ impl Call {
             authority: None,
             fields: Vec::new(),
             body: Vec::new(),
+            timeout_ms: None,
         })
     }
 
@@ -72,6 +73,13 @@ impl Call {
     /// The same for this host; without one, for the upstream's name.
     pub fn authority(mut self, authority: &str) -> Self {
         self.0.authority = Some(authority.to_owned());
+        self
+    }
+
+    /// The same with a limit for the whole answer: when it is over, the call has failed with `upstream_timeout` and the
+    /// plugin goes on. Without one, the call can last as long as the operator lets the plugin run, which then fails.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.0.timeout_ms = Some(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         self
     }
 

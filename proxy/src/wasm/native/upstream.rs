@@ -1,7 +1,11 @@
 //! Calls to upstreams: the guest waits in straight-line code, a task on its worker does the work, and a channel is all
 //! that is between them, because a store must be `Send` and an exchange is not.
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{Method, header};
 use http_body_util::BodyExt;
@@ -14,7 +18,7 @@ use super::{
 };
 use crate::{
     error::Kind,
-    exchange::{Body, Call, Exchange, Request},
+    exchange::{Body, Call, Exchange, Request, Timers},
     wasm::{
         call::{Active, active},
         guest::Data,
@@ -55,12 +59,23 @@ fn begin(
         return Err(CallError::TooMany);
     }
     active.visit.calls.set(calls + 1);
+    // A time beyond what the clock can tell is no limit.
+    let until = request.timeout_ms.and_then(|millis| Instant::now().checked_add(Duration::from_millis(millis)));
     let request = outgoing(upstream, request, Rc::clone(&active.exchange))?;
     let bytes_max = plugin.limits.call_bytes_max;
+    let timers = active.exchange.worker.locals.of::<Timers>();
     let (sender, receiver) = oneshot::channel();
     let task = tokio::task::spawn_local(async move {
+        let performed = perform(&*granted, request, bytes_max);
+        let answer = match until {
+            None => performed.await,
+            Some(until) => timers
+                .within(until, performed)
+                .await
+                .unwrap_or_else(|_| Err(CallError::Failed(Kind::UpstreamTimeout.name().into()))),
+        };
         // Nobody waits any more where this fails.
-        drop(sender.send(perform(&*granted, request, bytes_max).await));
+        drop(sender.send(answer));
     });
     Ok((receiver, Task(task.abort_handle())))
 }

@@ -158,6 +158,27 @@ fn a_plugin_calls_an_upstream_that_is_granted() {
 }
 
 #[test]
+fn a_call_to_an_upstream_ends_when_the_plugin_says_and_the_plugin_goes_on() {
+    on_worker(async {
+        struct Silent;
+        impl Call for Silent {
+            fn call(&self, _: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+                Box::pin(std::future::pending())
+            }
+        }
+        let mut bench = Bench::new();
+        bench.grants.insert("auth".into(), Arc::new(Silent));
+        let patient = |spec: &mut spec::Plugin| {
+            spec.grants.upstreams = vec!["auth".into()];
+            spec.limits.call_timeout = Duration::from_secs(60);
+            spec.limits.exchange_timeout = Duration::from_secs(60);
+        };
+        let plugin = bench.plugin("call", guest!("call"), patient).await;
+        assert_eq!(bench.send(&[&plugin], bench.get(&[])).await.header("was-x-auth"), Some("refused"));
+    });
+}
+
+#[test]
 fn the_end_of_an_exchange_is_told_and_metrics_count() {
     on_worker(async {
         let bench = Bench::new();

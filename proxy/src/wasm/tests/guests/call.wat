@@ -1,11 +1,11 @@
-;; Calls GET /check of the upstream "auth" and sets x-auth to the body of its answer, or to "refused".
+;; Calls GET /check of the upstream "auth", for 200 ms, and sets x-auth to the body of its answer, or to "refused".
 (module
   (import "tidegate:plugin/http@0.1.0" "[resource-drop]request"
     (func $drop-request (param i32)))
   (import "tidegate:plugin/http@0.1.0" "[method]request.set-header"
     (func $set-header (param i32 i32 i32 i32 i32 i32)))
   (import "tidegate:plugin/upstream@0.1.0" "call"
-    (func $call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+    (func $call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))
   (import "[export]tidegate:plugin/handler@0.1.0" "[resource-new]plugin"
     (func $new-plugin (param i32) (result i32)))
 
@@ -30,7 +30,7 @@
     (global.set $heap (i32.const 4096))
     (i32.const 16))
   (func (export "tidegate:plugin/handler@0.1.0#[method]plugin.on-request") (param $plugin i32) (param $request i32) (result i32)
-    ;; upstream, then the request: method, target, no authority, no fields, no body; the answer goes to 64.
+    ;; upstream, then the request: method, target, no authority, no fields, no body, 200 ms; the answer goes to 64.
     (call $call
       (i32.const 1024) (i32.const 4)
       (i32.const 1032) (i32.const 3)
@@ -38,6 +38,7 @@
       (i32.const 0) (i32.const 0) (i32.const 0)
       (i32.const 0) (i32.const 0)
       (i32.const 0) (i32.const 0)
+      (i32.const 1) (i64.const 200)
       (i32.const 64))
     (if (i32.load8_u (i32.const 64))
       (then (call $set-header (local.get $request) (i32.const 1048) (i32.const 6)
