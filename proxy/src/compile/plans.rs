@@ -173,7 +173,7 @@ impl Planner<'_> {
 struct Nowhere(Kind, &'static str);
 
 impl Call for Nowhere {
-    fn call(&self, _request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+    fn call(&self, _request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
         Box::pin(async { Err(Error::new(self.0, self.1)) })
     }
 }

@@ -23,7 +23,7 @@ pub use tunnel::{Duplex, Tunnel};
 use crate::error::Error;
 
 /// A request on its way to an upstream. `head.uri` is in origin form with scheme and authority set apart in
-/// [`Request::authority`]; hop-by-hop fields are already gone.
+/// [`Request::authority`]; hop-by-hop fields are already gone. It goes from hand to hand in a box: it is large.
 #[derive(Debug)]
 pub struct Request {
     /// Method, target (path and query only) and fields.
@@ -96,5 +96,5 @@ pub trait Call: Send + Sync {
     ///
     /// # Errors
     /// Of the upstream's or the gateway's fault; never a status that the upstream itself sent.
-    fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>>;
+    fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>>;
 }

@@ -11,17 +11,17 @@ use super::{Body, Connection, Exchange, Request, TraceContext, Worker};
 use crate::drain::Drain;
 
 /// A request without fields and body for `uri` (absolute, or a path on `test.example`), on an exchange of its own.
-pub(crate) fn request(method: Method, uri: &str) -> Request {
+pub(crate) fn request(method: Method, uri: &str) -> Box<Request> {
     request_on(exchange(), method, uri)
 }
 
 /// The same on a given exchange.
-pub(crate) fn request_on(exchange: Rc<Exchange>, method: Method, uri: &str) -> Request {
+pub(crate) fn request_on(exchange: Rc<Exchange>, method: Method, uri: &str) -> Box<Request> {
     let uri: http::Uri = uri.parse().expect("a test's URI is valid");
     let authority = uri.authority().cloned().unwrap_or_else(|| "test.example".parse().expect("a host"));
     let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let (head, ()) = http::Request::builder().method(method).uri(target).body(()).expect("valid parts").into_parts();
-    Request { head, authority, body: Body::empty(), upgrade: None, exchange }
+    Box::new(Request { head, authority, body: Body::empty(), upgrade: None, exchange })
 }
 
 /// An exchange on worker 0 of two.

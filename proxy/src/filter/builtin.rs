@@ -21,7 +21,7 @@ pub fn builtin(
         Middleware::Respond(respond) => Action::Edit(Arc::new(Respond::new(respond))),
         Middleware::Mirror(mirror) => {
             let to = call(&mirror.upstream)?;
-            Action::Around(Arc::new(Mirror::new(mirror, to, metrics.mirror(name))))
+            Action::Edit(Arc::new(Mirror::new(mirror, to, metrics.mirror(name))))
         }
         Middleware::Plugin(_) | Middleware::Chain(_) => return None,
     })

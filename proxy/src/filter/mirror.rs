@@ -14,16 +14,15 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::LocalBoxFuture;
 use http::header;
 use http_body_util::BodyExt;
 
 use self::tee::{Copy, Tee};
-use super::{Filter, Next};
+use super::{Edit, Flow};
 use crate::{
     config::spec,
     error::Error,
-    exchange::{Body, Call, Request, Response},
+    exchange::{Body, Call, Request},
     telemetry::{MirrorOutcome, MirrorSeries},
 };
 
@@ -68,7 +67,7 @@ impl Mirror {
         let mut head = request.head.clone();
         head.headers.remove(header::EXPECT);
         let (authority, exchange) = (request.authority.clone(), Rc::clone(&request.exchange));
-        let copied = Request { head, authority, body: Body::empty(), upgrade: None, exchange };
+        let copied = Box::new(Request { head, authority, body: Body::empty(), upgrade: None, exchange });
         let copy = Copy::new(copied, Arc::clone(&self.target), slot, self.body_bytes_max);
         if request.body.is_empty() {
             copy.send();
@@ -78,10 +77,10 @@ impl Mirror {
     }
 }
 
-impl Filter for Mirror {
-    fn handle<'a>(&'a self, mut request: Request, next: Next<'a>) -> LocalBoxFuture<'a, Result<Response, Error>> {
-        self.begin(&mut request);
-        Box::pin(async move { Ok(next.run(request).await) })
+impl Edit for Mirror {
+    fn request(&self, request: &mut Request) -> Result<Flow, Error> {
+        self.begin(request);
+        Ok(Flow::Continue)
     }
 
     fn describe(&self) -> String {
@@ -131,7 +130,7 @@ impl Drop for Slot {
     }
 }
 
-async fn send(request: Request, target: Arc<Target>, slot: Slot) {
+async fn send(request: Box<Request>, target: Arc<Target>, slot: Slot) {
     let worker = request.exchange.worker.index;
     let answer = async {
         let response = target.to.call(request).await?;

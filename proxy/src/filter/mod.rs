@@ -15,10 +15,11 @@ mod redirect;
 mod respond;
 mod rewrite;
 
-use std::{rc::Rc, sync::Arc};
+use std::{ops::ControlFlow, rc::Rc, sync::Arc};
 
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
+use smallvec::SmallVec;
 
 pub use self::{builtin::builtin, explain::Explained};
 use crate::{
@@ -26,17 +27,38 @@ use crate::{
     exchange::{Call, Exchange, Request, Response},
 };
 
-/// A step that may wait: it sees the request, decides whether and how the rest of the chain runs, and sees the
-/// response.
+/// A step that may wait, and that may keep something of its own from the request to the response.
 pub trait Filter: Send + Sync {
-    /// Handles one exchange. Not calling `next` answers in the upstream's place.
-    ///
-    /// # Errors
-    /// Its own. What fails further along the chain comes back from `next` as a response.
-    fn handle<'a>(&'a self, request: Request, next: Next<'a>) -> LocalBoxFuture<'a, Result<Response, Error>>;
+    /// Begins its part in one exchange.
+    fn begin(&self, exchange: &Rc<Exchange>) -> Rc<dyn Visit>;
 
     /// What it does, in a few words, for `explain`.
     fn describe(&self) -> String;
+}
+
+/// The part of one step in one exchange: the request on its way in, and the response on its way out. It ends when it
+/// is dropped; the exchange may be dropped at any time before.
+pub trait Visit {
+    /// Sees the request. To break off is to answer in the upstream's place: the steps before this one still see the
+    /// answer.
+    ///
+    /// # Errors
+    /// Ends the exchange; the steps before this one see the response that the error becomes.
+    fn request(self: Rc<Self>, request: Box<Request>) -> Wait<ControlFlow<Box<Response>, Box<Request>>>;
+
+    /// Sees the response, whether an upstream's, a later step's, or what an error became.
+    ///
+    /// # Errors
+    /// Takes the place of the response; the steps before this one see the response that the error becomes.
+    fn response(self: Rc<Self>, response: Response) -> Wait<Response>;
+}
+
+/// What comes of a phase: it is there, or it is waited for. Only what may have to wait is allocated.
+pub enum Wait<T> {
+    /// It is there.
+    Ready(Result<T, Error>),
+    /// It may come later.
+    Pending(LocalBoxFuture<'static, Result<T, Error>>),
 }
 
 /// A step that never waits: edits heads in place and costs no allocation.
@@ -114,49 +136,58 @@ impl Chain {
     }
 
     /// Runs `request` through the chain to `end` and back. What failed is in the exchange's record.
-    pub async fn run(&self, request: Request, end: &dyn Call) -> Response {
-        Next { steps: &self.0, end }.run(request).await
-    }
-}
-
-/// The rest of a chain.
-#[derive(Clone, Copy)]
-pub struct Next<'a> {
-    steps: &'a [Step],
-    end: &'a dyn Call,
-}
-
-impl Next<'_> {
-    /// Runs the rest of the chain. What failed there is in the exchange's record.
-    pub async fn run(self, mut request: Request) -> Response {
+    pub async fn run(&self, mut request: Box<Request>, end: &dyn Call) -> Response {
         let exchange = Rc::clone(&request.exchange);
-        for (position, step) in self.steps.iter().enumerate() {
-            let outcome = match &step.action {
+        let mut visits = Visits::new();
+        let mut steps = self.0.iter().enumerate();
+        let (reached, outcome) = loop {
+            let Some((position, step)) = steps.next() else { break (self.0.len(), end.call(request).await) };
+            match &step.action {
                 Action::Edit(edit) => match edit.request(&mut request) {
-                    Ok(Flow::Continue) => continue,
-                    Ok(Flow::Answer(response)) => Ok(*response),
-                    Err(error) => Err(error),
+                    Ok(Flow::Continue) => {}
+                    Ok(Flow::Answer(response)) => break (position, Ok(*response)),
+                    Err(error) => break (position, Err(error)),
                 },
                 Action::Around(filter) => {
-                    let next = Self { steps: &self.steps[position + 1..], end: self.end };
-                    filter.handle(request, next).await
+                    let visit = filter.begin(&exchange);
+                    match Rc::clone(&visit).request(request).settle().await {
+                        Ok(ControlFlow::Continue(seen)) => request = seen,
+                        Ok(ControlFlow::Break(response)) => break (position, Ok(*response)),
+                        Err(error) => break (position, Err(error)),
+                    }
+                    visits.push(visit);
                 }
-            };
-            return self.respond(position, &exchange, outcome);
-        }
-        let outcome = self.end.call(request).await;
-        self.respond(self.steps.len(), &exchange, outcome)
-    }
-
-    // Every step before `reached` is an `Edit`: an `Around` would have taken over.
-    fn respond(self, reached: usize, exchange: &Rc<Exchange>, outcome: Result<Response, Error>) -> Response {
-        let mut response = outcome.unwrap_or_else(|error| rescue(exchange, &error));
-        for step in self.steps[..reached].iter().rev() {
-            if let Action::Edit(edit) = &step.action {
-                edit.response(exchange, &mut response);
+            }
+        };
+        let mut response = outcome.unwrap_or_else(|error| rescue(&exchange, &error));
+        for step in self.0[..reached].iter().rev() {
+            match &step.action {
+                Action::Edit(edit) => edit.response(&exchange, &mut response),
+                Action::Around(_) => {
+                    let visit = visits.pop().expect("every step before the one reached has begun its visit");
+                    response =
+                        visit.response(response).settle().await.unwrap_or_else(|error| rescue(&exchange, &error));
+                }
             }
         }
         response
+    }
+}
+
+// Of the steps that may wait, in the order of the chain.
+type Visits = SmallVec<[Rc<dyn Visit>; 4]>;
+
+impl<T> Wait<T> {
+    /// Waits for `later`.
+    pub fn on(later: impl Future<Output = Result<T, Error>> + 'static) -> Self {
+        Self::Pending(Box::pin(later))
+    }
+
+    async fn settle(self) -> Result<T, Error> {
+        match self {
+            Self::Ready(outcome) => outcome,
+            Self::Pending(later) => later.await,
+        }
     }
 }
 
@@ -195,17 +226,11 @@ mod tests {
         }
     }
 
+    struct Visiting(Rc<Exchange>, &'static str, fn() -> Result<Flow, Error>);
+
     impl Filter for Note {
-        fn handle<'a>(&'a self, mut request: Request, next: Next<'a>) -> LocalBoxFuture<'a, Result<Response, Error>> {
-            Box::pin(async move {
-                let exchange = Rc::clone(&request.exchange);
-                if let Flow::Answer(response) = self.request(&mut request)? {
-                    return Ok(*response);
-                }
-                let mut response = next.run(request).await;
-                self.response(&exchange, &mut response);
-                Ok(response)
-            })
+        fn begin(&self, exchange: &Rc<Exchange>) -> Rc<dyn Visit> {
+            Rc::new(Visiting(Rc::clone(exchange), self.0, self.1))
         }
 
         fn describe(&self) -> String {
@@ -213,10 +238,26 @@ mod tests {
         }
     }
 
+    impl Visit for Visiting {
+        fn request(self: Rc<Self>, mut request: Box<Request>) -> Wait<ControlFlow<Box<Response>, Box<Request>>> {
+            Wait::on(async move {
+                Ok(match Note(self.1, self.2).request(&mut request)? {
+                    Flow::Continue => ControlFlow::Continue(request),
+                    Flow::Answer(response) => ControlFlow::Break(response),
+                })
+            })
+        }
+
+        fn response(self: Rc<Self>, mut response: Response) -> Wait<Response> {
+            Note(self.1, self.2).response(&self.0, &mut response);
+            Wait::Ready(Ok(response))
+        }
+    }
+
     struct End(Result<StatusCode, Kind>);
 
     impl Call for End {
-        fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+        fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
             note(&request.exchange, "end".into());
             Box::pin(std::future::ready(self.0.map(Response::empty).map_err(|kind| Error::new(kind, "end"))))
         }

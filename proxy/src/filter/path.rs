@@ -82,7 +82,7 @@ pub(super) mod tests {
     use crate::exchange::{RouteFacts, testing};
 
     /// A request on a route that matched `prefix`.
-    pub(in crate::filter) fn routed(uri: &str, prefix: &str) -> Request {
+    pub(in crate::filter) fn routed(uri: &str, prefix: &str) -> Box<Request> {
         let request = testing::request(Method::GET, uri);
         let facts = RouteFacts { id: "route".into(), prefix: prefix.into() };
         request.exchange.route.set(Rc::new(facts)).unwrap();

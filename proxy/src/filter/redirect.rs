@@ -101,7 +101,7 @@ mod tests {
     }
 
     // On a connection to our port `local`, seen from a client that is not the peer where `proxied`.
-    fn asked(uri: &str, local: u16, secure: bool, proxied: bool) -> Request {
+    fn asked(uri: &str, local: u16, secure: bool, proxied: bool) -> Box<Request> {
         let mut request = routed(uri, "/foo");
         let exchange = Rc::get_mut(&mut request.exchange).unwrap();
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -142,7 +142,7 @@ mod tests {
             ),
         ];
         for (spec, uri, local, secure, expected) in direct {
-            assert_eq!(location(&spec, asked(uri, local, secure, false)), expected, "{spec:?} {uri}");
+            assert_eq!(location(&spec, *asked(uri, local, secure, false)), expected, "{spec:?} {uri}");
         }
         let proxied = [
             (spec("", "", 0, full("/new")), "http://a.test/foo", "https://a.test/new"),
@@ -150,7 +150,7 @@ mod tests {
             (spec("", "b.test", 0, None), "http://a.test/foo", "https://b.test/foo"),
         ];
         for (spec, uri, expected) in proxied {
-            assert_eq!(location(&spec, asked(uri, 8080, false, true)), expected, "{spec:?} {uri}");
+            assert_eq!(location(&spec, *asked(uri, 8080, false, true)), expected, "{spec:?} {uri}");
         }
     }
 

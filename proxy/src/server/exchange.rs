@@ -40,7 +40,7 @@ pub(super) async fn serve(
     Ok(switch_or_respond(response, &method, life))
 }
 
-type Ready = Result<(Rc<WorkerPlan>, Request), Error>;
+type Ready = Result<(Rc<WorkerPlan>, Box<Request>), Error>;
 
 // From a head to a request on its plan, or to what is wrong with it. None when the listener is gone.
 fn begin(session: &Rc<Session>, request: http::Request<Incoming>) -> Option<(Life, Option<HeaderValue>, Ready)> {
@@ -78,7 +78,7 @@ fn begin(session: &Rc<Session>, request: http::Request<Incoming>) -> Option<(Lif
     drop(exchange.route.set(Rc::clone(plan.facts())));
     let Admitted { authority, upgrade, .. } = admitted;
     life.upgrade.clone_from(&upgrade);
-    Some((life, generation, Ok((plan, Request { head, authority, body, upgrade, exchange }))))
+    Some((life, generation, Ok((plan, Box::new(Request { head, authority, body, upgrade, exchange })))))
 }
 
 fn exchange(
@@ -122,7 +122,7 @@ fn find(
 }
 
 // The chain, until its response or the exchange's deadline.
-async fn run(life: &Life, plan: &WorkerPlan, request: Request) -> Response {
+async fn run(life: &Life, plan: &WorkerPlan, request: Box<Request>) -> Response {
     let plan = plan.plan();
     let deadline = request.exchange.deadline.get();
     let mut chain = pin!(plan.chain.run(request, &*plan.end));

@@ -31,20 +31,17 @@ use crate::{
 
 impl Upstream {
     /// Sends `request`; `own` says whether it is the exchange's own, whose record says where it went.
-    #[allow(clippy::manual_async_fn, reason = "an `async fn` holds its arguments twice, and a request is large")]
-    pub(super) fn send(&self, mut request: Request, own: bool) -> impl Future<Output = Result<Response, Error>> {
-        async move {
-            let exchange = Rc::clone(&request.exchange);
-            let started = Instant::now();
-            let result = self.reach(&exchange.worker, &mut request, (started, own)).await;
-            let time = started.elapsed();
-            let outcome = result.as_ref().map(|response| response.head.status.as_u16()).map_err(Error::kind);
-            self.series.finish(exchange.worker.index, outcome, time);
-            if own {
-                exchange.record.note(|record| record.upstream_time = Some(time));
-            }
-            result
+    pub(super) async fn send(&self, mut request: Box<Request>, own: bool) -> Result<Response, Error> {
+        let exchange = Rc::clone(&request.exchange);
+        let started = Instant::now();
+        let result = self.reach(&exchange.worker, &mut request, (started, own)).await;
+        let time = started.elapsed();
+        let outcome = result.as_ref().map(|response| response.head.status.as_u16()).map_err(Error::kind);
+        self.series.finish(exchange.worker.index, outcome, time);
+        if own {
+            exchange.record.note(|record| record.upstream_time = Some(time));
         }
+        result
     }
 
     // A connection that could not be made is no reason to fail while there are other endpoints: nothing was sent.

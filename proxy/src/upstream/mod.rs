@@ -94,13 +94,13 @@ fn member(endpoint: &Endpoint, spec: &Spec, states: &States) -> Member {
 }
 
 impl Call for Upstream {
-    fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+    fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
         Box::pin(self.send(request, true))
     }
 }
 
 impl Call for SideCall {
-    fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+    fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
         Box::pin(self.0.send(request, false))
     }
 }

@@ -34,7 +34,7 @@ impl Call for Weighted {
     /// # Errors
     /// Besides those of the target: `Internal` (500) where no target has a weight, as the Gateway API has it
     /// (`HTTPRouteRule.backendRefs`).
-    fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+    fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
         let Some(share) = &self.share else {
             let text = format!("route {}: every target has the weight 0", self.route);
             return Box::pin(ready(Err(Error::new(Kind::Internal, text))));

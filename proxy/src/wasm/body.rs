@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
-    exchange::{Body, Exchange, Response},
+    exchange::{Body, Response},
 };
 
 /// What a plugin is given at a time.
@@ -33,7 +33,6 @@ pub(super) struct Streamed {
     source: Body,
     side: Side,
     visit: Rc<Visit>,
-    exchange: Rc<Exchange>,
     /// What came from the source and was not shown yet.
     waiting: Bytes,
     call: Option<LocalBoxFuture<'static, Result<Bytes, Error>>>,
@@ -52,21 +51,20 @@ enum Side {
 
 impl Streamed {
     /// The body of a request.
-    pub(super) fn request(visit: &Rc<Visit>, exchange: &Rc<Exchange>, source: Body) -> Self {
-        Self::new(visit, exchange, source, Side::Request)
+    pub(super) fn request(visit: &Rc<Visit>, source: Body) -> Self {
+        Self::new(visit, source, Side::Request)
     }
 
     /// The body of a response.
-    pub(super) fn response(visit: &Rc<Visit>, exchange: &Rc<Exchange>, source: Body) -> Self {
-        Self::new(visit, exchange, source, Side::Response)
+    pub(super) fn response(visit: &Rc<Visit>, source: Body) -> Self {
+        Self::new(visit, source, Side::Response)
     }
 
-    fn new(visit: &Rc<Visit>, exchange: &Rc<Exchange>, source: Body, side: Side) -> Self {
+    fn new(visit: &Rc<Visit>, source: Body, side: Side) -> Self {
         Self {
             source,
             side,
             visit: Rc::clone(visit),
-            exchange: Rc::clone(exchange),
             waiting: Bytes::new(),
             call: None,
             trailers: None,
@@ -82,8 +80,7 @@ impl Streamed {
         }
         let chunk = self.waiting.split_to(self.waiting.len().min(CHUNK_BYTES_MAX));
         self.last = self.waiting.is_empty() && (self.ended || self.source.is_end_stream());
-        let visit = Rc::clone(&self.visit);
-        self.call = Some(Box::pin(see(visit, Rc::clone(&self.exchange), self.side, chunk, self.last)));
+        self.call = Some(Box::pin(see(Rc::clone(&self.visit), self.side, chunk, self.last)));
         true
     }
 
@@ -137,25 +134,25 @@ impl http_body::Body for Streamed {
 }
 
 // What becomes of one chunk.
-async fn see(visit: Rc<Visit>, exchange: Rc<Exchange>, side: Side, chunk: Bytes, last: bool) -> Result<Bytes, Error> {
+async fn see(visit: Rc<Visit>, side: Side, chunk: Bytes, last: bool) -> Result<Bytes, Error> {
     let bytes = chunk.to_vec();
-    let call = visit.call(
-        &exchange,
+    let verdict = attempt(
+        &visit,
         |exports| match side {
             Side::Request => exports.on_request_chunk,
             Side::Response => exports.on_response_chunk,
         },
         |plugin| (plugin, bytes, last),
-    );
-    let verdict = attempt(&visit, &exchange, call).await;
+    )
+    .await;
     let verdict = match verdict {
         Ok(Some(BodyVerdict::Respond(_))) if side == Side::Response => {
             let begun = Fail::Contract("it answers in the middle of a response's body");
-            judge(&visit, &exchange, begun).map(|()| None)
+            judge(&visit, begun).map(|()| None)
         }
         Ok(Some(BodyVerdict::Respond(answer))) => match local_response(answer) {
             Ok(response) => return Err(break_off(&visit, Ok(response))),
-            Err(fail) => judge(&visit, &exchange, fail).map(|()| None),
+            Err(fail) => judge(&visit, fail).map(|()| None),
         },
         other => other,
     };
@@ -164,7 +161,7 @@ async fn see(visit: Rc<Visit>, exchange: Rc<Exchange>, side: Side, chunk: Bytes,
         Ok(_) => Ok(chunk),
         Err(error) if side == Side::Request => Err(break_off(&visit, Err(error))),
         Err(error) => {
-            exchange.record.fail(&error);
+            visit.exchange.record.fail(&error);
             Err(error)
         }
     }
@@ -173,7 +170,7 @@ async fn see(visit: Rc<Visit>, exchange: Rc<Exchange>, side: Side, chunk: Bytes,
 // Ends a request's body so that the filter answers with `midway`, whatever the upstream makes of it.
 fn break_off(visit: &Visit, midway: Result<Response, Error>) -> Error {
     let kind = midway.as_ref().map_or_else(Error::kind, |_| Kind::PluginFailed);
-    visit.midway.replace(Some(midway));
+    visit.midway.replace(Some(Box::new(midway)));
     Error::new(kind, "the plugin ended the request's body")
 }
 

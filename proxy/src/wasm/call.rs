@@ -3,9 +3,10 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
     pin::{Pin, pin},
     rc::Rc,
-    task::Poll,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -18,60 +19,57 @@ use wasmtime::{
 use super::{
     guest::CreateError,
     native::Exports,
-    pool::{Lease, Local},
+    pool::{Lease, Leased, Local},
 };
 use crate::{
     config::spec::Isolation,
     error::{Error, Kind},
-    exchange::{Authority, Exchange, Request, Response, Timers},
+    exchange::{Authority, Exchange, Request, Response, Timeout, Timers},
 };
 
 /// One plugin's part in one exchange, from its first phase to its last.
 pub(super) struct Visit {
     pub(super) local: Rc<Local>,
+    pub(super) exchange: Rc<Exchange>,
     /// There while a phase may see it.
-    pub(super) request: RefCell<Option<Request>>,
+    pub(super) request: RefCell<Option<Box<Request>>>,
     /// The head as it was before the present call changed it, where the policy is to go on without the plugin.
-    pub(super) undo_request: RefCell<Option<(request::Parts, Authority)>>,
+    pub(super) undo_request: RefCell<Option<Box<(request::Parts, Authority)>>>,
     /// There while a phase may see it.
     pub(super) response: RefCell<Option<Response>>,
     /// See `undo_request`.
-    pub(super) undo_response: RefCell<Option<http::response::Parts>>,
+    pub(super) undo_response: RefCell<Option<Box<http::response::Parts>>>,
     /// What the plugin keeps between its phases.
     pub(super) kept: RefCell<Option<Vec<u8>>>,
     /// Calls to upstreams so far.
     pub(super) calls: Cell<u32>,
     /// An answer, or a failure, that came up while a request's body was on its way.
-    pub(super) midway: RefCell<Option<Result<Response, Error>>>,
+    pub(super) midway: RefCell<Option<Box<Result<Response, Error>>>>,
     /// The plugin failed and the policy is to go on without it.
     pub(super) skipped: Cell<bool>,
     pub(super) failed: Cell<Option<Kind>>,
+    /// Whether the response to this request has a body.
+    pub(super) without_body: Cell<bool>,
     spent: Cell<Duration>,
     turn: tokio::sync::Mutex<()>,
     /// The guest of this exchange alone, where it is to have one.
     own: RefCell<Option<Lease>>,
 }
 
-/// What a host function finds of the call that it is made from.
-pub(super) struct Active {
-    pub(super) visit: Rc<Visit>,
-    pub(super) exchange: Rc<Exchange>,
-}
-
 thread_local! {
     // A store holds nothing of an exchange (it must be `Send`, an exchange is not): host functions look here. Set
     // while a guest of this thread is polled, so suspended calls do not see each other's.
-    static ACTIVE: RefCell<Option<Active>> = const { RefCell::new(None) };
+    static ACTIVE: RefCell<Option<Rc<Visit>>> = const { RefCell::new(None) };
 }
 
-/// Runs `f` on the present call's exchange.
+/// Runs `f` on the visit that the present call belongs to.
 ///
 /// # Errors
 /// A trap where there is none: while a plugin is created.
 #[inline]
-pub(super) fn active<R>(f: impl FnOnce(&Active) -> wasmtime::Result<R>) -> wasmtime::Result<R> {
+pub(super) fn active<R>(f: impl FnOnce(&Rc<Visit>) -> wasmtime::Result<R>) -> wasmtime::Result<R> {
     ACTIVE.with_borrow(|active| match active {
-        Some(active) => f(active),
+        Some(visit) => f(visit),
         None => Err(wasmtime::Error::msg("no exchange is under way: a plugin is being created")),
     })
 }
@@ -127,9 +125,10 @@ impl Fail {
 
 impl Visit {
     /// The beginning of a plugin's part in an exchange.
-    pub(super) fn new(local: Rc<Local>) -> Rc<Self> {
+    pub(super) fn new(local: Rc<Local>, exchange: Rc<Exchange>) -> Rc<Self> {
         Rc::new(Self {
             local,
+            exchange,
             request: RefCell::default(),
             undo_request: RefCell::default(),
             response: RefCell::default(),
@@ -139,6 +138,7 @@ impl Visit {
             midway: RefCell::default(),
             skipped: Cell::new(false),
             failed: Cell::new(None),
+            without_body: Cell::new(false),
             spent: Cell::new(Duration::ZERO),
             turn: tokio::sync::Mutex::const_new(()),
             own: RefCell::default(),
@@ -148,7 +148,6 @@ impl Visit {
     /// Calls a method of the plugin, on any guest that is free.
     pub(super) async fn call<P, R>(
         self: &Rc<Self>,
-        exchange: &Rc<Exchange>,
         export: impl Fn(&Exports) -> Option<TypedFunc<P, (Result<R, String>,)>>,
         params: impl FnOnce(ResourceAny) -> P,
     ) -> Result<R, Fail>
@@ -159,46 +158,78 @@ impl Visit {
     {
         let turn = if self.local.plugin.calls().overlap() { Some(self.turn.lock().await) } else { None };
         let started = Instant::now();
-        let limit = self.limit(exchange);
+        let limit = self.limit();
         let _running = self.local.pool.shared.filters.ticker.run(self.local.worker);
-        let called = async {
-            let mut lease = self.lease().await?;
-            let guest = lease.guest();
-            let plugin = guest.plugin(self.local.plugin.id).expect("a lease is of a guest that hosts the plugin");
-            let export = export(&guest.exports).expect("only what is exported is declared");
-            guest.store.set_epoch_deadline(1);
-            match export.call_async(&mut guest.store, params(plugin)).await {
-                Ok((answer,)) => {
-                    self.give_back(lease);
-                    answer.map_err(Fail::Said)
-                }
-                Err(error) => {
-                    let denied = guest.denied().map(|text| format!(" ({text})")).unwrap_or_default();
-                    Err(Fail::Trap(format!("{error:?}{denied}")))
-                }
-            }
+        let outcome = {
+            let mut call = pin!(self.call_guest(export, params));
+            let mut timeout = None;
+            poll_fn(|cx| self.poll_within(started + limit, &mut timeout, call.as_mut(), cx)).await
         };
-        let scope = Active { visit: Rc::clone(self), exchange: Rc::clone(exchange) };
-        let outcome = within(scope, started + limit, called).await.unwrap_or(Err(Fail::Timeout(limit)));
         let spent = started.elapsed();
         self.spent.set(self.spent.get() + spent);
-        exchange.record.spend(&self.local.name, spent);
+        self.exchange.record.spend(&self.local.name, spent);
         drop(turn);
-        outcome
+        outcome.unwrap_or(Err(Fail::Timeout(limit)))
+    }
+
+    async fn call_guest<P, R>(
+        &self,
+        export: impl Fn(&Exports) -> Option<TypedFunc<P, (Result<R, String>,)>>,
+        params: impl FnOnce(ResourceAny) -> P,
+    ) -> Result<R, Fail>
+    where
+        P: ComponentNamedList + Lower + Send + Sync,
+        R: Lift + Send + Sync + 'static,
+        (Result<R, String>,): ComponentNamedList + Lift,
+    {
+        let mut lease = match self.own.take() {
+            Some(lease) => lease,
+            None => match self.local.pool.lease(&self.local)? {
+                Leased::Ready(lease) => lease,
+                // Boxed, because few calls come this way and every call has room for it.
+                Leased::Unready(lease) => Box::pin(lease.prepare(&self.local)).await?,
+            },
+        };
+        let guest = lease.guest();
+        let plugin = guest.plugin(self.local.plugin.id).expect("a lease is of a guest that hosts the plugin");
+        let export = export(&guest.exports).expect("only what is exported is declared");
+        guest.store.set_epoch_deadline(1);
+        match export.call_async(&mut guest.store, params(plugin)).await {
+            Ok((answer,)) => {
+                self.give_back(lease);
+                answer.map_err(Fail::Said)
+            }
+            Err(error) => {
+                let denied = guest.denied().map(|text| format!(" ({text})")).unwrap_or_default();
+                Err(Fail::Trap(format!("{error:?}{denied}")))
+            }
+        }
+    }
+
+    // Polls `call` with this visit in sight of host functions, until `deadline`; `None` when that came first, and then
+    // the call is dropped, with its guest.
+    fn poll_within<T>(
+        self: &Rc<Self>,
+        deadline: Instant,
+        timeout: &mut Option<Timeout>,
+        call: Pin<&mut impl Future<Output = T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<T>> {
+        let sight = Sight::open(Rc::clone(self));
+        if let Poll::Ready(output) = call.poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        drop(sight);
+        // Most calls never get here, and need no timer.
+        let timeout = timeout.get_or_insert_with(|| self.exchange.worker.locals.of::<Timers>().at(deadline));
+        Pin::new(timeout).poll(cx).map(|()| None)
     }
 
     // What is left of the call's, the plugin's and the exchange's time.
-    fn limit(&self, exchange: &Exchange) -> Duration {
+    fn limit(&self) -> Duration {
         let limits = &self.local.plugin.limits;
         let own = limits.call_timeout.min(limits.exchange_timeout.saturating_sub(self.spent.get()));
-        exchange.time_left().map_or(own, |left| own.min(left))
-    }
-
-    async fn lease(&self) -> Result<Lease, Fail> {
-        match self.own.take() {
-            Some(lease) => Ok(lease),
-            None => self.local.pool.lease(&self.local).await,
-        }
+        self.exchange.time_left().map_or(own, |left| own.min(left))
     }
 
     fn give_back(&self, lease: Lease) {
@@ -216,49 +247,21 @@ impl Drop for Visit {
     }
 }
 
-/// Polls `call` with its exchange in sight of host functions, until `deadline`; `None` when that came first, and then
-/// the call is dropped, with its guest.
-async fn within<T>(scope: Active, deadline: Instant, call: impl Future<Output = T>) -> Option<T> {
-    let mut call = pin!(call);
-    let mut scope = Some(scope);
-    let mut timeout = None;
-    std::future::poll_fn(|cx| {
-        let mut sight = Sight::open(&mut scope);
-        if let Poll::Ready(output) = call.as_mut().poll(cx) {
-            return Poll::Ready(Some(output));
-        }
-        // Most calls never get here, and need no timer.
-        let timeout = timeout.get_or_insert_with(|| {
-            let timers = sight.with(|active| active.exchange.worker.locals.of::<Timers>());
-            timers.at(deadline)
-        });
-        drop(sight);
-        Pin::new(timeout).poll(cx).map(|()| None)
-    })
-    .await
+/// Puts a visit in the host functions' sight until it is dropped, also by a panic.
+struct Sight {
+    before: Option<Rc<Visit>>,
 }
 
-/// Puts a call in the host functions' sight until it is dropped, also by a panic.
-struct Sight<'a> {
-    scope: &'a mut Option<Active>,
-    before: Option<Active>,
-}
-
-impl<'a> Sight<'a> {
+impl Sight {
     #[inline]
-    fn open(scope: &'a mut Option<Active>) -> Self {
-        let before = ACTIVE.replace(scope.take());
-        Self { scope, before }
-    }
-
-    fn with<R>(&mut self, f: impl FnOnce(&Active) -> R) -> R {
-        ACTIVE.with_borrow(|active| f(active.as_ref().expect("open since the sight is")))
+    fn open(visit: Rc<Visit>) -> Self {
+        Self { before: ACTIVE.replace(Some(visit)) }
     }
 }
 
-impl Drop for Sight<'_> {
+impl Drop for Sight {
     #[inline]
     fn drop(&mut self) {
-        *self.scope = ACTIVE.replace(self.before.take());
+        ACTIVE.set(self.before.take());
     }
 }

@@ -7,7 +7,6 @@ use std::{
     sync::Arc,
 };
 
-use futures_util::future::LocalBoxFuture;
 use http::{HeaderValue, Method, StatusCode, header};
 use wasmtime::component::Resource;
 
@@ -18,30 +17,39 @@ use super::{
         fields, final_status,
         types::{self, BodyVerdict, LocalResponse, Verdict},
     },
-    plugin::{Calls, Mode, Plugin},
+    plugin::{Mode, Plugin},
     policy::{attempt, judge},
     pool::{Guests, InUse, Shared},
 };
 use crate::{
     error::{Error, Kind},
     exchange::{Body, Exchange, Outcome, Request, Response},
-    filter::{Filter, Next},
+    filter::{self, Filter, Wait},
 };
 
 /// A plugin in a chain.
 pub(super) struct WasmFilter {
     pub(super) plugin: Arc<Plugin>,
     pub(super) shared: Arc<Shared>,
-    pub(super) calls: Calls,
     pub(super) in_use: Arc<InUse>,
 }
 
 /// End-of-exchange calls of one plugin that may be under way on one worker; more are left out and logged.
 const ENDING_MAX: usize = 1024;
 
+/// What a request phase makes of a request.
+type Seen = ControlFlow<Box<Response>, Box<Request>>;
+
 impl Filter for WasmFilter {
-    fn handle<'a>(&'a self, request: Request, next: Next<'a>) -> LocalBoxFuture<'a, Result<Response, Error>> {
-        Box::pin(self.run(request, next))
+    fn begin(&self, exchange: &Rc<Exchange>) -> Rc<dyn filter::Visit> {
+        let guests = exchange.worker.locals.of::<Guests>();
+        let local = guests.local(self.plugin.id);
+        let adopt = || guests.adopt(&exchange.worker, &self.plugin, &self.shared, &Arc::downgrade(&self.in_use));
+        let visit = Visit::new(local.unwrap_or_else(adopt), Rc::clone(exchange));
+        if self.plugin.calls().end {
+            ask_for_end(&visit);
+        }
+        visit
     }
 
     fn describe(&self) -> String {
@@ -49,216 +57,185 @@ impl Filter for WasmFilter {
     }
 }
 
-impl WasmFilter {
-    async fn run(&self, request: Request, next: Next<'_>) -> Result<Response, Error> {
-        let exchange = Rc::clone(&request.exchange);
-        let visit = self.visit(&exchange);
-        if self.calls.end {
-            ask_for_end(&visit, &exchange);
+impl filter::Visit for Visit {
+    fn request(self: Rc<Self>, request: Box<Request>) -> Wait<Seen> {
+        let calls = self.local.plugin.calls();
+        self.without_body.set(request.head.method == Method::HEAD);
+        match (calls.request, calls.request_body) {
+            (false, None) => Wait::Ready(Ok(Continue(request))),
+            (true, None) => Wait::on(on_request(self, request)),
+            (_, Some(mode)) => Wait::on(on_request_with_body(self, request, mode)),
         }
-        let without_body = request.head.method == Method::HEAD;
-        let request = match self.request(&visit, &exchange, request).await? {
-            Continue(request) => request,
-            Break(response) => return Ok(response),
-        };
-        let response = next.run(request).await;
-        if self.calls.overlap()
-            && let Some(midway) = visit.midway.take()
+    }
+
+    fn response(self: Rc<Self>, response: Response) -> Wait<Response> {
+        let calls = self.local.plugin.calls();
+        if calls.overlap()
+            && let Some(midway) = self.midway.take()
         {
             // What failed further along failed because the body was broken off.
-            exchange.record.note(|recorded| recorded.error = None);
-            return midway;
+            self.exchange.record.note(|recorded| recorded.error = None);
+            return Wait::Ready(*midway);
         }
-        if !self.calls.response && self.calls.response_body.is_none() {
-            return Ok(response);
-        }
-        let response = self.response(&visit, &exchange, response).await?;
-        if without_body { Ok(response) } else { self.response_body(&visit, &exchange, response).await }
-    }
-
-    fn visit(&self, exchange: &Exchange) -> Rc<Visit> {
-        let guests = exchange.worker.locals.of::<Guests>();
-        let local = guests.local(self.plugin.id);
-        let adopt = || guests.adopt(&exchange.worker, &self.plugin, &self.shared, &Arc::downgrade(&self.in_use));
-        Visit::new(local.unwrap_or_else(adopt))
-    }
-
-    async fn request(
-        &self,
-        visit: &Rc<Visit>,
-        exchange: &Rc<Exchange>,
-        mut request: Request,
-    ) -> Result<ControlFlow<Response, Request>, Error> {
-        if self.calls.request {
-            let shown = Shown::request(visit, request);
-            let call = visit.call(exchange, |exports| exports.on_request, |plugin| (plugin, Resource::new_borrow(0)));
-            let verdict = attempt(visit, exchange, call).await;
-            request = shown.take_request();
-            match verdict? {
-                Some(Verdict::Respond(answer)) => match local_response(answer) {
-                    Ok(response) => return Ok(Break(response)),
-                    Err(fail) => judge(visit, exchange, fail).map(|()| undo_request(visit, &mut request))?,
-                },
-                Some(Verdict::Proceed) => {}
-                None => undo_request(visit, &mut request),
-            }
-        }
-        match self.calls.request_body {
-            Some(Mode::Buffered(bytes_max)) => self.whole_request(visit, exchange, request, bytes_max).await,
-            Some(Mode::Streamed) if !request.body.is_empty() && !visit.skipped.get() => {
-                request.head.headers.remove(header::CONTENT_LENGTH);
-                request.body = Body::stream(Streamed::request(visit, exchange, request.body));
-                Ok(Continue(request))
-            }
-            Some(Mode::Streamed) | None => Ok(Continue(request)),
+        match (calls.response, calls.response_body.filter(|_| !self.without_body.get())) {
+            (false, None) => Wait::Ready(Ok(response)),
+            (true, None) => Wait::on(on_response(self, response)),
+            (_, Some(mode)) => Wait::on(on_response_with_body(self, response, mode)),
         }
     }
+}
 
-    async fn whole_request(
-        &self,
-        visit: &Rc<Visit>,
-        exchange: &Rc<Exchange>,
-        mut request: Request,
-        bytes_max: usize,
-    ) -> Result<ControlFlow<Response, Request>, Error> {
-        let whole = match collect(request.body.take(), bytes_max).await? {
-            Collected::Whole(whole) => whole,
-            Collected::Over(_) => {
-                let detail = format!("plugin {} takes bodies up to {bytes_max} bytes", self.plugin.name);
-                return Err(Error::new(Kind::BodyTooLarge, detail));
-            }
+async fn on_request(visit: Rc<Visit>, request: Box<Request>) -> Result<Seen, Error> {
+    let shown = Shown::request(&visit, request);
+    let verdict = attempt(&visit, |exports| exports.on_request, |plugin| (plugin, Resource::new_borrow(0))).await;
+    let mut request = shown.take_request();
+    match verdict? {
+        Some(Verdict::Respond(answer)) => match local_response(answer) {
+            Ok(response) => return Ok(Break(Box::new(response))),
+            Err(fail) => judge(&visit, fail).map(|()| undo_request(&visit, &mut request))?,
+        },
+        Some(Verdict::Proceed) => {}
+        None => undo_request(&visit, &mut request),
+    }
+    Ok(Continue(request))
+}
+
+async fn on_request_with_body(visit: Rc<Visit>, mut request: Box<Request>, mode: Mode) -> Result<Seen, Error> {
+    if visit.local.plugin.calls().request {
+        request = match on_request(Rc::clone(&visit), request).await? {
+            Continue(request) => request,
+            answered @ Break(_) => return Ok(answered),
         };
-        let bytes = whole.bytes.to_vec();
-        let shown = Shown::request(visit, request);
-        let call =
-            visit.call(exchange, |exports| exports.on_request_body, |plugin| (plugin, Resource::new_borrow(0), bytes));
-        let verdict = attempt(visit, exchange, call).await;
-        let mut request = shown.take_request();
-        let whole = match verdict? {
-            Some(BodyVerdict::Respond(answer)) => match local_response(answer) {
-                Ok(response) => return Ok(Break(response)),
-                Err(fail) => {
-                    judge(visit, exchange, fail)?;
-                    undo_request(visit, &mut request);
-                    whole
-                }
-            },
-            Some(BodyVerdict::Replace(bytes)) => {
-                request.head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-                Whole { bytes: bytes.into(), trailers: whole.trailers }
+    }
+    match mode {
+        Mode::Buffered(bytes_max) => on_whole_request(&visit, request, bytes_max).await,
+        Mode::Streamed => {
+            if !request.body.is_empty() && !visit.skipped.get() {
+                request.head.headers.remove(header::CONTENT_LENGTH);
+                request.body = Body::stream(Streamed::request(&visit, request.body.take()));
             }
-            Some(BodyVerdict::Pass) => whole,
-            None => {
+            Ok(Continue(request))
+        }
+    }
+}
+
+async fn on_whole_request(visit: &Rc<Visit>, mut request: Box<Request>, bytes_max: usize) -> Result<Seen, Error> {
+    let whole = match collect(request.body.take(), bytes_max).await? {
+        Collected::Whole(whole) => whole,
+        Collected::Over(_) => {
+            let detail = format!("plugin {} takes bodies up to {bytes_max} bytes", visit.local.name);
+            return Err(Error::new(Kind::BodyTooLarge, detail));
+        }
+    };
+    let bytes = whole.bytes.to_vec();
+    let shown = Shown::request(visit, request);
+    let verdict =
+        attempt(visit, |exports| exports.on_request_body, |plugin| (plugin, Resource::new_borrow(0), bytes)).await;
+    let mut request = shown.take_request();
+    let whole = match verdict? {
+        Some(BodyVerdict::Respond(answer)) => match local_response(answer) {
+            Ok(response) => return Ok(Break(Box::new(response))),
+            Err(fail) => {
+                judge(visit, fail)?;
                 undo_request(visit, &mut request);
                 whole
             }
-        };
-        request.body = whole.into_body();
-        Ok(Continue(request))
-    }
+        },
+        Some(BodyVerdict::Replace(bytes)) => {
+            request.head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+            Whole { bytes: bytes.into(), trailers: whole.trailers }
+        }
+        Some(BodyVerdict::Pass) => whole,
+        None => {
+            undo_request(visit, &mut request);
+            whole
+        }
+    };
+    request.body = whole.into_body();
+    Ok(Continue(request))
+}
 
-    async fn response(
-        &self,
-        visit: &Rc<Visit>,
-        exchange: &Rc<Exchange>,
-        response: Response,
-    ) -> Result<Response, Error> {
-        if !self.calls.response {
+async fn on_response(visit: Rc<Visit>, response: Response) -> Result<Response, Error> {
+    let shown = Shown::response(&visit, response);
+    let verdict = attempt(&visit, |exports| exports.on_response, |plugin| (plugin, Resource::new_borrow(0))).await;
+    let mut response = shown.take_response();
+    match verdict? {
+        Some(Verdict::Proceed) => {}
+        Some(Verdict::Respond(answer)) => match local_response(answer) {
+            Ok(answer) if response.tunnel.is_none() => response = answer,
+            Ok(_) => judge(&visit, Fail::Contract("it answers in place of a protocol switch"))?,
+            Err(fail) => judge(&visit, fail)?,
+        },
+        None => undo_response(&visit, &mut response),
+    }
+    if matches!(response.head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) && !response.body.is_empty() {
+        response.head.headers.remove(header::CONTENT_LENGTH);
+        response.body = Body::empty();
+    }
+    Ok(response)
+}
+
+async fn on_response_with_body(visit: Rc<Visit>, mut response: Response, mode: Mode) -> Result<Response, Error> {
+    if visit.local.plugin.calls().response {
+        response = on_response(Rc::clone(&visit), response).await?;
+    }
+    let status = response.head.status;
+    let none = response.tunnel.is_some()
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    match mode {
+        _ if none || visit.skipped.get() => Ok(response),
+        Mode::Streamed if !response.body.is_empty() => {
+            response.head.headers.remove(header::CONTENT_LENGTH);
+            response.body = Body::stream(Streamed::response(&visit, response.body));
+            Ok(response)
+        }
+        Mode::Streamed => Ok(response),
+        Mode::Buffered(bytes_max) => on_whole_response(&visit, response, bytes_max).await,
+    }
+}
+
+async fn on_whole_response(visit: &Rc<Visit>, mut response: Response, bytes_max: usize) -> Result<Response, Error> {
+    let whole = match collect(response.body.take(), bytes_max).await? {
+        Collected::Whole(whole) => whole,
+        Collected::Over(body) => {
+            judge(visit, Fail::Contract("a response body is over the limit for buffering it"))?;
+            response.body = body;
             return Ok(response);
         }
-        let shown = Shown::response(visit, response);
-        let call = visit.call(exchange, |exports| exports.on_response, |plugin| (plugin, Resource::new_borrow(0)));
-        let verdict = attempt(visit, exchange, call).await;
-        let mut response = shown.take_response();
-        match verdict? {
-            Some(Verdict::Proceed) => {}
-            Some(Verdict::Respond(answer)) => match local_response(answer) {
-                Ok(answer) if response.tunnel.is_none() => response = answer,
-                Ok(_) => judge(visit, exchange, Fail::Contract("it answers in place of a protocol switch"))?,
-                Err(fail) => judge(visit, exchange, fail)?,
-            },
-            None => undo_response(visit, &mut response),
+    };
+    let bytes = whole.bytes.to_vec();
+    let shown = Shown::response(visit, response);
+    let verdict =
+        attempt(visit, |exports| exports.on_response_body, |plugin| (plugin, Resource::new_borrow(0), bytes)).await;
+    let mut response = shown.take_response();
+    response.body = match verdict? {
+        Some(BodyVerdict::Replace(bytes)) => {
+            response.head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+            Whole { bytes: bytes.into(), trailers: whole.trailers }.into_body()
         }
-        if matches!(response.head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-            && !response.body.is_empty()
-        {
-            response.head.headers.remove(header::CONTENT_LENGTH);
-            response.body = Body::empty();
-        }
-        Ok(response)
-    }
-
-    async fn response_body(
-        &self,
-        visit: &Rc<Visit>,
-        exchange: &Rc<Exchange>,
-        mut response: Response,
-    ) -> Result<Response, Error> {
-        let status = response.head.status;
-        let none = response.tunnel.is_some()
-            || status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        match self.calls.response_body {
-            Some(_) if none || visit.skipped.get() => Ok(response),
-            Some(Mode::Streamed) if !response.body.is_empty() => {
-                response.head.headers.remove(header::CONTENT_LENGTH);
-                response.body = Body::stream(Streamed::response(visit, exchange, response.body));
-                Ok(response)
-            }
-            Some(Mode::Buffered(bytes_max)) => self.whole_response(visit, exchange, response, bytes_max).await,
-            Some(Mode::Streamed) | None => Ok(response),
-        }
-    }
-
-    async fn whole_response(
-        &self,
-        visit: &Rc<Visit>,
-        exchange: &Rc<Exchange>,
-        mut response: Response,
-        bytes_max: usize,
-    ) -> Result<Response, Error> {
-        let whole = match collect(response.body.take(), bytes_max).await? {
-            Collected::Whole(whole) => whole,
-            Collected::Over(body) => {
-                judge(visit, exchange, Fail::Contract("a response body is over the limit for buffering it"))?;
-                response.body = body;
-                return Ok(response);
-            }
-        };
-        let bytes = whole.bytes.to_vec();
-        let shown = Shown::response(visit, response);
-        let call =
-            visit.call(exchange, |exports| exports.on_response_body, |plugin| (plugin, Resource::new_borrow(0), bytes));
-        let verdict = attempt(visit, exchange, call).await;
-        let mut response = shown.take_response();
-        response.body = match verdict? {
-            Some(BodyVerdict::Replace(bytes)) => {
-                response.head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-                Whole { bytes: bytes.into(), trailers: whole.trailers }.into_body()
-            }
-            Some(BodyVerdict::Respond(answer)) => match local_response(answer) {
-                Ok(answer) => return Ok(answer),
-                Err(fail) => {
-                    judge(visit, exchange, fail)?;
-                    undo_response(visit, &mut response);
-                    whole.into_body()
-                }
-            },
-            Some(BodyVerdict::Pass) => whole.into_body(),
-            None => {
+        Some(BodyVerdict::Respond(answer)) => match local_response(answer) {
+            Ok(answer) => return Ok(answer),
+            Err(fail) => {
+                judge(visit, fail)?;
                 undo_response(visit, &mut response);
                 whole.into_body()
             }
-        };
-        Ok(response)
-    }
+        },
+        Some(BodyVerdict::Pass) => whole.into_body(),
+        None => {
+            undo_response(visit, &mut response);
+            whole.into_body()
+        }
+    };
+    Ok(response)
 }
 
 /// Shows a head to the host functions; gone when this is dropped, in whichever way the call ends.
 struct Shown<'a>(&'a Visit);
 
 impl<'a> Shown<'a> {
-    fn request(visit: &'a Visit, request: Request) -> Self {
+    fn request(visit: &'a Visit, request: Box<Request>) -> Self {
         visit.request.replace(Some(request));
         Self(visit)
     }
@@ -268,7 +245,7 @@ impl<'a> Shown<'a> {
         Self(visit)
     }
 
-    fn take_request(self) -> Request {
+    fn take_request(self) -> Box<Request> {
         self.0.request.take().expect("shown since this was made, and taken once")
     }
 
@@ -284,14 +261,14 @@ impl Drop for Shown<'_> {
 }
 
 fn undo_request(visit: &Visit, request: &mut Request) {
-    if let Some((head, authority)) = visit.undo_request.take() {
-        (request.head, request.authority) = (head, authority);
+    if let Some(before) = visit.undo_request.take() {
+        (request.head, request.authority) = *before;
     }
 }
 
 fn undo_response(visit: &Visit, response: &mut Response) {
     if let Some(head) = visit.undo_response.take() {
-        response.head = head;
+        response.head = *head;
     }
 }
 
@@ -305,28 +282,24 @@ pub(super) fn local_response(answer: LocalResponse) -> Result<Response, Fail> {
     Ok(response)
 }
 
-fn ask_for_end(visit: &Rc<Visit>, exchange: &Exchange) {
-    let visit = Rc::clone(visit);
-    exchange.at_end(move |exchange, outcome| {
-        let ending = visit.local.ending.get();
-        if visit.skipped.get() || ending >= ENDING_MAX {
-            if ending >= ENDING_MAX {
-                tracing::warn!(
-                    plugin = &*visit.local.name,
-                    "{ENDING_MAX} ends of exchanges are waiting; one is left out"
-                );
-            }
-            return;
+fn ask_for_end(visit: &Rc<Visit>) {
+    let asked = Rc::clone(visit);
+    visit.exchange.at_end(move |_, outcome| {
+        let local = &asked.local;
+        let ending = local.ending.get();
+        if ending >= ENDING_MAX {
+            tracing::warn!(plugin = &*local.name, "{ENDING_MAX} ends of exchanges are waiting; one is left out");
+        } else if !asked.skipped.get() {
+            local.ending.set(ending + 1);
+            tokio::task::spawn_local(async move {
+                end(&asked, outcome).await;
+                asked.local.ending.set(asked.local.ending.get() - 1);
+            });
         }
-        visit.local.ending.set(ending + 1);
-        tokio::task::spawn_local(async move {
-            end(&visit, &exchange, outcome).await;
-            visit.local.ending.set(visit.local.ending.get() - 1);
-        });
     });
 }
 
-async fn end(visit: &Rc<Visit>, exchange: &Rc<Exchange>, outcome: Outcome) {
+async fn end(visit: &Rc<Visit>, outcome: Outcome) {
     let outcome = types::Outcome {
         status: outcome.status,
         request_bytes: outcome.request_bytes,
@@ -334,7 +307,6 @@ async fn end(visit: &Rc<Visit>, exchange: &Rc<Exchange>, outcome: Outcome) {
         duration_ns: u64::try_from(outcome.duration.as_nanos()).unwrap_or(u64::MAX),
         error: outcome.error.map(|kind| kind.name().to_owned()),
     };
-    let call = visit.call(exchange, |exports| exports.on_end, |plugin| (plugin, outcome));
     // The exchange is over: a failure is logged and counted, and changes nothing.
-    drop(attempt(visit, exchange, call).await);
+    drop(attempt(visit, |exports| exports.on_end, |plugin| (plugin, outcome)).await);
 }

@@ -199,8 +199,7 @@ impl Wasm {
             }) as Adoption
         };
         let adoptions = (0..self.workers).map(adoption).collect();
-        let calls = plugin.calls();
-        Ok(Built { filter: Arc::new(WasmFilter { plugin, shared, calls, in_use }), adoptions })
+        Ok(Built { filter: Arc::new(WasmFilter { plugin, shared, in_use }), adoptions })
     }
 
     /// What was done so far.

@@ -2,25 +2,32 @@
 
 use std::{rc::Rc, time::Instant};
 
+use wasmtime::component::{ComponentNamedList, Lift, Lower, ResourceAny, TypedFunc};
+
 use super::{
     budget::Allowance,
     call::{Fail, Visit},
+    native::Exports,
 };
 use crate::{
     config::spec::FailurePolicy,
     error::{Error, Kind},
-    exchange::Exchange,
 };
 
 /// Makes one call of `visit`. `None`: the plugin is skipped, in this phase and all later ones of this exchange.
 ///
 /// # Errors
 /// Where it failed, and its policy is `closed`.
-pub(super) async fn attempt<R>(
+pub(super) async fn attempt<P, R>(
     visit: &Rc<Visit>,
-    exchange: &Exchange,
-    call: impl Future<Output = Result<R, Fail>>,
-) -> Result<Option<R>, Error> {
+    export: impl Fn(&Exports) -> Option<TypedFunc<P, (Result<R, String>,)>>,
+    params: impl FnOnce(ResourceAny) -> P,
+) -> Result<Option<R>, Error>
+where
+    P: ComponentNamedList + Lower + Send + Sync,
+    R: Lift + Send + Sync + 'static,
+    (Result<R, String>,): ComponentNamedList + Lift,
+{
     if visit.skipped.get() {
         return Ok(None);
     }
@@ -28,12 +35,12 @@ pub(super) async fn attempt<R>(
         let left_alone = Error::new(Kind::PluginFailed, format!("plugin {}: it failed too often", visit.local.name));
         return decide(visit, left_alone).map(|()| None);
     }
-    match call.await {
+    match visit.call(export, params).await {
         Ok(answer) => {
             visit.local.breaker.succeeded();
             Ok(Some(answer))
         }
-        Err(fail) => judge(visit, exchange, fail).map(|()| None),
+        Err(fail) => judge(visit, fail).map(|()| None),
     }
 }
 
@@ -42,14 +49,14 @@ pub(super) async fn attempt<R>(
 /// # Errors
 /// Where the policy is `closed`.
 #[cold]
-pub(super) fn judge(visit: &Visit, exchange: &Exchange, fail: Fail) -> Result<(), Error> {
+pub(super) fn judge(visit: &Visit, fail: Fail) -> Result<(), Error> {
     let local = &visit.local;
     let text = fail.text();
     if matches!(fail, Fail::Trap(_)) {
         local.plugin.series.trapped(local.worker);
     }
     if let Allowance::Write { dropped } = local.failures.take(Instant::now()) {
-        let (plugin, generation) = (&*local.name, exchange.generation());
+        let (plugin, generation) = (&*local.name, visit.exchange.generation());
         tracing::warn!(plugin, generation, unlogged = dropped, kind = fail.kind().name(), "plugin failed: {text}");
     }
     if local.breaker.failed() {

@@ -100,6 +100,14 @@ pub(super) struct Pool {
     busy: Cell<usize>,
 }
 
+/// What [`Pool::lease`] gives.
+pub(super) enum Leased {
+    /// A guest in which the plugin is configured.
+    Ready(Lease),
+    /// There was none: [`Lease::prepare`] comes first.
+    Unready(Lease),
+}
+
 /// A guest out of its pool. Dropped without [`Lease::release`], the guest is dropped with it: it may be anywhere in
 /// its own code.
 pub(super) struct Lease {
@@ -167,7 +175,7 @@ impl Guests {
 
 impl Pool {
     /// Takes a guest, one in which `local`'s plugin is configured if there is one.
-    pub(super) async fn lease(self: &Rc<Self>, local: &Local) -> Result<Lease, Fail> {
+    pub(super) fn lease(self: &Rc<Self>, local: &Local) -> Result<Leased, Fail> {
         let busy = self.busy.get();
         if busy >= self.shared.busy_max {
             return Err(Fail::Overloaded(format!("{busy} of its guests are busy or suspended on this worker")));
@@ -176,16 +184,8 @@ impl Pool {
         let mut lease = Lease { guest: None, pool: Rc::clone(self) };
         let fresh = local.plugin.isolation == Isolation::PerRequest;
         lease.guest = if fresh { None } else { self.pick(local.plugin.id) };
-        if lease.guest.is_none() {
-            let mut guest = self.shared.guest().await.map_err(Fail::instantiate)?;
-            guest.settle(local.worker, &local.plugin.series);
-            lease.guest = Some(guest);
-        }
-        let guest = lease.guest();
-        if guest.plugin(local.plugin.id).is_none() {
-            guest.create(&local.plugin).await.map_err(Fail::create)?;
-        }
-        Ok(lease)
+        let ready = lease.guest.as_ref().is_some_and(|guest| guest.plugin(local.plugin.id).is_some());
+        Ok(if ready { Leased::Ready(lease) } else { Leased::Unready(lease) })
     }
 
     fn pick(&self, plugin: u64) -> Option<Box<Guest>> {
@@ -256,6 +256,20 @@ impl Pool {
 pub(super) const WARM_MAX: usize = 8;
 
 impl Lease {
+    /// Makes a guest if there was none, and configures the plugin in it.
+    pub(super) async fn prepare(mut self, local: &Local) -> Result<Self, Fail> {
+        if self.guest.is_none() {
+            let mut guest = self.pool.shared.guest().await.map_err(Fail::instantiate)?;
+            guest.settle(local.worker, &local.plugin.series);
+            self.guest = Some(guest);
+        }
+        let guest = self.guest();
+        if guest.plugin(local.plugin.id).is_none() {
+            guest.create(&local.plugin).await.map_err(Fail::create)?;
+        }
+        Ok(self)
+    }
+
     /// The guest.
     #[inline]
     pub(super) fn guest(&mut self) -> &mut Guest {

@@ -19,7 +19,7 @@ use crate::{
 
 /// A copy of a request that is not whole yet.
 pub(super) struct Copy {
-    request: Request,
+    request: Box<Request>,
     target: Arc<Target>,
     slot: Slot,
     // The bytes themselves, not the frames: a small one may hold a large read buffer.
@@ -29,7 +29,7 @@ pub(super) struct Copy {
 
 impl Copy {
     /// A copy of which only the head is there.
-    pub(super) fn new(request: Request, target: Arc<Target>, slot: Slot, body_bytes_max: usize) -> Self {
+    pub(super) fn new(request: Box<Request>, target: Arc<Target>, slot: Slot, body_bytes_max: usize) -> Self {
         Self { request, target, slot, body: BytesMut::new(), body_bytes_max }
     }
 

@@ -3,6 +3,7 @@
 use std::{cell::RefCell, collections::VecDeque};
 
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use http::{HeaderValue, Method, StatusCode};
 use http_body::Frame;
 use http_body_util::StreamBody;
@@ -11,7 +12,7 @@ use tokio::task::LocalSet;
 use super::*;
 use crate::{
     error::Kind,
-    exchange::testing,
+    exchange::{Response, testing},
     filter::{Action, Chain, Origin, Step},
 };
 
@@ -23,7 +24,7 @@ thread_local! {
 struct Reader(&'static str, Result<StatusCode, Kind>);
 
 impl Call for Reader {
-    fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+    fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
         Box::pin(async move {
             let target = format!("{} {}{}", request.head.method, request.authority, request.head.uri);
             let body = request.body.collect().await?.to_bytes();
@@ -45,10 +46,9 @@ fn streamed(chunks: &[&'static str]) -> Body {
 }
 
 // Runs until every copy is through.
-fn run(mirror: Mirror, request: Request, end: &dyn Call) -> (StatusCode, [u64; 5], Vec<(&'static str, String)>) {
+fn run(mirror: Mirror, request: Box<Request>, end: &dyn Call) -> (StatusCode, [u64; 5], Vec<(&'static str, String)>) {
     let series = Arc::clone(&mirror.target.series);
-    let chain =
-        Chain::new([Step { name: "m".into(), origin: Origin::Route, action: Action::Around(Arc::new(mirror)) }]);
+    let chain = Chain::new([Step { name: "m".into(), origin: Origin::Route, action: Action::Edit(Arc::new(mirror)) }]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let (local, exchange) = (LocalSet::new(), Rc::clone(&request.exchange));
     let mirrors = exchange.worker.locals.of::<Mirrors>();
@@ -99,7 +99,7 @@ fn a_body_over_the_limit_is_not_mirrored() {
 struct Hasty;
 
 impl Call for Hasty {
-    fn call(&self, _request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+    fn call(&self, _request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
         Box::pin(std::future::ready(Ok(Response::empty(StatusCode::OK))))
     }
 }

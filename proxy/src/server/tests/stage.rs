@@ -55,7 +55,7 @@ pub(super) struct Running {
 pub(super) struct Repeat;
 
 impl Call for Repeat {
-    fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+    fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
         Box::pin(async move {
             let mut text = format!("{} {} {} ", request.head.method, request.head.uri, request.authority);
             text.push_str(&String::from_utf8_lossy(&request.body.collect().await?.to_bytes()));
@@ -71,17 +71,17 @@ pub(super) struct Act<F>(pub(super) F);
 
 impl<F, A> Call for Act<F>
 where
-    F: Fn(Request) -> A + Send + Sync,
+    F: Fn(Box<Request>) -> A + Send + Sync,
     A: Future<Output = Result<Response, Error>> + 'static,
 {
-    fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+    fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
         Box::pin(self.0(request))
     }
 }
 
 /// A stage whose end does what a function does.
 pub(super) fn act<A: Future<Output = Result<Response, Error>> + 'static>(
-    act: impl Fn(Request) -> A + Send + Sync + 'static,
+    act: impl Fn(Box<Request>) -> A + Send + Sync + 'static,
 ) -> Stage {
     Stage { end: Arc::new(Act(act)), ..Stage::default() }
 }

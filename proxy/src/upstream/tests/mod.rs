@@ -79,7 +79,7 @@ impl Room {
         Upstream::build(&"users".into(), &Arc::new(part), &self.states, Arc::new(UpstreamSeries::default()))
     }
 
-    fn request(&self, method: Method, uri: &str) -> Request {
+    fn request(&self, method: Method, uri: &str) -> Box<Request> {
         testing::request_on(testing::exchange_on(&self.worker), method, uri)
     }
 

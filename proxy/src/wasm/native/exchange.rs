@@ -12,42 +12,42 @@ const ATTRIBUTE_BYTES_MAX: usize = 4 << 10;
 
 impl Host for Data {
     fn client_address(&mut self) -> Result<String> {
-        active(|active| Ok(active.exchange.client.to_string()))
+        active(|visit| Ok(visit.exchange.client.to_string()))
     }
 
     fn secure(&mut self) -> Result<bool> {
-        active(|active| Ok(active.exchange.secure))
+        active(|visit| Ok(visit.exchange.secure))
     }
 
     fn protocol(&mut self) -> Result<String> {
-        active(|active| Ok(format!("{:?}", active.exchange.version)))
+        active(|visit| Ok(format!("{:?}", visit.exchange.version)))
     }
 
     fn listener(&mut self) -> Result<String> {
-        active(|active| Ok(active.exchange.connection.listener.to_string()))
+        active(|visit| Ok(visit.exchange.connection.listener.to_string()))
     }
 
     fn route(&mut self) -> Result<Option<String>> {
-        active(|active| Ok(active.exchange.route.get().map(|route| route.id.to_string())))
+        active(|visit| Ok(visit.exchange.route.get().map(|route| route.id.to_string())))
     }
 
     fn generation(&mut self) -> Result<u64> {
-        active(|active| Ok(active.exchange.generation()))
+        active(|visit| Ok(visit.exchange.generation()))
     }
 
     fn trace_id(&mut self) -> Result<String> {
-        active(|active| Ok(format!("{:032x}", active.exchange.trace.trace_id)))
+        active(|visit| Ok(format!("{:032x}", visit.exchange.trace.trace_id)))
     }
 
     fn attribute(&mut self, name: String) -> Result<Option<String>> {
-        active(|active| {
-            let attributes = active.exchange.attributes.borrow();
+        active(|visit| {
+            let attributes = visit.exchange.attributes.borrow();
             Ok(attributes.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()))
         })
     }
 
     fn set_attribute(&mut self, name: String, value: String) -> Result<Result<(), Refusal>> {
-        active(|active| {
+        active(|visit| {
             let malformed = name.is_empty() || name.chars().any(char::is_control);
             if malformed {
                 return Ok(Err(Refusal::Malformed));
@@ -55,8 +55,8 @@ impl Host for Data {
             if name.len() > ATTRIBUTE_BYTES_MAX || value.len() > ATTRIBUTE_BYTES_MAX {
                 return Ok(Err(Refusal::TooLarge));
             }
-            let name = format!("{}.{name}", active.visit.local.name);
-            let mut attributes = active.exchange.attributes.borrow_mut();
+            let name = format!("{}.{name}", visit.local.name);
+            let mut attributes = visit.exchange.attributes.borrow_mut();
             match attributes.iter().position(|(known, _)| *known == name) {
                 Some(position) => attributes[position].1 = value,
                 None if attributes.len() >= ATTRIBUTES_MAX => return Ok(Err(Refusal::TooLarge)),
@@ -67,16 +67,16 @@ impl Host for Data {
     }
 
     fn keep(&mut self, state: Vec<u8>) -> Result<Result<(), Refusal>> {
-        active(|active| {
-            if state.len() > active.visit.local.plugin.limits.state_bytes_max {
+        active(|visit| {
+            if state.len() > visit.local.plugin.limits.state_bytes_max {
                 return Ok(Err(Refusal::TooLarge));
             }
-            active.visit.kept.replace(Some(state));
+            visit.kept.replace(Some(state));
             Ok(Ok(()))
         })
     }
 
     fn kept(&mut self) -> Result<Option<Vec<u8>>> {
-        active(|active| Ok(active.visit.kept.borrow().clone()))
+        active(|visit| Ok(visit.kept.borrow().clone()))
     }
 }

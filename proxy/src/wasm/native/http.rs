@@ -16,7 +16,7 @@ use crate::{
     config::spec::FailurePolicy,
     exchange::{Request, Response},
     wasm::{
-        call::{Active, active},
+        call::{Visit, active},
         guest::Data,
     },
 };
@@ -199,11 +199,11 @@ pub(super) fn all(headers: &HeaderMap) -> Vec<Field> {
 }
 
 fn request<R>(f: impl FnOnce(&Request) -> R) -> Result<R> {
-    active(|active| active.visit.request.borrow().as_ref().map(f).ok_or_else(gone))
+    active(|visit| visit.request.borrow().as_deref().map(f).ok_or_else(gone))
 }
 
 fn response<R>(f: impl FnOnce(&Response) -> R) -> Result<R> {
-    active(|active| active.visit.response.borrow().as_ref().map(f).ok_or_else(gone))
+    active(|visit| visit.response.borrow().as_ref().map(f).ok_or_else(gone))
 }
 
 #[cold]
@@ -212,30 +212,30 @@ fn gone() -> wasmtime::Error {
 }
 
 fn edit_request(edit: impl FnOnce(&mut Request) -> Result<(), Refusal>) -> Edited {
-    active(|active| {
-        let mut request = active.visit.request.borrow_mut();
+    active(|visit| {
+        let mut request = visit.request.borrow_mut();
         let request = request.as_mut().ok_or_else(gone)?;
-        if undoable(active) {
-            let mut undo = active.visit.undo_request.borrow_mut();
-            undo.get_or_insert_with(|| (request.head.clone(), request.authority.clone()));
+        if undoable(visit) {
+            let mut undo = visit.undo_request.borrow_mut();
+            undo.get_or_insert_with(|| Box::new((request.head.clone(), request.authority.clone())));
         }
         Ok(edit(request))
     })
 }
 
 fn edit_response(edit: impl FnOnce(&mut Response) -> Result<(), Refusal>) -> Edited {
-    active(|active| {
-        let mut response = active.visit.response.borrow_mut();
+    active(|visit| {
+        let mut response = visit.response.borrow_mut();
         let response = response.as_mut().ok_or_else(gone)?;
-        if undoable(active) {
-            active.visit.undo_response.borrow_mut().get_or_insert_with(|| response.head.clone());
+        if undoable(visit) {
+            visit.undo_response.borrow_mut().get_or_insert_with(|| Box::new(response.head.clone()));
         }
         Ok(edit(response))
     })
 }
 
-fn undoable(active: &Active) -> bool {
-    active.visit.local.plugin.on_failure == FailurePolicy::Open
+fn undoable(visit: &Visit) -> bool {
+    visit.local.plugin.on_failure == FailurePolicy::Open
 }
 
 fn first(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {

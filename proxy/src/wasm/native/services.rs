@@ -15,7 +15,7 @@ use crate::{
     telemetry::metrics::GuestKind,
     wasm::{
         budget::Allowance,
-        call::{Active, active},
+        call::{Visit, active},
         guest::Data,
         plugin::Plugin,
     },
@@ -25,10 +25,10 @@ impl types::Host for Data {}
 
 impl Data {
     // The plugin that is being created, or the one whose call this is; with the call, if there is one.
-    fn plugin<R>(&mut self, f: impl FnOnce(&Plugin, Option<&Active>) -> R) -> Result<R> {
+    fn plugin<R>(&mut self, f: impl FnOnce(&Plugin, Option<&Visit>) -> R) -> Result<R> {
         match &self.creating {
             Some(plugin) => Ok(f(plugin, None)),
-            None => active(|active| Ok(f(&active.visit.local.plugin, Some(active)))),
+            None => active(|visit| Ok(f(&visit.local.plugin, Some(visit)))),
         }
     }
 }
@@ -93,12 +93,11 @@ fn fill(bytes: &mut [u8]) -> std::io::Result<()> {
 
 impl log::Host for Data {
     fn write(&mut self, level: log::Level, mut message: String) -> Result<()> {
-        self.plugin(|plugin, active| {
+        self.plugin(|plugin, visit| {
             truncate(&mut message, plugin.limits.log_bytes_max);
-            let allowance =
-                active.map_or(Allowance::Write { dropped: 0 }, |active| active.visit.local.log.take(Instant::now()));
+            let allowance = visit.map_or(Allowance::Write { dropped: 0 }, |visit| visit.local.log.take(Instant::now()));
             let Allowance::Write { dropped } = allowance else { return };
-            let (name, generation) = (&*plugin.name, active.map(|active| active.exchange.generation()));
+            let (name, generation) = (&*plugin.name, visit.map(|visit| visit.exchange.generation()));
             if dropped > 0 {
                 tracing::warn!(target: "plugin", plugin = name, dropped, "the plugin logs too much");
             }
@@ -132,8 +131,8 @@ impl metrics::Host for Data {
         if self.creating.is_some() {
             return Ok(());
         }
-        active(|active| {
-            let local = &active.visit.local;
+        active(|visit| {
+            let local = &visit.local;
             let mut known = local.metrics.borrow_mut();
             if handle as usize >= known.len() {
                 *known = local.plugin.metrics.all();

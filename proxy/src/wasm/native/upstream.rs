@@ -20,7 +20,7 @@ use crate::{
     error::Kind,
     exchange::{Body, Call, Exchange, Request, Timers},
     wasm::{
-        call::{Active, active},
+        call::{Visit, active},
         guest::Data,
     },
 };
@@ -29,7 +29,7 @@ type Answer = Result<CallResponse, CallError>;
 
 impl Host for Data {
     async fn call(&mut self, upstream: String, request: CallRequest) -> Result<Answer> {
-        let (receiver, _task) = match active(|active| Ok(begin(active, &upstream, request)))? {
+        let (receiver, _task) = match active(|visit| Ok(begin(visit, &upstream, request)))? {
             Ok(begun) => begun,
             Err(refused) => return Ok(Err(refused)),
         };
@@ -47,23 +47,19 @@ impl Drop for Task {
     }
 }
 
-fn begin(
-    active: &Active,
-    upstream: &str,
-    request: CallRequest,
-) -> Result<(oneshot::Receiver<Answer>, Task), CallError> {
-    let plugin = &active.visit.local.plugin;
+fn begin(visit: &Visit, upstream: &str, request: CallRequest) -> Result<(oneshot::Receiver<Answer>, Task), CallError> {
+    let plugin = &visit.local.plugin;
     let granted = Arc::clone(plugin.grants.get(upstream).ok_or(CallError::NotGranted)?);
-    let calls = active.visit.calls.get();
+    let calls = visit.calls.get();
     if calls >= plugin.limits.calls_max {
         return Err(CallError::TooMany);
     }
-    active.visit.calls.set(calls + 1);
+    visit.calls.set(calls + 1);
     // A time beyond what the clock can tell is no limit.
     let until = request.timeout_ms.and_then(|millis| Instant::now().checked_add(Duration::from_millis(millis)));
-    let request = outgoing(upstream, request, Rc::clone(&active.exchange))?;
+    let request = outgoing(upstream, request, Rc::clone(&visit.exchange))?;
     let bytes_max = plugin.limits.call_bytes_max;
-    let timers = active.exchange.worker.locals.of::<Timers>();
+    let timers = visit.exchange.worker.locals.of::<Timers>();
     let (sender, receiver) = oneshot::channel();
     let task = tokio::task::spawn_local(async move {
         let performed = perform(&*granted, request, bytes_max);
@@ -80,7 +76,7 @@ fn begin(
     Ok((receiver, Task(task.abort_handle())))
 }
 
-fn outgoing(upstream: &str, request: CallRequest, exchange: Rc<Exchange>) -> Result<Request, CallError> {
+fn outgoing(upstream: &str, request: CallRequest, exchange: Rc<Exchange>) -> Result<Box<Request>, CallError> {
     let (mut head, ()) = http::Request::new(()).into_parts();
     head.method = Method::from_bytes(request.method.as_bytes()).map_err(|_| CallError::Malformed)?;
     if matches!(head.method, Method::CONNECT | Method::TRACE) || !request.target.starts_with('/') {
@@ -93,10 +89,10 @@ fn outgoing(upstream: &str, request: CallRequest, exchange: Rc<Exchange>) -> Res
     }
     let authority = request.authority.as_deref().unwrap_or(upstream);
     let authority = authority.parse().map_err(|_| CallError::Malformed)?;
-    Ok(Request { head, authority, body: Body::full(request.body), upgrade: None, exchange })
+    Ok(Box::new(Request { head, authority, body: Body::full(request.body), upgrade: None, exchange }))
 }
 
-async fn perform(upstream: &dyn Call, request: Request, bytes_max: usize) -> Answer {
+async fn perform(upstream: &dyn Call, request: Box<Request>, bytes_max: usize) -> Answer {
     let failed = |error: crate::error::Error| CallError::Failed(error.kind().name().into());
     let mut response = upstream.call(request).await.map_err(failed)?;
     let fields = all(&response.head.headers);

@@ -84,7 +84,7 @@ impl Bench {
         self.wasm.plugin(&name.into(), &spec, module, self.grants.clone(), self.metrics.plugin(name)).await
     }
 
-    async fn send(&self, filters: &[&Arc<dyn Filter>], request: Request) -> Got {
+    async fn send(&self, filters: &[&Arc<dyn Filter>], request: Box<Request>) -> Got {
         let exchange = Rc::clone(&request.exchange);
         let response = chain(filters).run(request, &Echo).await;
         let (status, headers) = (response.head.status, response.head.headers);
@@ -103,7 +103,7 @@ impl Bench {
         Got { status, headers, body, exchange }
     }
 
-    fn get(&self, headers: &[(&'static str, &str)]) -> Request {
+    fn get(&self, headers: &[(&'static str, &str)]) -> Box<Request> {
         let mut request = testing::request_on(testing::exchange_on(&self.worker), Method::GET, "/a/b?c=d");
         for (name, value) in headers {
             request.head.headers.append(*name, HeaderValue::from_str(value).unwrap());
@@ -111,7 +111,7 @@ impl Bench {
         request
     }
 
-    fn post(&self, body: Body) -> Request {
+    fn post(&self, body: Body) -> Box<Request> {
         let mut request = self.get(&[]);
         (request.head.method, request.body) = (Method::POST, body);
         request
@@ -162,7 +162,7 @@ fn chain(filters: &[&Arc<dyn Filter>]) -> Chain {
 struct Echo;
 
 impl Call for Echo {
-    fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+    fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
         Box::pin(async move {
             let mut response = Response::empty(StatusCode::OK);
             let headers = &mut response.head.headers;

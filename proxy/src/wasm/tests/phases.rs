@@ -67,7 +67,7 @@ fn a_chunk_is_asked_for_only_when_the_reader_asks() {
         // An end that reads one frame and answers.
         struct Half;
         impl Call for Half {
-            fn call(&self, mut request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+            fn call(&self, mut request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
                 Box::pin(async move {
                     let first = request.body.frame().await.unwrap()?.into_data().unwrap();
                     Ok(Response::text(StatusCode::OK, first))
@@ -134,7 +134,7 @@ fn a_plugin_calls_an_upstream_that_is_granted() {
     on_worker(async {
         struct Auth;
         impl Call for Auth {
-            fn call(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+            fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
                 Box::pin(async move {
                     assert_eq!((request.head.uri.path(), request.authority.as_str()), ("/check", "auth"));
                     tokio::task::yield_now().await;
@@ -162,7 +162,7 @@ fn a_call_to_an_upstream_ends_when_the_plugin_says_and_the_plugin_goes_on() {
     on_worker(async {
         struct Silent;
         impl Call for Silent {
-            fn call(&self, _: Request) -> LocalBoxFuture<'_, Result<Response, Error>> {
+            fn call(&self, _: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
                 Box::pin(std::future::pending())
             }
         }
