@@ -77,7 +77,7 @@ impl Response {
 /// Whether a field frames a message or belongs to one connection (RFC 9110 section 7.6.1): the server and the upstream
 /// read and write these, and no step of a chain may.
 pub fn is_framing(name: &HeaderName) -> bool {
-    const FRAMING: [HeaderName; 8] = [
+    static FRAMING: [HeaderName; 8] = [
         header::CONNECTION,
         header::CONTENT_LENGTH,
         header::TE,

@@ -43,7 +43,7 @@ pub(super) async fn serve(
 type Ready = Result<(Rc<WorkerPlan>, Box<Request>), Error>;
 
 // From a head to a request on its plan, or to what is wrong with it. None when the listener is gone.
-fn begin(session: &Rc<Session>, request: http::Request<Incoming>) -> Option<(Life, Option<HeaderValue>, Ready)> {
+fn begin(session: &Rc<Session>, request: http::Request<Incoming>) -> Option<(Box<Life>, Option<HeaderValue>, Ready)> {
     let (mut head, incoming) = request.into_parts();
     let snapshot = session.door.view.take(&head);
     let listener = snapshot.shared().listeners.get(&session.door.name)?;
@@ -152,7 +152,7 @@ fn refuse(life: &Life, error: &Error) -> Response {
     response
 }
 
-fn switch_or_respond(mut response: Response, method: &Method, life: Life) -> http::Response<Outbound> {
+fn switch_or_respond(mut response: Response, method: &Method, life: Box<Life>) -> http::Response<Outbound> {
     if !response.head.status.is_informational() {
         return outbound::respond(response, method, life);
     }

@@ -25,7 +25,7 @@ fn strip_found(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
     if trailers {
@@ -37,7 +37,7 @@ fn strip_found(headers: &mut HeaderMap) {
 /// routed or trusted (RFC 9110 section 6.5.1).
 pub(super) fn strip_trailers(trailers: &mut HeaderMap) {
     strip(trailers);
-    for name in NOT_IN_TRAILERS {
+    for name in ABOUT_THE_MESSAGE.iter().chain(&[header::SET_COOKIE, header::TRAILER]) {
         trailers.remove(name);
     }
 }
@@ -58,10 +58,11 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 
 // `Connection` may not take away what frames, addresses or authenticates a message.
 fn is_protected(name: &HeaderName) -> bool {
-    PROTECTED.contains(name)
+    ABOUT_THE_MESSAGE.contains(name) || matches!(*name, header::CACHE_CONTROL | header::TE)
 }
 
-const HOP_BY_HOP: [HeaderName; 8] = [
+// Statics, because a constant of names is made anew, and dropped, wherever it is used.
+static HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
@@ -72,26 +73,14 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-const PROTECTED: [HeaderName; 8] = [
+// What frames, addresses or authenticates a message.
+static ABOUT_THE_MESSAGE: [HeaderName; 6] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
     header::AUTHORIZATION,
     header::COOKIE,
-    header::CACHE_CONTROL,
-    header::TE,
-];
-
-const NOT_IN_TRAILERS: [HeaderName; 8] = [
-    header::HOST,
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::CONTENT_ENCODING,
-    header::AUTHORIZATION,
-    header::COOKIE,
-    header::SET_COOKIE,
-    header::TRAILER,
 ];
 
 #[cfg(test)]

@@ -58,9 +58,14 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// Begins.
-    pub(super) fn new(session: &Rc<Session>, exchange: &Rc<Exchange>, plan: &Rc<WorkerPlan>, asked: Asked) -> Self {
-        Self {
+    /// Begins. In a box, because it goes from hand to hand.
+    pub(super) fn new(
+        session: &Rc<Session>,
+        exchange: &Rc<Exchange>,
+        plan: &Rc<WorkerPlan>,
+        asked: Asked,
+    ) -> Box<Self> {
+        Box::new(Self {
             exchange: Rc::clone(exchange),
             session: Rc::clone(session),
             received: None,
@@ -74,7 +79,7 @@ impl Life {
             refused: asked.authority.is_none(),
             asked,
             alarm: session.is_multiplexed().then(|| Alarm::new(Rc::clone(&session.timers))),
-        }
+        })
     }
 
     /// The timer of the task that this exchange lives on.

@@ -23,7 +23,7 @@ use crate::{
 pub(super) struct Outbound {
     body: Body,
     // `None` once the exchange is over, or where there is none.
-    life: Option<Life>,
+    life: Option<Box<Life>>,
 }
 
 impl Outbound {
@@ -34,7 +34,7 @@ impl Outbound {
 }
 
 /// Makes what hyper sends of what the chain answered to a request with this method.
-pub(super) fn respond(response: Response, method: &Method, mut life: Life) -> http::Response<Outbound> {
+pub(super) fn respond(response: Response, method: &Method, mut life: Box<Life>) -> http::Response<Outbound> {
     let Response { mut head, mut body, .. } = response;
     head.version = Version::HTTP_11;
     fields::strip(&mut head.headers);
@@ -55,7 +55,7 @@ pub(super) fn respond(response: Response, method: &Method, mut life: Life) -> ht
 }
 
 /// Makes what hyper sends of an agreement to switch to another protocol: the upstream's word for it, else the client's.
-pub(super) fn switch(response: Response, asked: HeaderValue, mut life: Life) -> http::Response<Outbound> {
+pub(super) fn switch(response: Response, asked: HeaderValue, mut life: Box<Life>) -> http::Response<Outbound> {
     let Response { mut head, .. } = response;
     let protocol = head.headers.remove(header::UPGRADE).unwrap_or(asked);
     head.version = Version::HTTP_11;
@@ -126,7 +126,7 @@ impl Outbound {
     fn is_late(&self, cx: &mut Context<'_>) -> bool {
         let deadline = |life: &Life| life.exchange.deadline.get();
         let mut late = |life: &Life| deadline(life).is_some_and(|at| life.alarm().poll_at(at, cx).is_ready());
-        self.life.as_ref().is_some_and(&mut late)
+        self.life.as_deref().is_some_and(&mut late)
     }
 }
 
@@ -148,7 +148,7 @@ impl http_body::Body for Outbound {
                 Poll::Ready(None)
             }
             Poll::Pending if self.is_late(cx) => {
-                let late = self.life.as_ref().map(Life::out_of_time);
+                let late = self.life.as_deref().map(Life::out_of_time);
                 Poll::Ready(late.map(|error| Err(self.fail(error))))
             }
             Poll::Pending => Poll::Pending,
