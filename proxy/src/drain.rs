@@ -2,12 +2,14 @@
 //! its own; the control plane sums. Knows nothing of what a generation is made of.
 
 use std::{
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     rc::Rc,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -26,6 +28,7 @@ pub struct Drain {
 pub struct Ledger {
     generation: u64,
     began: Instant,
+    age_max: Option<Duration>,
     shards: Box<[Shard]>,
     changed: Arc<Notify>,
 }
@@ -42,11 +45,24 @@ struct Shard {
 pub struct Hold {
     ledger: Arc<Ledger>,
     worker: usize,
+    expired: Cell<bool>,
+    expiry: RefCell<Expiry>,
+}
+
+// Who waits for the end of a generation's time. Written only where generations have an age limit.
+#[derive(Debug, Default)]
+struct Expiry {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
 }
 
 /// One exchange's hold on its generation. Not `Send`: it is counted on the worker that took it.
 #[derive(Debug)]
-pub struct Pin(Rc<Hold>);
+pub struct Pin {
+    hold: Rc<Hold>,
+    // Its place among those who wait for the end of the generation's time.
+    place: Cell<Option<usize>>,
+}
 
 /// Open tunnels by the generation that they began on. A tunnel holds its generation's number and nothing of it.
 #[derive(Debug, Default)]
@@ -75,11 +91,12 @@ pub struct Live {
 }
 
 impl Drain {
-    /// Opens the ledger of a new generation.
-    pub fn open(&self, generation: u64, workers: usize) -> Arc<Ledger> {
+    /// Opens the ledger of a new generation, whose exchanges may go on for `age_max` after it was replaced.
+    pub fn open(&self, generation: u64, workers: usize, age_max: Option<Duration>) -> Arc<Ledger> {
         let ledger = Arc::new(Ledger {
             generation,
             began: Instant::now(),
+            age_max,
             shards: (0..workers).map(|_| Shard::default()).collect(),
             changed: Arc::clone(&self.changed),
         });
@@ -130,7 +147,7 @@ impl Ledger {
 
     /// The hold of one worker.
     pub fn hold(self: &Arc<Self>, worker: usize) -> Rc<Hold> {
-        Rc::new(Hold { ledger: Arc::clone(self), worker })
+        Rc::new(Hold { ledger: Arc::clone(self), worker, expired: Cell::new(false), expiry: RefCell::default() })
     }
 
     fn read(&self) -> Live {
@@ -147,7 +164,19 @@ impl Hold {
     #[inline]
     pub fn pin(self: &Rc<Self>) -> Pin {
         self.add(1);
-        Pin(Rc::clone(self))
+        Pin { hold: Rc::clone(self), place: Cell::new(None) }
+    }
+
+    /// How long its exchanges may go on after the generation was replaced, where that is limited.
+    pub fn age_max(&self) -> Option<Duration> {
+        self.ledger.age_max
+    }
+
+    /// The generation's time is over: every exchange that still holds it on this worker is told.
+    pub fn expire(&self) {
+        self.expired.set(true);
+        let wakers: Vec<_> = self.expiry.borrow_mut().wakers.iter_mut().filter_map(Option::take).collect();
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     // Only its own worker writes a shard, so a load and a store are enough: no locked instruction.
@@ -167,14 +196,43 @@ impl Drop for Hold {
 impl Pin {
     /// The generation that is pinned.
     pub fn generation(&self) -> u64 {
-        self.0.ledger.generation
+        self.hold.ledger.generation
+    }
+
+    /// Whether the generation's time is over; if not, the task is woken when it is. Costs a comparison where
+    /// generations have no age limit.
+    #[inline]
+    pub fn poll_expired(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.hold.ledger.age_max.is_none() { Poll::Pending } else { self.wait(cx) }
+    }
+
+    fn wait(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.hold.expired.get() {
+            return Poll::Ready(());
+        }
+        let expiry = &mut *self.hold.expiry.borrow_mut();
+        let place = self.place.get().or_else(|| expiry.free.pop()).unwrap_or_else(|| {
+            expiry.wakers.push(None);
+            expiry.wakers.len() - 1
+        });
+        self.place.set(Some(place));
+        match &mut expiry.wakers[place] {
+            Some(waker) => waker.clone_from(cx.waker()),
+            empty => *empty = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 }
 
 impl Drop for Pin {
     #[inline]
     fn drop(&mut self) {
-        self.0.add(u64::MAX);
+        self.hold.add(u64::MAX);
+        if let Some(place) = self.place.get() {
+            let mut expiry = self.hold.expiry.borrow_mut();
+            expiry.wakers[place] = None;
+            expiry.free.push(place);
+        }
     }
 }
 
@@ -230,7 +288,7 @@ mod tests {
     #[test]
     fn a_generation_lives_as_long_as_a_pin() {
         let drain = Drain::default();
-        let ledger = drain.open(7, 2);
+        let ledger = drain.open(7, 2, None);
         let (first, second) = (ledger.hold(0), ledger.hold(1));
         drop(ledger);
         let pins = [first.pin(), second.pin(), second.pin()];
@@ -239,5 +297,23 @@ mod tests {
         assert_eq!(pins[0].generation(), 7);
         drop(pins);
         assert_eq!(drain.live(), []);
+    }
+
+    #[test]
+    fn who_waits_is_told_once_that_a_limited_generation_is_over() {
+        let (drain, cx) = (Drain::default(), Context::from_waker(Waker::noop()));
+        let unlimited = drain.open(1, 1, None).hold(0);
+        let limited = drain.open(2, 1, Some(Duration::from_secs(1))).hold(0);
+        let (free, pins) = (unlimited.pin(), [limited.pin(), limited.pin()]);
+        assert!(pins.iter().chain([&free]).all(|pin| pin.poll_expired(&cx).is_pending()));
+        let [first, second] = pins;
+        drop(first);
+        let third = limited.pin();
+        assert!(third.poll_expired(&cx).is_pending());
+        assert_eq!(limited.expiry.borrow().wakers.len(), 2, "a place that is left is taken again");
+        unlimited.expire();
+        limited.expire();
+        assert!(free.poll_expired(&cx).is_pending());
+        assert!(second.poll_expired(&cx).is_ready() && third.poll_expired(&cx).is_ready());
     }
 }

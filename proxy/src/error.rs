@@ -56,6 +56,8 @@ pub enum Kind {
     PluginTimeout,
     /// A plugin's bound on concurrent or suspended guests is reached.
     PluginOverloaded,
+    /// The exchange's generation was replaced longer ago than `generation-age-max` allows.
+    GenerationExpired,
     /// A limit of the gateway itself is reached.
     Overloaded,
     /// A defect of ours.
@@ -64,7 +66,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, each at the position that `kind as usize` gives.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::MalformedRequest,
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -82,6 +84,7 @@ impl Kind {
         Self::PluginFailed,
         Self::PluginTimeout,
         Self::PluginOverloaded,
+        Self::GenerationExpired,
         Self::Overloaded,
         Self::Internal,
     ];
@@ -104,7 +107,7 @@ impl Kind {
             | Self::NoEndpoint
             | Self::ExchangeTimeout => Fault::Upstream,
             Self::PluginFailed | Self::PluginTimeout | Self::PluginOverloaded => Fault::Plugin,
-            Self::Overloaded | Self::Internal => Fault::Gateway,
+            Self::GenerationExpired | Self::Overloaded | Self::Internal => Fault::Gateway,
         }
     }
 
@@ -120,9 +123,12 @@ impl Kind {
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UpstreamConnect | Self::UpstreamReset | Self::UpstreamMalformed => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout | Self::ExchangeTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::NoEndpoint | Self::PluginFailed | Self::PluginTimeout | Self::PluginOverloaded | Self::Overloaded => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoEndpoint
+            | Self::PluginFailed
+            | Self::PluginTimeout
+            | Self::PluginOverloaded
+            | Self::GenerationExpired
+            | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -139,9 +145,12 @@ impl Kind {
             Self::HeadTooLarge => "the request header fields are too large",
             Self::UpstreamConnect | Self::UpstreamReset | Self::UpstreamMalformed => "the upstream failed",
             Self::UpstreamTimeout | Self::ExchangeTimeout => "the upstream took too long",
-            Self::NoEndpoint | Self::PluginFailed | Self::PluginTimeout | Self::PluginOverloaded | Self::Overloaded => {
-                "the service is unavailable"
-            }
+            Self::NoEndpoint
+            | Self::PluginFailed
+            | Self::PluginTimeout
+            | Self::PluginOverloaded
+            | Self::GenerationExpired
+            | Self::Overloaded => "the service is unavailable",
             Self::Internal => "the gateway failed",
         }
     }
@@ -166,6 +175,7 @@ impl Kind {
             Self::PluginFailed => "plugin_failed",
             Self::PluginTimeout => "plugin_timeout",
             Self::PluginOverloaded => "plugin_overloaded",
+            Self::GenerationExpired => "generation_expired",
             Self::Overloaded => "overloaded",
             Self::Internal => "internal",
         }

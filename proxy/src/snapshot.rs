@@ -203,7 +203,10 @@ impl View {
     fn replace(&self) {
         let next = Seen::of(&self.current, self.worker, &self.graveyard);
         let previous = self.seen.replace(next);
-        drop(previous);
+        previous.stable.retire();
+        if let Some((candidate, _)) = &previous.candidate {
+            candidate.retire();
+        }
     }
 }
 
@@ -267,6 +270,19 @@ impl WorkerSnapshot {
     #[inline]
     pub fn pin(&self) -> Pin {
         self.hold.pin()
+    }
+
+    // Nothing begins on it any more: where the generation has an age limit, its time runs from now on.
+    fn retire(&self) {
+        if let Some(age_max) = self.hold.age_max() {
+            let hold = Rc::downgrade(&self.hold);
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(age_max).await;
+                if let Some(hold) = hold.upgrade() {
+                    hold.expire();
+                }
+            });
+        }
     }
 
     /// This worker's handle of `plan`, which must be one of this snapshot.

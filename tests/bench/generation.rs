@@ -41,7 +41,7 @@ pub(crate) fn measure() -> Value {
         identity: Identity::of_bytes(b""),
         spec: Arc::new(Spec::default()),
         listeners: BTreeMap::new(),
-        ledger: drain.open(1, 2),
+        ledger: drain.open(1, 2, None),
     });
     let current = Arc::new(Current::new(Serving { stable: Arc::clone(&snapshot), candidate: None }));
     let shared = ArcSwap::new(snapshot);

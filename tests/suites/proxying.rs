@@ -186,6 +186,20 @@ async fn a_slow_reader_slows_the_sender_in_both_directions() {
 }
 
 #[tokio::test]
+async fn a_route_timeout_ends_an_exchange_whose_client_reads_nothing() {
+    let scene = scene().await;
+    let mut hold = scene.origin.hold("/hurried");
+    let mut raw = Raw::connect(scene.gateway.web()).await;
+    raw.send("GET /hurried HTTP/1.1\r\nhost: test.example\r\n\r\n").await;
+    let mut held = hold.next().await;
+    held.begin(200, "").await;
+    let chunk = [b"10000\r\n", &[b'x'; 1 << 16][..], b"\r\n"].concat();
+    let endless = async { while held.try_send(&chunk).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), endless).await.expect("the gateway gives up the upstream");
+    assert_eq!(scene.logged("/hurried").await["error"], "exchange_timeout");
+}
+
+#[tokio::test]
 async fn a_response_to_head_has_a_length_and_no_body() {
     let scene = scene().await;
     for mut client in scene.both().await {

@@ -174,6 +174,32 @@ async fn a_generation_that_nobody_uses_is_freed_at_the_swap_on_idle_workers_too(
 }
 
 #[tokio::test]
+async fn exchanges_of_a_generation_with_an_age_limit_end_that_long_after_it_was_replaced() {
+    let limited = |edit| format!("gateway: {{generation-age-max: 50ms}}\n{}", configuration(edit));
+    let scene = scene().await;
+    let mut hold = scene.origin.hold("/slow");
+    for (mut generation, http2) in [(1, false), (3, true)] {
+        generation += 1;
+        scene.dir.write("gateway.yaml", &limited(generation));
+        assert_eq!(scene.gateway.apply().await, generation);
+        let client = async || if http2 { scene.gateway.http2().await } else { scene.gateway.http1().await };
+        let (mut waiting, mut streaming) = (client().await, client().await);
+        let waiting = tokio::spawn(async move { waiting.get("/slow").await });
+        let unanswered = hold.next().await;
+        let streaming = tokio::spawn(async move { streaming.try_send(request(Method::GET, "/slow")).await });
+        let mut begun = hold.next().await;
+        begun.begin(200, "").await;
+        begun.chunk("some").await;
+        scene.swap(generation + 1).await;
+        let answer = waiting.await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.generation()), (503, generation));
+        assert!(streaming.await.unwrap().is_err(), "what has begun breaks off");
+        scene.gateway.only(generation + 1).await;
+        drop(unanswered);
+    }
+}
+
+#[tokio::test]
 async fn an_equal_tree_swaps_nothing() {
     let scene = scene().await;
     scene.dir.write("gateway.yaml", &format!("# the same, with a comment\n{}", configuration(1)));

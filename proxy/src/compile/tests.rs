@@ -39,7 +39,7 @@ impl Bench {
         let compiled = compiled.unwrap_or_else(|wrong| panic!("{wrong:?}"));
         let (identity, built) = (compiled.identity, compiled.built);
         self.compiler.keep(compiled.rows);
-        let ledger = self.drain.open(1, 2);
+        let ledger = self.drain.open(1, 2, None);
         self.serving =
             Some(Snapshot { generation: 1, identity: tree.identity(), spec, listeners: compiled.listeners, ledger });
         (identity, built)

@@ -7,6 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -123,6 +124,11 @@ impl Exchange {
     /// The generation that this exchange began and will end on.
     pub fn generation(&self) -> u64 {
         self.pin.generation()
+    }
+
+    /// Whether its generation's time is over; if not, the task is woken when it is.
+    pub fn poll_expired(&self, cx: &Context<'_>) -> Poll<()> {
+        self.pin.poll_expired(cx)
     }
 
     /// Asks for `step` to run when the exchange is over, in whichever way.

@@ -258,7 +258,7 @@ impl Reloader {
             generation: self.generation,
             identity: loaded.identity,
             spec: Arc::clone(&loaded.spec),
-            ledger: self.drain.open(self.generation, self.workers.count()),
+            ledger: self.drain.open(self.generation, self.workers.count(), loaded.spec.gateway.generation_age_max),
             listeners,
         };
         self.swap(snapshot, planned).await;

@@ -121,15 +121,13 @@ fn find(
     snapshot.plan(listener.table.find(&head).unwrap_or(&listener.fallback))
 }
 
-// The chain, until its response or the exchange's deadline.
+// The chain, until its response or the end of the exchange's time.
 async fn run(life: &Life, plan: &WorkerPlan, request: Box<Request>) -> Response {
     let plan = plan.plan();
-    let deadline = request.exchange.deadline.get();
     let mut chain = pin!(plan.chain.run(request, &*plan.end));
-    let outcome = poll_fn(|cx| match (chain.as_mut().poll(cx), deadline) {
-        (Poll::Ready(response), _) => Poll::Ready(Ok(response)),
-        (Poll::Pending, Some(deadline)) => life.alarm().poll_at(deadline, cx).map(|()| Err(life.out_of_time())),
-        (Poll::Pending, None) => Poll::Pending,
+    let outcome = poll_fn(|cx| match chain.as_mut().poll(cx) {
+        Poll::Ready(response) => Poll::Ready(Ok(response)),
+        Poll::Pending => life.poll_overdue(cx).map(Err),
     });
     outcome.await.unwrap_or_else(|error| refuse(life, &error))
 }

@@ -24,7 +24,10 @@ pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>)
         if session.door.is_closing() && !std::mem::replace(&mut told, true) {
             Pin::new(&mut connection).graceful_shutdown();
         }
-        Pin::new(&mut connection).poll(cx)
+        match Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending => session.poll_overdue(cx).map(|()| None),
+        }
     })
     .await;
     let parts = connection.into_parts();
@@ -32,10 +35,11 @@ pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>)
     let (mut socket, early) = parts.io.into_parts();
     let switch = session.switch.take();
     match (outcome, switch) {
-        (Ok(()), Some(switch)) => switch.run(socket.into_stream(), &early, &session).await,
-        (Ok(()), None) if unread => linger(&mut socket, &session).await,
-        (Ok(()), None) => {}
-        (Err(error), _) => {
+        (None, _) => socket.break_off(),
+        (Some(Ok(())), Some(switch)) => switch.run(socket.into_stream(), &early, &session).await,
+        (Some(Ok(())), None) if unread => linger(&mut socket, &session).await,
+        (Some(Ok(())), None) => {}
+        (Some(Err(error)), _) => {
             tracing::debug!(listener = &*session.door.name, peer = %session.connection.peer, %error, "connection ended");
             if session.is_broken() {
                 socket.break_off();

@@ -1,7 +1,11 @@
 //! The end of an exchange, exactly once, in whichever way it comes: the last byte handed over, the client gone, an
 //! error. Held by the exchange's future until there is a response, and by the response's body from then on.
 
-use std::{rc::Rc, time::Instant};
+use std::{
+    rc::Rc,
+    task::{Context, Poll},
+    time::Instant,
+};
 
 use http::{HeaderValue, Method, Uri};
 
@@ -65,6 +69,7 @@ impl Life {
         plan: &Rc<WorkerPlan>,
         asked: Asked,
     ) -> Box<Self> {
+        session.follow(exchange);
         Box::new(Self {
             exchange: Rc::clone(exchange),
             session: Rc::clone(session),
@@ -87,9 +92,10 @@ impl Life {
         self.alarm.as_ref().unwrap_or(&self.session.alarm)
     }
 
-    /// The error of an exchange whose time is up.
-    pub(super) fn out_of_time(&self) -> Error {
-        Error::new(Kind::ExchangeTimeout, format!("not over after {:?}", self.exchange.started.elapsed()))
+    /// Why the exchange may not go on: its own time is up, or its generation's. If it may, the task is woken when that
+    /// changes. Whoever waits must ask again each time the task is woken.
+    pub(super) fn poll_overdue(&self, cx: &mut Context<'_>) -> Poll<Error> {
+        poll_overdue(&self.exchange, self.alarm(), cx)
     }
 
     fn finish(&mut self) {
@@ -136,6 +142,17 @@ impl Life {
             plan.sink.write(worker, &line);
         }
     }
+}
+
+/// See [`Life::poll_overdue`].
+pub(super) fn poll_overdue(exchange: &Exchange, alarm: &Alarm, cx: &mut Context<'_>) -> Poll<Error> {
+    if exchange.poll_expired(cx).is_ready() {
+        let text = format!("generation {} was replaced too long ago", exchange.generation());
+        return Poll::Ready(Error::new(Kind::GenerationExpired, text));
+    }
+    let Some(deadline) = exchange.deadline.get() else { return Poll::Pending };
+    let late = |()| Error::new(Kind::ExchangeTimeout, format!("not over after {:?}", exchange.started.elapsed()));
+    alarm.poll_at(deadline, cx).map(late)
 }
 
 impl Drop for Life {

@@ -122,12 +122,6 @@ impl Outbound {
         }
         error
     }
-
-    fn is_late(&self, cx: &mut Context<'_>) -> bool {
-        let deadline = |life: &Life| life.exchange.deadline.get();
-        let mut late = |life: &Life| deadline(life).is_some_and(|at| life.alarm().poll_at(at, cx).is_ready());
-        self.life.as_deref().is_some_and(&mut late)
-    }
 }
 
 impl http_body::Body for Outbound {
@@ -147,11 +141,10 @@ impl http_body::Body for Outbound {
                 }
                 Poll::Ready(None)
             }
-            Poll::Pending if self.is_late(cx) => {
-                let late = self.life.as_deref().map(Life::out_of_time);
-                Poll::Ready(late.map(|error| Err(self.fail(error))))
+            Poll::Pending => {
+                let Some(life) = &self.life else { return Poll::Pending };
+                life.poll_overdue(cx).map(|error| Some(Err(self.fail(error))))
             }
-            Poll::Pending => Poll::Pending,
         }
     }
 

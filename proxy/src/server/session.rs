@@ -6,15 +6,15 @@ use std::{
     net::SocketAddr,
     rc::{Rc, Weak},
     sync::Arc,
-    task::Waker,
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
-use super::{Door, Resident, alarm::Alarm, authority::Known, forwarded::Trust, trace::Ids, tunnel::Switch};
+use super::{Door, Resident, alarm::Alarm, authority::Known, forwarded::Trust, life, trace::Ids, tunnel::Switch};
 use crate::{
     config::spec::{Limits, Listener, Part},
     error::Error,
-    exchange::{Connection, Timers},
+    exchange::{Connection, Exchange, Timers},
 };
 
 /// When a piece of a stream's response was handed over that is not taken yet, if there is one.
@@ -46,6 +46,8 @@ pub(super) struct Session {
     open: Cell<u32>,
     ended_well: Cell<u64>,
     streams: RefCell<Vec<Weak<Handed>>>,
+    // Of a connection whose requests come one after the other.
+    under_way: RefCell<Option<Rc<Exchange>>>,
     idle_since: Cell<Instant>,
     closing: Cell<bool>,
     broken: Cell<bool>,
@@ -77,6 +79,7 @@ impl Session {
             open: Cell::new(0),
             ended_well: Cell::new(0),
             streams: RefCell::default(),
+            under_way: RefCell::default(),
             idle_since: Cell::new(Instant::now()),
             closing: Cell::new(false),
             broken: Cell::new(false),
@@ -125,8 +128,27 @@ impl Session {
         ordinal
     }
 
+    /// From now on [`Session::poll_overdue`] looks at `exchange`, unless requests have streams of their own.
+    pub(super) fn follow(&self, exchange: &Rc<Exchange>) {
+        if !self.is_multiplexed() {
+            *self.under_way.borrow_mut() = Some(Rc::clone(exchange));
+        }
+    }
+
+    /// Whether the time of the exchange under way is over although its client does not take what is there for it, so
+    /// that nobody asks for more; if so, the connection has to break off.
+    pub(super) fn poll_overdue(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let under_way = self.under_way.borrow();
+        let Some(exchange) = &*under_way else { return Poll::Pending };
+        life::poll_overdue(exchange, &self.alarm, cx).map(|error| {
+            exchange.record.fail(&error);
+            self.break_off();
+        })
+    }
+
     /// A request is over; whether all of its response was handed over.
     pub(super) fn end_exchange(&self, now: Instant, well: bool) {
+        *self.under_way.borrow_mut() = None;
         self.ended_well.set(self.ended_well.get() + u64::from(well));
         self.open.set(self.open.get() - 1);
         self.idle_since.set(now);

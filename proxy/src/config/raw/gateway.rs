@@ -17,7 +17,8 @@ pub(crate) struct Gateway {
     pub(crate) workers: Field<Count>,
     /// The admin endpoint.
     pub(crate) admin: Field<Admin>,
-    /// How long an old generation may be held before its exchanges are ended.
+    /// How long the exchanges of a generation may go on once another serves: those that have no response yet are
+    /// answered with 503, the others break off. Tunnels hold no generation and stay.
     #[schemars(extend("x-default" = "unlimited"))]
     pub(crate) generation_age_max: Field<Limit<Period>>,
     /// How long shutdown waits for exchanges and tunnels.

@@ -151,7 +151,7 @@ impl Stage {
             identity: Identity::of_bytes(b"tree"),
             spec: Arc::new(Spec::default()),
             listeners: BTreeMap::from([("web".into(), Arc::new(listener))]),
-            ledger: drain.open(7, 1),
+            ledger: drain.open(7, 1, None),
         }
     }
 }
