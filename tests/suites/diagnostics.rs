@@ -11,19 +11,34 @@ use std::{
 
 use tidegate::{
     config::{self, Checked, Memo, report},
+    gateway::{self, Options},
     source::{Entry, Layer, ReadError, Tree},
 };
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/diagnostics");
+const MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/modules");
 const EXPECTED: &str = "expected.txt";
 
 #[test]
 fn every_broken_configuration_is_told_all_that_is_wrong_with_it() {
+    assert!(folders(Path::new(ROOT)).len() >= 60);
+    compare(Path::new(ROOT), said);
+}
+
+/// What only the Wasm engine can find, through the whole of `tidegate check`.
+#[test]
+fn every_broken_module_is_told_what_is_wrong_with_it_at_the_line_that_names_it() {
+    compare(Path::new(MODULES), |case| {
+        let options = Options { config: vec![case.to_owned()], ..Options::default() };
+        let (_, said) = gateway::check(options).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
+        said.replace(&case.display().to_string(), "gateway")
+    });
+}
+
+fn compare(corpus: &Path, said: impl Fn(&Path) -> String) {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    let cases = folders(Path::new(ROOT));
-    assert!(cases.len() >= 60, "only {} cases", cases.len());
     let mut wrong = Vec::new();
-    for case in cases {
+    for case in folders(corpus) {
         let said = said(&case);
         let file = case.join(EXPECTED);
         let expected = fs::read_to_string(&file).unwrap_or_default();

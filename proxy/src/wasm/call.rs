@@ -17,7 +17,7 @@ use wasmtime::{
 };
 
 use super::{
-    guest::CreateError,
+    guest::{CreateError, told},
     native::Exports,
     pool::{Lease, Leased, Local},
 };
@@ -94,7 +94,7 @@ impl Fail {
         if error.is::<PoolConcurrencyLimitError>() {
             Self::Overloaded("all guest slots of the process are taken".into())
         } else {
-            Self::Trap(format!("{error:?}"))
+            Self::Trap(told(&error))
         }
     }
 
@@ -201,7 +201,7 @@ impl Visit {
             }
             Err(error) => {
                 let denied = guest.denied().map(|text| format!(" ({text})")).unwrap_or_default();
-                Err(Fail::Trap(format!("{error:?}{denied}")))
+                Err(Fail::Trap(told(&error) + &denied))
             }
         }
     }

@@ -138,7 +138,7 @@ impl fmt::Display for CreateError {
                 let messages: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
                 write!(f, "it refuses its configuration: {}", messages.join("; "))
             }
-            Self::Failed(error) => write!(f, "{error:?}"),
+            Self::Failed(error) => f.write_str(&told(error)),
             Self::Lacks(method) => write!(f, "it declares a phase for which it does not export {method}"),
         }
     }
@@ -151,6 +151,13 @@ impl Drop for Guest {
             home.series.dropped(home.worker);
         }
     }
+}
+
+/// What went wrong in a guest, for the log: the cause first, then where. Without our own stack, which says nothing of
+/// the guest.
+pub(super) fn told(error: &wasmtime::Error) -> String {
+    let chain: Vec<_> = error.chain().map(ToString::to_string).collect();
+    chain.iter().rev().map(|text| text.trim_end()).collect::<Vec<_>>().join("\n")
 }
 
 fn explained(store: &mut Store<Data>, error: wasmtime::Error) -> wasmtime::Error {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{guest::CreateError, native::types::Problem};
+use super::{
+    guest::{CreateError, told},
+    native::types::Problem,
+};
 use crate::config::{
     diagnostic::{Diagnostic, Place},
     spec,
@@ -33,7 +36,7 @@ pub(super) fn diagnostics(name: &str, spec: &spec::Plugin, error: CreateError) -
             vec![at(Diagnostic::error("plugin-load", message), spec.module_place.clone())]
         }
         CreateError::Failed(error) => {
-            let message = format!("plugin {name} failed while it was created: {}", first_lines(&format!("{error:?}")));
+            let message = format!("plugin {name} failed while it was created: {}", first_lines(&told(&error)));
             let diagnostic = Diagnostic::error("plugin-load", message);
             vec![at(diagnostic, spec.module_place.clone())]
         }
