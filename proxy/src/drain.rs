@@ -29,7 +29,7 @@ pub struct Ledger {
     generation: u64,
     began: Instant,
     age_max: Option<Duration>,
-    shards: Box<[Shard]>,
+    shards: Box<[Arc<Shard>]>,
     changed: Arc<Notify>,
 }
 
@@ -44,7 +44,8 @@ struct Shard {
 #[derive(Debug)]
 pub struct Hold {
     ledger: Arc<Ledger>,
-    worker: usize,
+    // This worker's of the ledger's.
+    shard: Arc<Shard>,
     expired: Cell<bool>,
     expiry: RefCell<Expiry>,
 }
@@ -58,10 +59,13 @@ struct Expiry {
 
 /// One exchange's hold on its generation. Not `Send`: it is counted on the worker that took it.
 #[derive(Debug)]
-pub struct Pin {
+pub struct Pin(Rc<Hold>);
+
+/// A place among those who wait for the end of a generation's time; made by the first wait.
+#[derive(Debug)]
+pub struct Place {
     hold: Rc<Hold>,
-    // Its place among those who wait for the end of the generation's time.
-    place: Cell<Option<usize>>,
+    number: usize,
 }
 
 /// Open tunnels by the generation that they began on. A tunnel holds its generation's number and nothing of it.
@@ -97,7 +101,7 @@ impl Drain {
             generation,
             began: Instant::now(),
             age_max,
-            shards: (0..workers).map(|_| Shard::default()).collect(),
+            shards: (0..workers).map(|_| Arc::default()).collect(),
             changed: Arc::clone(&self.changed),
         });
         self.lock().push(Arc::clone(&ledger));
@@ -147,7 +151,8 @@ impl Ledger {
 
     /// The hold of one worker.
     pub fn hold(self: &Arc<Self>, worker: usize) -> Rc<Hold> {
-        Rc::new(Hold { ledger: Arc::clone(self), worker, expired: Cell::new(false), expiry: RefCell::default() })
+        let (ledger, shard) = (Arc::clone(self), Arc::clone(&self.shards[worker]));
+        Rc::new(Hold { ledger, shard, expired: Cell::new(false), expiry: RefCell::default() })
     }
 
     fn read(&self) -> Live {
@@ -164,7 +169,7 @@ impl Hold {
     #[inline]
     pub fn pin(self: &Rc<Self>) -> Pin {
         self.add(1);
-        Pin { hold: Rc::clone(self), place: Cell::new(None) }
+        Pin(Rc::clone(self))
     }
 
     /// How long its exchanges may go on after the generation was replaced, where that is limited.
@@ -182,7 +187,7 @@ impl Hold {
     // Only its own worker writes a shard, so a load and a store are enough: no locked instruction.
     #[inline]
     fn add(&self, by: u64) {
-        let count = &self.ledger.shards[self.worker].exchanges;
+        let count = &self.shard.exchanges;
         count.store(count.load(Relaxed).wrapping_add(by), Relaxed);
     }
 }
@@ -196,27 +201,23 @@ impl Drop for Hold {
 impl Pin {
     /// The generation that is pinned.
     pub fn generation(&self) -> u64 {
-        self.hold.ledger.generation
+        self.0.ledger.generation
     }
 
-    /// Whether the generation's time is over; if not, the task is woken when it is. Costs a comparison where
-    /// generations have no age limit.
+    /// Whether the generation's time is over; if not, the task is woken when it is, and `place` keeps the place of this
+    /// pin among those who wait. Costs a comparison where generations have no age limit.
     #[inline]
-    pub fn poll_expired(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.hold.ledger.age_max.is_none() { Poll::Pending } else { self.wait(cx) }
+    pub fn poll_expired(&self, place: &RefCell<Option<Place>>, cx: &Context<'_>) -> Poll<()> {
+        if self.0.ledger.age_max.is_none() { Poll::Pending } else { self.wait(place, cx) }
     }
 
-    fn wait(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.hold.expired.get() {
+    fn wait(&self, place: &RefCell<Option<Place>>, cx: &Context<'_>) -> Poll<()> {
+        if self.0.expired.get() {
             return Poll::Ready(());
         }
-        let expiry = &mut *self.hold.expiry.borrow_mut();
-        let place = self.place.get().or_else(|| expiry.free.pop()).unwrap_or_else(|| {
-            expiry.wakers.push(None);
-            expiry.wakers.len() - 1
-        });
-        self.place.set(Some(place));
-        match &mut expiry.wakers[place] {
+        let mut place = place.borrow_mut();
+        let number = place.get_or_insert_with(|| Place::take(&self.0)).number;
+        match &mut self.0.expiry.borrow_mut().wakers[number] {
             Some(waker) => waker.clone_from(cx.waker()),
             empty => *empty = Some(cx.waker().clone()),
         }
@@ -227,12 +228,26 @@ impl Pin {
 impl Drop for Pin {
     #[inline]
     fn drop(&mut self) {
-        self.hold.add(u64::MAX);
-        if let Some(place) = self.place.get() {
-            let mut expiry = self.hold.expiry.borrow_mut();
-            expiry.wakers[place] = None;
-            expiry.free.push(place);
-        }
+        self.0.add(u64::MAX);
+    }
+}
+
+impl Place {
+    fn take(hold: &Rc<Hold>) -> Self {
+        let expiry = &mut *hold.expiry.borrow_mut();
+        let number = expiry.free.pop().unwrap_or_else(|| {
+            expiry.wakers.push(None);
+            expiry.wakers.len() - 1
+        });
+        Self { hold: Rc::clone(hold), number }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut expiry = self.hold.expiry.borrow_mut();
+        expiry.wakers[self.number] = None;
+        expiry.free.push(self.number);
     }
 }
 
@@ -304,16 +319,16 @@ mod tests {
         let (drain, cx) = (Drain::default(), Context::from_waker(Waker::noop()));
         let unlimited = drain.open(1, 1, None).hold(0);
         let limited = drain.open(2, 1, Some(Duration::from_secs(1))).hold(0);
-        let (free, pins) = (unlimited.pin(), [limited.pin(), limited.pin()]);
-        assert!(pins.iter().chain([&free]).all(|pin| pin.poll_expired(&cx).is_pending()));
-        let [first, second] = pins;
+        let waits = |hold: &Rc<Hold>| (hold.pin(), RefCell::default());
+        let polled = |(pin, place): &(Pin, RefCell<Option<Place>>)| pin.poll_expired(place, &cx).is_ready();
+        let (free, first, second) = (waits(&unlimited), waits(&limited), waits(&limited));
+        assert!(!polled(&free) && !polled(&first) && !polled(&second));
         drop(first);
-        let third = limited.pin();
-        assert!(third.poll_expired(&cx).is_pending());
+        let third = waits(&limited);
+        assert!(!polled(&third));
         assert_eq!(limited.expiry.borrow().wakers.len(), 2, "a place that is left is taken again");
         unlimited.expire();
         limited.expire();
-        assert!(free.poll_expired(&cx).is_pending());
-        assert!(second.poll_expired(&cx).is_ready() && third.poll_expired(&cx).is_ready());
+        assert!(!polled(&free) && polled(&second) && polled(&third));
     }
 }

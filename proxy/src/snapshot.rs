@@ -177,8 +177,12 @@ impl View {
     /// changed.
     #[inline]
     pub fn take(&self, head: &request::Parts) -> Rc<WorkerSnapshot> {
-        self.refresh();
-        let seen = self.seen.borrow();
+        let mut seen = self.seen.borrow();
+        if self.current.number.load(Relaxed) != seen.number {
+            drop(seen);
+            self.replace();
+            seen = self.seen.borrow();
+        }
         match &seen.candidate {
             None => Rc::clone(&seen.stable),
             Some((candidate, share)) => Rc::clone(if share.takes(head) { candidate } else { &seen.stable }),

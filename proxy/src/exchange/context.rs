@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::Worker;
 use crate::{
-    drain::Pin,
+    drain::{Pin, Place},
     error::{Error, Kind},
 };
 
@@ -81,6 +81,7 @@ pub struct Exchange {
     /// What the access log will say.
     pub record: Record,
     at_end: RefCell<Steps>,
+    expiry: RefCell<Option<Place>>,
     pin: Pin,
 }
 
@@ -117,6 +118,7 @@ impl Exchange {
             attributes: RefCell::default(),
             record: Record::default(),
             at_end: RefCell::default(),
+            expiry: RefCell::default(),
             pin,
         }
     }
@@ -128,7 +130,7 @@ impl Exchange {
 
     /// Whether its generation's time is over; if not, the task is woken when it is.
     pub fn poll_expired(&self, cx: &Context<'_>) -> Poll<()> {
-        self.pin.poll_expired(cx)
+        self.pin.poll_expired(&self.expiry, cx)
     }
 
     /// Asks for `step` to run when the exchange is over, in whichever way.
