@@ -109,6 +109,8 @@ struct Counted {
     socket: Socket,
     first: BytesMut,
     frames: Frames,
+    // Whether all that h2 wanted to write was written.
+    between_frames: bool,
 }
 
 impl Counted {
@@ -116,7 +118,22 @@ impl Counted {
         let budget = socket
             .session()
             .limits(|limits| Budget { control_frames_max: limits.control_frames_max, resets_max: limits.resets_max });
-        Self { socket, first, frames: Frames::new(budget, Instant::now()) }
+        Self { socket, first, frames: Frames::new(budget, Instant::now()), between_frames: true }
+    }
+}
+
+impl Counted {
+    // h2 says nothing where reading failed. A client that does not take this at once goes without.
+    fn calm_down(&mut self, cx: &mut Context<'_>, counted: io::Result<()>) -> io::Result<()> {
+        if counted.is_err() && self.between_frames {
+            drop(self.socket.poll_write(cx, &CALM_DOWN));
+        }
+        counted
+    }
+
+    // h2 hands over whole frames.
+    fn note_written(&mut self, wanted: usize, outcome: &Poll<io::Result<usize>>) {
+        self.between_frames = matches!(outcome, Poll::Ready(Ok(written)) if *written == wanted);
     }
 }
 
@@ -138,9 +155,9 @@ impl Read for Counted {
         let this = &mut *self;
         if !this.first.is_empty() {
             let piece = this.first.split_to(cursor.remaining().min(this.first.len()));
-            count(&mut this.frames, this.socket.session(), &piece)?;
+            let counted = count(&mut this.frames, this.socket.session(), &piece);
             cursor.put_slice(&piece);
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(this.calm_down(cx, counted));
         }
         let mut counted = Ok(());
         let Self { socket, frames, .. } = this;
@@ -149,13 +166,15 @@ impl Read for Counted {
             counted = count(frames, &session, bytes);
             bytes.len()
         }))?;
-        Poll::Ready(counted)
+        Poll::Ready(this.calm_down(cx, counted))
     }
 }
 
 impl Write for Counted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.socket.poll_write(cx, bytes)
+        let outcome = self.socket.poll_write(cx, bytes);
+        self.note_written(bytes.len(), &outcome);
+        outcome
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -175,10 +194,14 @@ impl Write for Counted {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.socket.poll_write_vectored(cx, pieces)
+        let outcome = self.socket.poll_write_vectored(cx, pieces);
+        self.note_written(pieces.iter().map(|piece| piece.len()).sum(), &outcome);
+        outcome
     }
 }
 
+// GOAWAY with ENHANCE_YOUR_CALM (RFC 9113 sections 6.8 and 7); any stream may have been served.
+const CALM_DOWN: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0xb];
 // What a client may send on one stream, and on all of them, before it is read.
 const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
