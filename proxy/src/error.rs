@@ -28,6 +28,8 @@ pub enum Kind {
     NoRoute,
     /// A method that the gateway never forwards (`CONNECT`, `TRACE`).
     MethodNotAllowed,
+    /// The request expects what the gateway does not know (RFC 9110 section 10.1.1).
+    ExpectationFailed,
     /// The client took too long to send its request.
     RequestTimeout,
     /// The request body is over its limit.
@@ -66,10 +68,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, each at the position that `kind as usize` gives.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::MalformedRequest,
         Self::NoRoute,
         Self::MethodNotAllowed,
+        Self::ExpectationFailed,
         Self::RequestTimeout,
         Self::BodyTooLarge,
         Self::UriTooLong,
@@ -95,6 +98,7 @@ impl Kind {
             Self::MalformedRequest
             | Self::NoRoute
             | Self::MethodNotAllowed
+            | Self::ExpectationFailed
             | Self::RequestTimeout
             | Self::BodyTooLarge
             | Self::UriTooLong
@@ -117,6 +121,7 @@ impl Kind {
             Self::MalformedRequest => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::RequestTimeout | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
@@ -139,6 +144,7 @@ impl Kind {
             Self::MalformedRequest => "the request is malformed",
             Self::NoRoute => "no route matches this request",
             Self::MethodNotAllowed => "this method is not allowed here",
+            Self::ExpectationFailed => "the expectation cannot be met",
             Self::RequestTimeout | Self::ClientGone => "the request took too long to arrive",
             Self::BodyTooLarge => "the request body is too large",
             Self::UriTooLong => "the request target is too long",
@@ -161,6 +167,7 @@ impl Kind {
             Self::MalformedRequest => "malformed_request",
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::ExpectationFailed => "expectation_failed",
             Self::RequestTimeout => "request_timeout",
             Self::BodyTooLarge => "body_too_large",
             Self::UriTooLong => "uri_too_long",

@@ -244,6 +244,30 @@ async fn an_informational_response_of_the_origin_does_not_disturb_the_final_one(
 }
 
 #[tokio::test]
+async fn informational_responses_reach_an_http_1_1_client_in_their_order() {
+    let scene = scene().await;
+    let mut raw = Raw::connect(scene.gateway.web()).await;
+    for _ in 0..3 {
+        // The origin sends both at once.
+        raw.send("GET /hints HTTP/1.1\r\nhost: test.example\r\n\r\n").await;
+        assert_eq!((raw.head().await.status(), raw.response("GET").await.unwrap().head.status()), (103, 200));
+    }
+    let mut hold = scene.origin.hold("/slow-hints");
+    raw.send("GET /slow-hints HTTP/1.1\r\nhost: test.example\r\n\r\n").await;
+    let mut held = hold.next().await;
+    held.send("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n").await;
+    assert_eq!(raw.head().await.status(), 102);
+    held.send("connection: x-own\r\nx-own: 1\r\n\r\n").await;
+    let hint = raw.head().await;
+    assert_eq!((hint.status(), hint.field("link").as_deref(), hint.field("x-own")), (103, Some("</a.css>"), None));
+    held.answer(200, "done").await;
+    held.keep();
+    assert_eq!(raw.response("GET").await.unwrap().body.bytes, b"done");
+    raw.send("GET /hints HTTP/1.0\r\nhost: test.example\r\n\r\n").await;
+    assert_eq!(raw.head().await.status(), 200, "a client of HTTP/1.0 knows none");
+}
+
+#[tokio::test]
 async fn what_concerns_one_connection_only_is_not_passed_on() {
     let scene = scene().await;
     let mut hold = scene.origin.hold("/hop");

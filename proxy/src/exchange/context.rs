@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::Version;
+use http::{Version, response};
 use smallvec::SmallVec;
 
 use super::Worker;
@@ -76,6 +76,8 @@ pub struct Exchange {
     pub deadline: Cell<Option<Instant>>,
     /// The route, once there is one.
     pub route: OnceCell<Rc<RouteFacts>>,
+    /// Interim responses of the upstream (RFC 9110 section 15.2) that the client was not sent yet.
+    pub interims: RefCell<Vec<response::Parts>>,
     /// What plugins and logs share, by namespaced name (`key-auth.consumer`).
     pub attributes: RefCell<Vec<(String, String)>>,
     /// What the access log will say.
@@ -115,6 +117,7 @@ impl Exchange {
             trace,
             deadline: Cell::new(None),
             route: OnceCell::new(),
+            interims: RefCell::default(),
             attributes: RefCell::default(),
             record: Record::default(),
             at_end: RefCell::default(),

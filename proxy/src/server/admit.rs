@@ -95,7 +95,7 @@ impl Seen {
             && let Some(expectation) = head.headers.remove(header::EXPECT)
             && !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
         {
-            return Err(malformed("an expectation that is not 100-continue"));
+            return Err(Error::new(Kind::ExpectationFailed, "an expectation that is not 100-continue"));
         }
         Ok(())
     }

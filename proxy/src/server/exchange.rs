@@ -3,7 +3,7 @@
 
 use std::{convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -125,11 +125,26 @@ fn find(
 async fn run(life: &Life, plan: &WorkerPlan, request: Box<Request>) -> Response {
     let plan = plan.plan();
     let mut chain = pin!(plan.chain.run(request, &*plan.end));
-    let outcome = poll_fn(|cx| match chain.as_mut().poll(cx) {
-        Poll::Ready(response) => Poll::Ready(Ok(response)),
-        Poll::Pending => life.poll_overdue(cx).map(Err),
+    let outcome = poll_fn(|cx| {
+        let polled = chain.as_mut().poll(cx);
+        pass_interims_on(life);
+        match polled {
+            Poll::Ready(response) => Poll::Ready(Ok(response)),
+            Poll::Pending => life.poll_overdue(cx).map(Err),
+        }
     });
-    outcome.await.unwrap_or_else(|error| refuse(life, &error))
+    let response = outcome.await.unwrap_or_else(|error| refuse(life, &error));
+    poll_fn(|cx| life.session.interims.poll_written(cx)).await;
+    response
+}
+
+// RFC 9110 section 15.2: a proxy forwards them; a client of HTTP/1.0 knows none.
+fn pass_interims_on(life: &Life) {
+    let mut interims = life.exchange.interims.borrow_mut();
+    if !interims.is_empty() {
+        let knows = life.exchange.version == Version::HTTP_11;
+        interims.drain(..).filter(|_| knows).for_each(|head| life.session.interims.push(head));
+    }
 }
 
 // The one place of this room where an error becomes a response; the chain has its own, for the same text.
@@ -138,7 +153,12 @@ fn refuse(life: &Life, error: &Error) -> Response {
     tracing::debug!(listener = &*life.session.door.name, peer = %life.session.connection.peer, %error, "refused");
     let framing_in_doubt = matches!(
         error.kind(),
-        Kind::MalformedRequest | Kind::UriTooLong | Kind::HeadTooLarge | Kind::RequestTimeout | Kind::BodyTooLarge
+        Kind::MalformedRequest
+            | Kind::ExpectationFailed
+            | Kind::UriTooLong
+            | Kind::HeadTooLarge
+            | Kind::RequestTimeout
+            | Kind::BodyTooLarge
     );
     if framing_in_doubt {
         life.session.spoil();

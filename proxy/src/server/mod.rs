@@ -16,6 +16,7 @@ mod guarded;
 mod http1;
 mod http2;
 mod inbound;
+mod interim;
 mod life;
 mod outbound;
 pub mod path;

@@ -10,7 +10,10 @@ use std::{
     time::Instant,
 };
 
-use super::{Door, Resident, alarm::Alarm, authority::Known, forwarded::Trust, life, trace::Ids, tunnel::Switch};
+use super::{
+    Door, Resident, alarm::Alarm, authority::Known, forwarded::Trust, interim::Interims, life, trace::Ids,
+    tunnel::Switch,
+};
 use crate::{
     config::spec::{Limits, Listener, Part},
     error::Error,
@@ -37,6 +40,8 @@ pub(super) struct Session {
     pub(super) known: RefCell<Option<Rc<Known>>>,
     /// What is forwarded about the peer.
     pub(super) trust: RefCell<Rc<Trust>>,
+    /// What is to be written before the response, past hyper.
+    pub(super) interims: Interims,
     /// A protocol switch that the last response agreed to.
     pub(super) switch: RefCell<Option<Switch>>,
     policy: RefCell<Arc<Part<Listener>>>,
@@ -73,6 +78,7 @@ impl Session {
             ids: locals.of(),
             known: RefCell::default(),
             trust: RefCell::new(Rc::new(Trust::new(&connection, &policy))),
+            interims: Interims::default(),
             switch: RefCell::default(),
             policy: RefCell::new(policy),
             begun: Cell::new(0),

@@ -99,7 +99,7 @@ impl Upstream {
             note(request, user, Some(wire.peer), own);
             let copy = if wire.reused { request.body.copy() } else { None };
             let mut upload = Upload::new(request.body.take());
-            let failure = match self.attempt((&mut wire, since), member, request, &mut upload).await {
+            let failure = match self.attempt((&mut wire, since, own), member, request, &mut upload).await {
                 Ok(head) => return self.respond(wire, head, request, upload),
                 Err(failure) => failure,
             };
@@ -130,7 +130,7 @@ impl Upstream {
     // last byte that the upstream took; while the client is waited for, no time counts.
     async fn attempt(
         &self,
-        (wire, since): (&mut Wire, Instant),
+        (wire, since, own): (&mut Wire, Instant, bool),
         member: &Member,
         request: &mut Request,
         upload: &mut Upload,
@@ -138,10 +138,13 @@ impl Upstream {
         let host = if self.spec.preserve_host { request.authority.as_str() } else { &member.endpoint.key.address };
         wire.start(request, host, upload);
         let mut reader = Reader::new(self.spec.response_head_bytes_max);
-        let (method, fields) = (&request.head.method, &mut request.head.headers);
+        let (method, fields, interims) = (&request.head.method, &mut request.head.headers, &request.exchange.interims);
         let (mut timeout, mut since, mut sent) = (None, since, 0);
         std::future::poll_fn(|cx| {
             let polled = wire.poll_head(cx, upload, &mut reader, (method, fields));
+            if own && !reader.interims.is_empty() {
+                interims.borrow_mut().append(&mut reader.interims);
+            }
             if polled.is_ready() {
                 return polled;
             }

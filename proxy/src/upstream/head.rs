@@ -119,19 +119,21 @@ pub(super) fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
     }
 }
 
-/// Reads the head of the answer to one request; informational heads before it are skipped.
+/// Reads the head of the answer to one request; informational heads before it are set aside.
 #[derive(Debug)]
 pub(super) struct Reader {
     bytes_max: usize,
     // How much of the input was searched for the end of the head.
     searched: usize,
     informational: u8,
+    /// Informational heads that were read, but for 100, which answers what the gateway itself may have expected.
+    pub(super) interims: Vec<response::Parts>,
 }
 
 impl Reader {
     /// A reader of heads of at most `bytes_max` bytes.
     pub(super) const fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, searched: 0, informational: 0 }
+        Self { bytes_max, searched: 0, informational: 0, interims: Vec::new() }
     }
 
     /// Whether an informational head was read.
@@ -169,7 +171,9 @@ impl Reader {
             if self.informational > INFORMATIONAL_MAX {
                 return Err(Malformed("it sent too many informational responses"));
             }
-            *fields = head.parts.headers;
+            if status != StatusCode::CONTINUE {
+                self.interims.push(head.parts);
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ fn what_http1_could_not_carry_is_refused() {
             (Request::get("http://a/").header("host", "b"), 400),
             (Request::get("http://a/%00"), 400),
             (Request::get("http://user@a/"), 400),
-            (Request::post("http://a/").header("expect", "x"), 400),
+            (Request::post("http://a/").header("expect", "x"), 417),
             (Request::trace("http://a/"), 405),
         ];
         for (request, status) in refused {
@@ -118,7 +118,9 @@ fn floods_end_the_connection() {
             client.send(preface).await;
             // The other end may be gone before all is sent: that is the point.
             drop(client.try_send(&flood).await);
-            client.all().await;
+            let (said, _) = client.all().await;
+            // GOAWAY, 8 bytes of it on stream 0, whose last four are ENHANCE_YOUR_CALM.
+            assert!(said.contains("\0\0\x08\x07\0\0\0\0\0") && said.ends_with("\0\0\0\x0b"), "{said:?}");
             stage.until(|| stage.door().hall.connections() == 0 && stage.open_exchanges() == 0).await;
         });
     }

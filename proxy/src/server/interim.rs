@@ -1,0 +1,71 @@
+//! Interim responses (RFC 9110 section 15.2) on their way to an HTTP/1.1 client. hyper sends none but its own 100, so
+//! they are written beside it, while it has nothing to write. HTTP/2 clients get none, because h2 is out of reach there.
+
+use std::{
+    cell::{Cell, RefCell},
+    io::{self, Write as _},
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::{Buf, BufMut, BytesMut};
+use http::response;
+
+use super::{fields, wire::Socket};
+
+/// Those of one connection that are not written yet.
+#[derive(Debug, Default)]
+pub(super) struct Interims {
+    waiting: Cell<bool>,
+    bytes: RefCell<BytesMut>,
+    // Who waits until they are written.
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Interims {
+    /// Queues one.
+    pub(super) fn push(&self, mut head: response::Parts) {
+        fields::strip(&mut head.headers);
+        let mut out = std::mem::take(&mut *self.bytes.borrow_mut()).writer();
+        let reason = head.status.canonical_reason().unwrap_or_default();
+        // Writing to memory does not fail.
+        drop(write!(out, "HTTP/1.1 {} {reason}\r\n", head.status.as_u16()));
+        let mut out = out.into_inner();
+        for (name, value) in &head.headers {
+            for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                out.extend_from_slice(piece);
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+        *self.bytes.borrow_mut() = out;
+        self.waiting.set(true);
+    }
+
+    /// Waits until all are written: what follows must not overtake them.
+    #[inline]
+    pub(super) fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
+        if !self.waiting.get() {
+            return Poll::Ready(());
+        }
+        *self.waker.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Writes them to `socket`, to which nobody else has anything to write.
+    #[inline]
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<()>> {
+        if self.waiting.get() { self.write(cx, socket) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn write(&self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<()>> {
+        let mut bytes = self.bytes.borrow_mut();
+        while !bytes.is_empty() {
+            let written = ready!(socket.poll_write(cx, &bytes))?;
+            bytes.advance(written);
+        }
+        self.waiting.set(false);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
