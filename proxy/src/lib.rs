@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod drain;
 pub mod error;
+pub mod etcd;
 pub mod exchange;
 pub mod explain;
 pub mod filter;

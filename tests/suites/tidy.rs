@@ -8,9 +8,10 @@ use std::{
 };
 
 /// Libraries that only some rooms may name, as path prefixes below `proxy/src`.
-const KEPT: [(&[&str], &[&str]); 3] = [
+const KEPT: [(&[&str], &[&str]); 4] = [
     (&["hyper", "hyper_util", "h2"], &["server", "admin", "cli"]),
     (&["wasmtime"], &["wasm"]),
+    (&["tonic", "prost"], &["etcd"]),
     (&["serde_saphyr"], &["config/parse"]),
 ];
 
