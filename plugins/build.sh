@@ -9,6 +9,10 @@ eval "$(../scripts/wasm-toolchain.sh)"
 # Flags for the machine that builds do not suit the guests; nor does a target directory that others share.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS CARGO_TARGET_DIR CARGO_BUILD_TARGET CARGO_BUILD_TARGET_DIR \
   RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER
+# What a module says when it panics names its sources, and not where they lay on this machine. (The separator is that of
+# CARGO_ENCODED_RUSTFLAGS, so that a path may have spaces.)
+registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
+export CARGO_ENCODED_RUSTFLAGS=--remap-path-prefix=$registry=registry$'\x1f'--remap-path-prefix=$(cd .. && pwd)=tidegate
 cargo build --quiet --locked --release --target wasm32-unknown-unknown --target-dir target
 
 # A rename, so that a gateway that watches never reads half a module; and only where something changed, so that building

@@ -13,7 +13,7 @@
 )]
 
 wit_bindgen::generate!({
-    world: "plugin",
+    world: "described-plugin",
     path: "../proxy/wit",
     pub_export_macro: true,
     export_macro_name: "export_plugin",

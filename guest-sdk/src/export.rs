@@ -1,41 +1,25 @@
-//! Between the generated bindings and the [`Plugin`] trait: one adapter, the same for every plugin.
-
-use std::marker::PhantomData;
+//! Between the generated bindings and the [`Plugin`] trait: one adapter, the same for every plugin. Only where the
+//! plugin is a guest.
 
 use crate::{
-    Plugin, Request, Response,
+    BodyVerdict, LocalResponse, Outcome, Phases, Plugin, Request, Response, Verdict,
     bindings::{
-        exports::tidegate::plugin::handler::{Guest, GuestPlugin, Plugin as Handle},
+        exports::tidegate::plugin::handler::{GuestPlugin, Plugin as Handle},
         tidegate::plugin::{http, types},
     },
-    plugin::{answer, body_answer, declared},
+    plugin::Mode,
     result::settings,
 };
 
-/// Exports a [`Plugin`]: the one thing that a plugin's crate has to call, once.
-#[macro_export]
-macro_rules! export {
-    ($plugin:ty) => {
-        #[doc(hidden)]
-        type TidegateExported = $crate::Exported<$plugin>;
-        $crate::bindings::export_plugin!(TidegateExported with_types_in $crate::bindings);
-    };
-}
-
-/// Stands for a plugin where the bindings want a type of the whole component.
-pub struct Exported<P>(PhantomData<P>);
-
 /// One configured plugin, as the gateway holds it.
+#[derive(Debug)]
 pub struct Configured<P>(P);
-
-impl<P: Plugin> Guest for Exported<P> {
-    type Plugin = Configured<P>;
-}
 
 impl<P: Plugin> GuestPlugin for Configured<P> {
     fn create(config: String) -> Result<Handle, Vec<types::Problem>> {
         let made = settings(&config).and_then(P::new);
-        made.map(|plugin| Handle::new(Self(plugin))).map_err(|problems| problems.0)
+        let problem = |problem: crate::Problem| types::Problem { pointer: problem.pointer, message: problem.message };
+        made.map(|plugin| Handle::new(Self(plugin))).map_err(|problems| problems.into_iter().map(problem).collect())
     }
 
     fn declare(&self) -> types::Declaration {
@@ -68,5 +52,58 @@ impl<P: Plugin> GuestPlugin for Configured<P> {
 
     fn on_end(&self, outcome: types::Outcome) -> Result<(), String> {
         self.0.on_end(&outcome.into()).map_err(|error| error.to_string())
+    }
+}
+
+impl From<LocalResponse> for types::LocalResponse {
+    fn from(response: LocalResponse) -> Self {
+        let field = |(name, value)| types::Field { name, value };
+        Self { status: response.status, fields: response.fields.into_iter().map(field).collect(), body: response.body }
+    }
+}
+
+impl From<types::Outcome> for Outcome {
+    fn from(outcome: types::Outcome) -> Self {
+        Self {
+            status: outcome.status,
+            request_bytes: outcome.request_bytes,
+            response_bytes: outcome.response_bytes,
+            duration: std::time::Duration::from_nanos(outcome.duration_ns),
+            error: outcome.error,
+        }
+    }
+}
+
+fn declared(phases: Phases) -> types::Declaration {
+    let set = [
+        (phases.request, types::Phases::REQUEST),
+        (phases.response, types::Phases::RESPONSE),
+        (phases.end, types::Phases::END),
+    ];
+    let mode = |mode| match mode {
+        Mode::Chunks => types::BodyMode::Streamed,
+        Mode::Whole(bytes_max) => types::BodyMode::Buffered(bytes_max),
+    };
+    types::Declaration {
+        phases: set.into_iter().filter(|(wanted, _)| *wanted).map(|(_, phase)| phase).collect(),
+        request_body: phases.request_body.map(mode),
+        response_body: phases.response_body.map(mode),
+    }
+}
+
+fn answer(verdict: crate::Result<Verdict>) -> Result<types::Verdict, String> {
+    match verdict {
+        Ok(Verdict::Proceed) => Ok(types::Verdict::Proceed),
+        Ok(Verdict::Respond(response)) => Ok(types::Verdict::Respond(response.into())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn body_answer(verdict: crate::Result<BodyVerdict>) -> Result<types::BodyVerdict, String> {
+    match verdict {
+        Ok(BodyVerdict::Pass) => Ok(types::BodyVerdict::Pass),
+        Ok(BodyVerdict::Replace(bytes)) => Ok(types::BodyVerdict::Replace(bytes)),
+        Ok(BodyVerdict::Respond(response)) => Ok(types::BodyVerdict::Respond(response.into())),
+        Err(error) => Err(error.to_string()),
     }
 }

@@ -3,9 +3,18 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{Result, bindings::tidegate::plugin::kv as host};
+use crate::{Result, host::kv as host};
 
 /// A value, and the version of it for [`compare_and_set`].
+///
+/// ```
+/// # use tidegate_guest::{kv, testing::Host};
+/// # Host::new().run(|| {
+/// kv::set("seen", b"1", None)?;
+/// let entry = kv::get("seen").unwrap();
+/// assert!(entry.value == b"1" && entry.version > 0);
+/// # Ok::<(), kv::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The value.
@@ -15,6 +24,14 @@ pub struct Entry {
 }
 
 /// Why nothing was written.
+///
+/// ```
+/// # use tidegate_guest::{kv, testing::Host};
+/// # Host::new().run(|| {
+/// assert_eq!(kv::set("", b"1", None), Err(kv::Error::TooLarge));
+/// assert_eq!(kv::compare_and_set("seen", 7, b"1", None), Err(kv::Error::Conflict));
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -27,6 +44,13 @@ pub enum Error {
 }
 
 /// A value.
+///
+/// ```
+/// # use tidegate_guest::{kv, testing::Host};
+/// # Host::new().run(|| {
+/// assert_eq!(kv::get("seen"), None);
+/// # });
+/// ```
 pub fn get(key: &str) -> Option<Entry> {
     host::get(key).map(|entry| Entry { value: entry.value, version: entry.version })
 }
@@ -35,11 +59,29 @@ pub fn get(key: &str) -> Option<Entry> {
 ///
 /// # Errors
 /// [`Error::Full`] and [`Error::TooLarge`].
+///
+/// ```
+/// # use std::time::Duration;
+/// # use tidegate_guest::{kv, testing::Host};
+/// # let host = Host::new();
+/// # host.run(|| kv::set("token", b"abc", Some(Duration::from_secs(60)))).unwrap();
+/// host.advance(Duration::from_secs(61));
+/// assert_eq!(host.run(|| kv::get("token")), None);
+/// ```
 pub fn set(key: &str, value: &[u8], ttl: Option<Duration>) -> Result<(), Error> {
     Ok(host::set(key, value, milliseconds(ttl))?)
 }
 
 /// Removes an entry; answers whether there was one.
+///
+/// ```
+/// # use tidegate_guest::{kv, testing::Host};
+/// # Host::new().run(|| {
+/// kv::set("seen", b"1", None)?;
+/// assert!(kv::delete("seen"));
+/// assert!(!kv::delete("seen"));
+/// # Ok::<(), kv::Error>(()) }).unwrap();
+/// ```
 pub fn delete(key: &str) -> bool {
     host::delete(key)
 }
@@ -48,6 +90,15 @@ pub fn delete(key: &str) -> bool {
 ///
 /// # Errors
 /// [`Error::Conflict`] where somebody else was first: read again, and decide again.
+///
+/// ```
+/// # use tidegate_guest::{kv, testing::Host};
+/// # Host::new().run(|| {
+/// let version = kv::compare_and_set("leader", 0, b"me", None)?;
+/// assert_eq!(kv::compare_and_set("leader", 0, b"you", None), Err(kv::Error::Conflict));
+/// kv::compare_and_set("leader", version, b"you", None)?;
+/// # Ok::<(), kv::Error>(()) }).unwrap();
+/// ```
 pub fn compare_and_set(key: &str, version: u64, value: &[u8], ttl: Option<Duration>) -> Result<u64, Error> {
     Ok(host::compare_and_set(key, version, value, milliseconds(ttl))?)
 }
@@ -57,6 +108,14 @@ pub fn compare_and_set(key: &str, version: u64, value: &[u8], ttl: Option<Durati
 ///
 /// # Errors
 /// [`Error::Conflict`] where the entry is not a number.
+///
+/// ```
+/// # use tidegate_guest::{kv, testing::Host};
+/// # Host::new().run(|| {
+/// assert_eq!(kv::add("requests", 1, None)?, 1);
+/// assert_eq!(kv::add("requests", 2, None)?, 3);
+/// # Ok::<(), kv::Error>(()) }).unwrap();
+/// ```
 pub fn add(key: &str, by: i64, ttl: Option<Duration>) -> Result<i64, Error> {
     Ok(host::add(key, by, milliseconds(ttl))?)
 }

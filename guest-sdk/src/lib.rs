@@ -31,15 +31,27 @@
 //! }
 //!
 //! tidegate_guest::export!(Greeter);
+//!
+//! // A plugin's tests run on the machine that builds it, without a gateway and without Wasm.
+//! use tidegate_guest::testing::{ClientRequest, Host, json};
+//!
+//! let greeter = Host::new().load::<Greeter>(json!({ "name": "you" })).unwrap();
+//! let exchange = greeter.send(ClientRequest::get("/"));
+//! assert_eq!(exchange.forwarded.unwrap().header("x-greeting"), Some("you"));
 //! ```
 //!
 //! Built for `wasm32-unknown-unknown` as a `cdylib`, what cargo writes is what the gateway takes. Plugins keep nothing
 //! in statics from one call to the next: any guest may serve any phase of an exchange. What a plugin wants to remember
 //! it gives to [`exchange::keep`], or to its key-value space, [`kv`].
+//!
+//! On any other target the same code talks to the test host, [`testing`]; nothing has to be switched on for it.
 
 pub mod clock;
 pub mod exchange;
+#[cfg(target_arch = "wasm32")]
 mod export;
+mod headers;
+mod host;
 pub mod kv;
 pub mod log;
 pub mod metrics;
@@ -48,13 +60,69 @@ pub mod random;
 mod request;
 mod response;
 mod result;
+pub mod schema;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 pub mod upstream;
 
 #[doc(hidden)]
 pub mod bindings;
+#[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
-pub use export::Exported;
+pub use export::Configured;
 pub use plugin::{BodyVerdict, Outcome, Phases, Plugin, Verdict};
 pub use request::Request;
 pub use response::{LocalResponse, Response};
 pub use result::{Error, Problem, Problems, Refused, Result};
+
+/// Exports a [`Plugin`]: the one thing that a plugin's crate has to call, once.
+///
+/// Where the crate's feature `schema` is on and the plugin's settings derive `schemars::JsonSchema`, their description
+/// is exported too; see [`schema`].
+///
+/// ```
+/// use tidegate_guest::{Phases, Plugin, Problems, Result};
+///
+/// struct Nothing;
+///
+/// impl Plugin for Nothing {
+///     type Settings = ();
+///
+///     fn new((): ()) -> Result<Self, Problems> {
+///         Ok(Self)
+///     }
+///
+///     fn phases(&self) -> Phases {
+///         Phases::none()
+///     }
+/// }
+///
+/// tidegate_guest::export!(Nothing);
+/// ```
+#[macro_export]
+macro_rules! export {
+    ($plugin:ty) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            #[allow(unused_imports, reason = "used where the settings derive no schema")]
+            use $crate::schema::Undescribed as _;
+
+            struct TidegateExported;
+
+            impl $crate::bindings::exports::tidegate::plugin::handler::Guest for TidegateExported {
+                type Plugin = $crate::Configured<$plugin>;
+            }
+
+            impl $crate::bindings::exports::tidegate::plugin::settings::Guest for TidegateExported {
+                fn schema() -> Option<String> {
+                    $crate::schema::Of::<<$plugin as $crate::Plugin>::Settings>::SETTINGS.schema()
+                }
+            }
+
+    $crate::bindings::export_plugin!(TidegateExported with_types_in $crate::bindings);
+        };
+        // Nobody calls it there; the compiler checks it all the same.
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: () = $crate::testing::is_plugin::<$plugin>();
+    };
+}

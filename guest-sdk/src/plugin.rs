@@ -4,9 +4,56 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::{LocalResponse, Problems, Request, Response, Result, bindings::tidegate::plugin::types};
+use crate::{LocalResponse, Problems, Request, Response, Result};
 
 /// A plugin with one configuration. A guest may hold many of them, each made by [`Plugin::new`].
+///
+/// Only the phases that [`Plugin::phases`] asks for are called; each has a default that lets everything pass.
+///
+/// ```
+/// use tidegate_guest::{LocalResponse, Phases, Plugin, Problem, Problems, Request, Result, Verdict};
+///
+/// #[derive(serde::Deserialize)]
+/// #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+/// struct Settings {
+///     closed_paths: Vec<String>,
+/// }
+///
+/// struct Doorman(Settings);
+///
+/// impl Plugin for Doorman {
+///     type Settings = Settings;
+///
+///     fn new(settings: Settings) -> Result<Self, Problems> {
+///         let mut problems = Problems::default();
+///         for (index, path) in settings.closed_paths.iter().enumerate() {
+///             if !path.starts_with('/') {
+///                 problems.push(Problem::at(format!("/closed-paths/{index}"), "must begin with `/`"));
+///             }
+///         }
+///         problems.or(Self(settings))
+///     }
+///
+///     fn phases(&self) -> Phases {
+///         Phases::none().request()
+///     }
+///
+///     fn on_request(&self, request: Request) -> Result<Verdict> {
+///         let closed = self.0.closed_paths.contains(&request.path());
+///         Ok(if closed { Verdict::Respond(LocalResponse::new(403).text("closed")) } else { Verdict::Proceed })
+///     }
+/// }
+///
+/// use tidegate_guest::testing::{ClientRequest, Host, json};
+///
+/// let host = Host::new();
+/// let doorman = host.load::<Doorman>(json!({ "closed-paths": ["/admin"] })).unwrap();
+/// assert_eq!(doorman.send(ClientRequest::get("/admin")).status(), 403);
+/// assert_eq!(doorman.send(ClientRequest::get("/")).status(), 200);
+///
+/// let problems = host.load::<Doorman>(json!({ "closed-paths": ["/a", "b"] })).unwrap_err();
+/// assert_eq!(problems[0].pointer, "/closed-paths/1");
+/// ```
 pub trait Plugin: Sized + 'static {
     /// The configuration, as it stands under `config:` in the document. Where there is none, an empty object is read.
     /// With `#[serde(deny_unknown_fields)]`, a misspelt field is an error that points at its line.
@@ -90,67 +137,120 @@ pub trait Plugin: Sized + 'static {
 }
 
 /// What a plugin wants to be called for; built up from [`Phases::none`].
+///
+/// ```
+/// # use tidegate_guest::Phases;
+/// let phases = Phases::none().request().response().whole_response_body(64 << 10).end();
+/// assert_ne!(phases, Phases::none());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Phases {
-    request: bool,
-    response: bool,
-    end: bool,
-    request_body: Option<Mode>,
-    response_body: Option<Mode>,
+    pub(crate) request: bool,
+    pub(crate) response: bool,
+    pub(crate) end: bool,
+    pub(crate) request_body: Option<Mode>,
+    pub(crate) response_body: Option<Mode>,
 }
 
+/// How a plugin sees a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+pub(crate) enum Mode {
     Chunks,
     Whole(u32),
 }
 
 impl Phases {
     /// Nothing.
+    ///
+    /// ```
+    /// # use tidegate_guest::Phases;
+    /// assert_eq!(Phases::none(), Phases::default());
+    /// ```
     pub const fn none() -> Self {
         Self { request: false, response: false, end: false, request_body: None, response_body: None }
     }
 
     /// And [`Plugin::on_request`].
+    ///
+    /// ```
+    /// # use tidegate_guest::Phases;
+    /// let phases = Phases::none().request();
+    /// ```
     pub const fn request(self) -> Self {
         Self { request: true, ..self }
     }
 
     /// And [`Plugin::on_response`].
+    ///
+    /// ```
+    /// # use tidegate_guest::Phases;
+    /// let phases = Phases::none().response();
+    /// ```
     pub const fn response(self) -> Self {
         Self { response: true, ..self }
     }
 
     /// And [`Plugin::on_end`].
+    ///
+    /// ```
+    /// # use tidegate_guest::Phases;
+    /// let phases = Phases::none().end();
+    /// ```
     pub const fn end(self) -> Self {
         Self { end: true, ..self }
     }
 
     /// And [`Plugin::on_request_chunk`].
+    ///
+    /// ```
+    /// # use tidegate_guest::Phases;
+    /// let phases = Phases::none().request_chunks();
+    /// ```
     pub const fn request_chunks(self) -> Self {
         Self { request_body: Some(Mode::Chunks), ..self }
     }
 
     /// And [`Plugin::on_request_body`], for bodies up to `bytes_max` or the operator's `buffer-bytes-max`, whichever is
-    /// less. The client of a larger one is answered 413.
+    /// less. The client of a larger one is answered 413, unless [`Request::pass_large_body`] was called.
+    ///
+    /// ```
+    /// # use tidegate_guest::Phases;
+    /// let phases = Phases::none().whole_request_body(1 << 20);
+    /// ```
     pub const fn whole_request_body(self, bytes_max: u32) -> Self {
         Self { request_body: Some(Mode::Whole(bytes_max)), ..self }
     }
 
     /// And [`Plugin::on_response_chunk`].
+    ///
+    /// ```
+    /// # use tidegate_guest::Phases;
+    /// let phases = Phases::none().response_chunks();
+    /// ```
     pub const fn response_chunks(self) -> Self {
         Self { response_body: Some(Mode::Chunks), ..self }
     }
 
     /// And [`Plugin::on_response_body`], with a bound as for [`Phases::whole_request_body`]. A larger one is a failure of
-    /// the plugin.
+    /// the plugin, unless [`Response::pass_large_body`] was called.
+    ///
+    /// ```
+    /// # use tidegate_guest::Phases;
+    /// let phases = Phases::none().whole_response_body(1 << 20);
+    /// ```
     pub const fn whole_response_body(self, bytes_max: u32) -> Self {
         Self { response_body: Some(Mode::Whole(bytes_max)), ..self }
     }
 }
 
 /// What happens after a head was seen.
+///
+/// ```
+/// # use tidegate_guest::{LocalResponse, Verdict};
+/// let turned_away = Verdict::Respond(LocalResponse::new(403));
+/// assert_ne!(turned_away, Verdict::Proceed);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The exchange goes on.
@@ -160,6 +260,13 @@ pub enum Verdict {
 }
 
 /// What happens to a body, or to a chunk of one.
+///
+/// ```
+/// # use tidegate_guest::BodyVerdict;
+/// let body = b"hello".to_vec();
+/// let verdict = BodyVerdict::Replace(body.to_ascii_uppercase());
+/// assert_eq!(verdict, BodyVerdict::Replace(b"HELLO".to_vec()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BodyVerdict {
     /// It passes as it is.
@@ -171,6 +278,16 @@ pub enum BodyVerdict {
 }
 
 /// How an exchange ended.
+///
+/// ```
+/// # use tidegate_guest::{Outcome, Result, log};
+/// fn on_end(outcome: &Outcome) -> Result<()> {
+///     if let Some(error) = &outcome.error {
+///         log::warn(&format!("{} after {} ms: {error}", outcome.status, outcome.duration.as_millis()));
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The status that was sent, or would have been.
@@ -183,63 +300,4 @@ pub struct Outcome {
     pub duration: Duration,
     /// What failed, if anything (`upstream_timeout`, `client_gone`, ...).
     pub error: Option<String>,
-}
-
-impl From<types::Outcome> for Outcome {
-    fn from(outcome: types::Outcome) -> Self {
-        Self {
-            status: outcome.status,
-            request_bytes: outcome.request_bytes,
-            response_bytes: outcome.response_bytes,
-            duration: Duration::from_nanos(outcome.duration_ns),
-            error: outcome.error,
-        }
-    }
-}
-
-pub(crate) fn declared(phases: Phases) -> types::Declaration {
-    let set = [
-        (phases.request, types::Phases::REQUEST),
-        (phases.response, types::Phases::RESPONSE),
-        (phases.end, types::Phases::END),
-    ];
-    let mode = |mode| match mode {
-        Mode::Chunks => types::BodyMode::Streamed,
-        Mode::Whole(bytes_max) => types::BodyMode::Buffered(bytes_max),
-    };
-    types::Declaration {
-        phases: set.into_iter().filter(|(wanted, _)| *wanted).map(|(_, phase)| phase).collect(),
-        request_body: phases.request_body.map(mode),
-        response_body: phases.response_body.map(mode),
-    }
-}
-
-pub(crate) fn answer(verdict: Result<Verdict>) -> Result<types::Verdict, String> {
-    match verdict {
-        Ok(Verdict::Proceed) => Ok(types::Verdict::Proceed),
-        Ok(Verdict::Respond(response)) => Ok(types::Verdict::Respond(response.into())),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-pub(crate) fn body_answer(verdict: Result<BodyVerdict>) -> Result<types::BodyVerdict, String> {
-    match verdict {
-        Ok(BodyVerdict::Pass) => Ok(types::BodyVerdict::Pass),
-        Ok(BodyVerdict::Replace(bytes)) => Ok(types::BodyVerdict::Replace(bytes)),
-        Ok(BodyVerdict::Respond(response)) => Ok(types::BodyVerdict::Respond(response.into())),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn phases_are_declared_as_they_were_asked_for() {
-        let declared = declared(Phases::none().request().end().whole_response_body(7).request_chunks());
-        assert_eq!(declared.phases, types::Phases::REQUEST | types::Phases::END);
-        assert!(matches!(declared.request_body, Some(types::BodyMode::Streamed)));
-        assert!(matches!(declared.response_body, Some(types::BodyMode::Buffered(7))));
-    }
 }

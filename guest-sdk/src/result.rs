@@ -4,16 +4,41 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-use crate::bindings::tidegate::plugin::types;
+use crate::host::types;
 
 /// A failure of the plugin. Any `std` error becomes one with `?`, as with `Box<dyn Error>`; its text goes to the
 /// gateway's log and never to the client.
+///
+/// ```
+/// # use tidegate_guest::{Error, Result};
+/// fn port(text: &str) -> Result<u16> {
+///     let port = text.parse()?;
+///     if port == 0 { Err(Error::new("port 0 is none")) } else { Ok(port) }
+/// }
+/// assert_eq!(port("x").unwrap_err().to_string(), "invalid digit found in string");
+/// assert_eq!(port("0").unwrap_err().to_string(), "port 0 is none");
+/// ```
 pub struct Error(String);
 
 /// With [`Error`] where nothing else is said.
+///
+/// ```
+/// fn on_end() -> tidegate_guest::Result<()> {
+///     Ok(())
+/// }
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a change was refused; nothing was changed then.
+///
+/// ```
+/// # use tidegate_guest::{Refused, testing::{ClientRequest, Host}};
+/// # Host::new().with_request(ClientRequest::get("/"), |request| {
+/// assert_eq!(request.set_header("no name", "x"), Err(Refused::Malformed));
+/// assert_eq!(request.set_header("connection", "close"), Err(Refused::Reserved));
+/// assert_eq!(request.set_header("x-long", "x".repeat(1 << 20)), Err(Refused::TooLarge));
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
@@ -26,6 +51,12 @@ pub enum Refused {
 }
 
 /// Something wrong in a configuration.
+///
+/// ```
+/// # use tidegate_guest::Problem;
+/// let problem = Problem::at("/limits/0", "must be above 0");
+/// assert_eq!(problem.to_string(), "/limits/0: must be above 0");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Where: a JSON pointer (RFC 6901) into the configuration; empty for the whole of it.
@@ -35,11 +66,25 @@ pub struct Problem {
 }
 
 /// Everything that is wrong with a configuration.
+///
+/// ```
+/// # use tidegate_guest::{Problem, Problems};
+/// let mut problems = Problems::default();
+/// assert_eq!(Problems::default().or(5).unwrap(), 5);
+/// problems.push(Problem::at("/name", "must not be empty"));
+/// problems.push(Problem::at("", "either `name` or `id` is needed"));
+/// assert_eq!(problems.or(5).unwrap_err().into_iter().count(), 2);
+/// ```
 #[derive(Debug, Default)]
-pub struct Problems(pub(crate) Vec<types::Problem>);
+pub struct Problems(Vec<Problem>);
 
 impl Error {
     /// An error with this text.
+    ///
+    /// ```
+    /// # use tidegate_guest::Error;
+    /// assert_eq!(Error::new("the issuer sent no keys").to_string(), "the issuer sent no keys");
+    /// ```
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -94,6 +139,11 @@ impl From<types::Refusal> for Refused {
 
 impl Problem {
     /// `message` about the value that `pointer` leads to (`/limits/0`).
+    ///
+    /// ```
+    /// # use tidegate_guest::Problem;
+    /// assert_eq!(Problem::at("/limits/0", "must be above 0").pointer, "/limits/0");
+    /// ```
     pub fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), message: message.into() }
     }
@@ -101,14 +151,36 @@ impl Problem {
 
 impl Problems {
     /// Adds one.
+    ///
+    /// ```
+    /// # use tidegate_guest::{Problem, Problems};
+    /// let mut problems = Problems::default();
+    /// problems.push(Problem::at("/name", "must not be empty"));
+    /// assert!(!problems.is_empty());
+    /// ```
     pub fn push(&mut self, problem: Problem) {
-        self.0.push(types::Problem { pointer: problem.pointer, message: problem.message });
+        self.0.push(problem);
+    }
+
+    /// Whether there is none.
+    ///
+    /// ```
+    /// assert!(tidegate_guest::Problems::default().is_empty());
+    /// ```
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// `value` if there is no problem.
     ///
     /// # Errors
     /// The problems, if there is one.
+    ///
+    /// ```
+    /// # use tidegate_guest::{Problem, Problems};
+    /// assert_eq!(Problems::default().or("made").unwrap(), "made");
+    /// assert!(Problems::from(Problem::at("", "nothing is set")).or("made").is_err());
+    /// ```
     pub fn or<T>(self, value: T) -> Result<T, Self> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
     }
@@ -116,17 +188,31 @@ impl Problems {
 
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
-        let mut problems = Self::default();
-        problems.push(problem);
-        problems
+        Self(vec![problem])
     }
 }
 
 impl From<Vec<Problem>> for Problems {
     fn from(list: Vec<Problem>) -> Self {
-        let mut problems = Self::default();
-        list.into_iter().for_each(|problem| problems.push(problem));
-        problems
+        Self(list)
+    }
+}
+
+impl IntoIterator for Problems {
+    type Item = Problem;
+    type IntoIter = std::vec::IntoIter<Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pointer.as_str() {
+            "" => f.write_str(&self.message),
+            pointer => write!(f, "{pointer}: {}", self.message),
+        }
     }
 }
 

@@ -63,6 +63,7 @@ impl Backend for Program {
             "exports": report.exports.iter().map(item).collect::<Vec<_>>(),
             "imports": report.imports.iter().map(|(name, provided)| json!({"name": item(name), "provided": provided}))
                 .collect::<Vec<_>>(),
+            "settings_schema": report.settings_schema,
         });
         Ok((report.to_string(), value))
     }

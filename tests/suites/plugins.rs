@@ -141,3 +141,28 @@ routes: [{{id: all, path: /*, middleware: [stamp], upstream: origin}}]
     soon("the new module serves", async || client.get("/").await.generation() == 2).await;
     assert_eq!(client.get("/").await.echoed("x-module"), ["00000002"]);
 }
+
+/// Built by `plugins/build.sh` when the ABI had its first shape, and never again.
+const GREETING_0_1_0: &[u8] = include_bytes!("../guests/released/greeting-0.1.0.wasm");
+
+#[tokio::test]
+async fn a_plugin_that_was_built_for_the_released_abi_still_serves() {
+    let origin = Origin::start();
+    let dir = ConfigDir::new().with("origin", origin.address());
+    dir.write_bytes("greeting.wasm", GREETING_0_1_0);
+    dir.write(
+        "gateway.yaml",
+        &format!(
+            "{WEB}
+upstreams: {{origin: {{endpoints: ['{{origin}}']}}}}
+middleware: {{greeting: {{module: greeting.wasm, config: {{text: 'good morning, {{name}}'}}}}}}
+routes: [{{id: all, path: /*, middleware: [greeting], upstream: origin}}]
+"
+        ),
+    );
+    let gateway = Gateway::start(&dir).await;
+    let answer = gateway.http1().await.get("/?name=jane").await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-greeting")), (200, "good morning, jane"));
+    assert_eq!(answer.header("x-request-id").len(), 32);
+    assert_eq!(gateway.metric("tidegate_guest_counter_total", "name=\"greeted\"").await, 1.0);
+}

@@ -39,6 +39,10 @@ pub(super) struct Visit {
     pub(super) response: RefCell<Option<Response>>,
     /// See `undo_request`.
     pub(super) undo_response: RefCell<Option<Box<http::response::Parts>>>,
+    /// What the plugin said, when it saw the request's head, of the body that follows.
+    pub(super) request_body: Cell<BodyWish>,
+    /// As for the request.
+    pub(super) response_body: Cell<BodyWish>,
     /// What the plugin keeps between its phases.
     pub(super) kept: RefCell<Option<Vec<u8>>>,
     /// Calls to upstreams so far.
@@ -54,6 +58,15 @@ pub(super) struct Visit {
     turn: tokio::sync::Mutex<()>,
     /// The guest of this exchange alone, where it is to have one.
     own: RefCell<Option<Lease>>,
+}
+
+/// How a plugin wants to see one message's body, apart from what it declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct BodyWish {
+    /// Not at all.
+    pub(super) skip: bool,
+    /// Not at all, if it is over the bound for buffering it.
+    pub(super) pass_large: bool,
 }
 
 thread_local! {
@@ -87,6 +100,8 @@ pub(super) enum Fail {
     Overloaded(String),
     /// It did what its phase does not allow.
     Contract(&'static str),
+    /// A response's body is over the limit for buffering it: no fault of the plugin's, and no reason to leave it alone.
+    TooLarge(usize),
 }
 
 impl Fail {
@@ -105,7 +120,7 @@ impl Fail {
     /// What it means for the exchange.
     pub(super) const fn kind(&self) -> Kind {
         match self {
-            Self::Trap(_) | Self::Said(_) | Self::Contract(_) => Kind::PluginFailed,
+            Self::Trap(_) | Self::Said(_) | Self::Contract(_) | Self::TooLarge(_) => Kind::PluginFailed,
             Self::Timeout(_) => Kind::PluginTimeout,
             Self::Overloaded(_) => Kind::PluginOverloaded,
         }
@@ -119,6 +134,7 @@ impl Fail {
             Self::Timeout(limit) => format!("it took longer than {} ms", limit.as_millis()),
             Self::Overloaded(text) => text.clone(),
             Self::Contract(text) => (*text).to_owned(),
+            Self::TooLarge(bytes_max) => format!("a response's body is over the {bytes_max} bytes that it buffers"),
         }
     }
 }
@@ -133,6 +149,8 @@ impl Visit {
             undo_request: RefCell::default(),
             response: RefCell::default(),
             undo_response: RefCell::default(),
+            request_body: Cell::default(),
+            response_body: Cell::default(),
             kept: RefCell::default(),
             calls: Cell::new(0),
             midway: RefCell::default(),

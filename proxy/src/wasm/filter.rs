@@ -108,9 +108,10 @@ async fn on_request_with_body(visit: Rc<Visit>, mut request: Box<Request>, mode:
         };
     }
     match mode {
+        _ if visit.skipped.get() || visit.request_body.get().skip => Ok(Continue(request)),
         Mode::Buffered(bytes_max) => on_whole_request(&visit, request, bytes_max).await,
         Mode::Streamed => {
-            if !request.body.is_empty() && !visit.skipped.get() {
+            if !request.body.is_empty() {
                 request.head.headers.remove(header::CONTENT_LENGTH);
                 request.body = Body::stream(Streamed::request(&visit, request.body.take()));
             }
@@ -122,6 +123,10 @@ async fn on_request_with_body(visit: Rc<Visit>, mut request: Box<Request>, mode:
 async fn on_whole_request(visit: &Rc<Visit>, mut request: Box<Request>, bytes_max: usize) -> Result<Seen, Error> {
     let whole = match collect(request.body.take(), bytes_max).await? {
         Collected::Whole(whole) => whole,
+        Collected::Over(body) if visit.request_body.get().pass_large => {
+            request.body = body;
+            return Ok(Continue(request));
+        }
         Collected::Over(_) => {
             let detail = format!("plugin {} takes bodies up to {bytes_max} bytes", visit.local.name);
             return Err(Error::new(Kind::BodyTooLarge, detail));
@@ -184,7 +189,7 @@ async fn on_response_with_body(visit: Rc<Visit>, mut response: Response, mode: M
         || status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     match mode {
-        _ if none || visit.skipped.get() => Ok(response),
+        _ if none || visit.skipped.get() || visit.response_body.get().skip => Ok(response),
         Mode::Streamed if !response.body.is_empty() => {
             response.head.headers.remove(header::CONTENT_LENGTH);
             response.body = Body::stream(Streamed::response(&visit, response.body));
@@ -199,7 +204,9 @@ async fn on_whole_response(visit: &Rc<Visit>, mut response: Response, bytes_max:
     let whole = match collect(response.body.take(), bytes_max).await? {
         Collected::Whole(whole) => whole,
         Collected::Over(body) => {
-            judge(visit, Fail::Contract("a response body is over the limit for buffering it"))?;
+            if !visit.response_body.get().pass_large {
+                judge(visit, Fail::TooLarge(bytes_max))?;
+            }
             response.body = body;
             return Ok(response);
         }

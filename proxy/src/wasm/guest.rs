@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use wasmtime::{ResourceLimiter, Store, component::ResourceAny};
+use wasmtime::{Engine, ResourceLimiter, Store, component::ResourceAny};
 
 use super::{
     Counters,
@@ -52,11 +52,7 @@ impl Guest {
         memory_bytes_max: usize,
         counters: &Arc<Counters>,
     ) -> wasmtime::Result<Box<Self>> {
-        let data = Data { limits: Limits { memory_bytes_max, denied: None }, creating: None };
-        let mut store = Store::new(module.pre.engine(), data);
-        store.limiter(|data| &mut data.limits);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        let mut store = store(module.pre.engine(), memory_bytes_max);
         let instance = module.pre.instantiate_async(&mut store).await.map_err(|error| explained(&mut store, error))?;
         let exports = module.indices.bind(&mut store, &instance)?;
         counters.instantiated();
@@ -129,6 +125,16 @@ impl Guest {
     pub(super) fn denied(&self) -> Option<String> {
         self.store.data().limits.denied.map(Denied::text)
     }
+}
+
+/// A store for one guest: bounded in memory, and in time by whoever drops the call.
+pub(super) fn store(engine: &Engine, memory_bytes_max: usize) -> Store<Data> {
+    let data = Data { limits: Limits { memory_bytes_max, denied: None }, creating: None };
+    let mut store = Store::new(engine, data);
+    store.limiter(|data| &mut data.limits);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
+    store
 }
 
 impl fmt::Display for CreateError {

@@ -1,11 +1,14 @@
-//! What `tidegate plugin inspect` prints: which ABI a module is for, what it exports, what it imports, and whether
-//! that is provided.
+//! What `tidegate plugin inspect` prints: which ABI a module is for, what it exports, what it imports, whether that is
+//! provided, and what its settings look like.
 
 use std::fmt;
+
+use serde_json::Value;
 
 use super::{
     load::{Abi, LoadError, abi, binary, load},
     provided::PROVIDED,
+    schema::schema,
     surface::{Item, Surface},
 };
 
@@ -20,11 +23,16 @@ pub struct Report {
     pub exports: Vec<Item>,
     /// What it imports, each with whether it is provided.
     pub imports: Vec<(Item, bool)>,
+    /// A JSON Schema (2020-12) of its settings, if it gives one.
+    pub settings_schema: Option<Value>,
+    /// Why it gives none, where it should.
+    pub settings_error: Option<String>,
     /// Why it would not be loaded, if it would not.
     pub problem: Option<LoadError>,
 }
 
-/// Reads a module without compiling it.
+/// Reads a module. One that describes its settings is compiled and asked for them, which takes as long as compiling it
+/// does; others are not compiled.
 ///
 /// # Errors
 /// Where the bytes are no module at all.
@@ -32,12 +40,21 @@ pub fn inspect(bytes: &[u8]) -> Result<Report, LoadError> {
     let module = binary(bytes)?;
     let surface = Surface::read(&module)?;
     let imports = surface.imports.iter().map(|item| (item.clone(), PROVIDED.has(&item.module, &item.name))).collect();
+    let describes = surface.exports.iter().any(|item| item.module == PROVIDED.settings_name);
+    let loaded = load(bytes);
+    let asked = match &loaded {
+        Ok(component) if describes => schema(component),
+        _ => Ok(None),
+    };
+    let (settings_schema, settings_error) = asked.map_or_else(|error| (None, Some(error)), |schema| (schema, None));
     Ok(Report {
         abi: abi(&surface).ok(),
         component: surface.component,
         exports: surface.exports,
         imports,
-        problem: load(bytes).err(),
+        settings_schema,
+        settings_error,
+        problem: loaded.err(),
     })
 }
 
@@ -52,6 +69,11 @@ impl fmt::Display for Report {
         writeln!(f, "imports:")?;
         for (item, provided) in &self.imports {
             writeln!(f, "  {item}{}", if *provided { "" } else { "    NOT PROVIDED" })?;
+        }
+        match (&self.settings_schema, &self.settings_error) {
+            (Some(schema), _) => writeln!(f, "settings: {schema:#}")?,
+            (None, Some(error)) => writeln!(f, "settings: it does not say: {error}")?,
+            (None, None) => writeln!(f, "settings: not described")?,
         }
         match &self.problem {
             None => writeln!(f, "loads: yes"),

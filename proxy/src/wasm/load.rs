@@ -148,7 +148,9 @@ fn encode(mut bytes: Vec<u8>, surface: &Surface) -> Result<Vec<u8>, LoadError> {
         let mut resolve = PROVIDED.resolve.clone();
         let exported = |name: &String| own_exports(surface).any(|item| &item.name == name);
         resolve.interfaces[PROVIDED.handler].functions.retain(|name, _| exported(name));
-        embed_component_metadata(&mut bytes, &resolve, PROVIDED.world, StringEncoding::UTF8)
+        let described = surface.exports.iter().any(|item| item.module == PROVIDED.settings_name);
+        let world = if described { PROVIDED.described_world } else { PROVIDED.world };
+        embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8)
             .map_err(|error| LoadError::Refused(format!("{error:#}")))?;
     }
     let encoder = ComponentEncoder::default().validate(false).module(&bytes);

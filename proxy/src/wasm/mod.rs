@@ -23,6 +23,7 @@ mod policy;
 mod pool;
 mod problem;
 mod provided;
+mod schema;
 mod surface;
 mod sweep;
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub(super) fn judge(visit: &Visit, fail: Fail) -> Result<(), Error> {
         let (plugin, generation) = (&*local.name, visit.exchange.generation());
         tracing::warn!(plugin, generation, unlogged = dropped, kind = fail.kind().name(), "plugin failed: {text}");
     }
-    if local.breaker.failed() {
+    if !matches!(fail, Fail::TooLarge(_)) && local.breaker.failed() {
         tracing::warn!(plugin = &*local.name, "the plugin failed too often in a row and is left alone for a second");
     }
     let first_line = text.lines().next().unwrap_or_default();

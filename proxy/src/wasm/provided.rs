@@ -11,10 +11,14 @@ pub(super) const WIT: &str = include_str!("../../wit/plugin.wit");
 /// The WIT, resolved.
 pub(super) struct Provided {
     pub(super) resolve: Resolve,
+    /// What a plugin exports, and what one exports that describes its settings.
     pub(super) world: WorldId,
+    pub(super) described_world: WorldId,
     pub(super) handler: InterfaceId,
     /// `tidegate:plugin/handler@0.1.0`.
     pub(super) handler_name: String,
+    /// `tidegate:plugin/settings@0.1.0`.
+    pub(super) settings_name: String,
     /// Functions by interface, with those that core modules import beside them (`[resource-drop]request`).
     functions: BTreeMap<String, Vec<String>>,
 }
@@ -26,7 +30,8 @@ impl Provided {
     fn read() -> Self {
         let mut resolve = Resolve::default();
         let package = resolve.push_source("plugin.wit", WIT).expect("the shipped WIT is valid");
-        let world = resolve.select_world(&[package], Some("plugin")).expect("the shipped WIT has this world");
+        let world = |name| resolve.select_world(&[package], Some(name)).expect("the shipped WIT has this world");
+        let (world, described_world) = (world("plugin"), world("described-plugin"));
         let mut functions = BTreeMap::new();
         for (key, item) in &resolve.worlds[world].imports {
             if let WorldItem::Interface { id, .. } = item {
@@ -39,7 +44,10 @@ impl Provided {
         let own = names(&resolve, handler, &["resource-new", "resource-rep", "resource-drop"]);
         functions.insert(format!("[export]{handler_name}"), own);
         functions.insert(handler_name.clone(), names(&resolve, handler, &["dtor"]));
-        Self { resolve, world, handler, handler_name, functions }
+        let settings = resolve.packages[package].interfaces["settings"];
+        let settings_name = resolve.id_of(settings).expect("an interface of a package has an id");
+        functions.insert(settings_name.clone(), names(&resolve, settings, &[]));
+        Self { resolve, world, described_world, handler, handler_name, settings_name, functions }
     }
 
     /// Whether the function exists.

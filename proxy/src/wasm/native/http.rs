@@ -1,6 +1,8 @@
 //! Heads of requests and responses, as plugins read and change them. A change is checked before it is made; one that
 //! is refused changes nothing.
 
+use std::cell::Cell;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
     uri::{Authority, PathAndQuery},
@@ -16,7 +18,7 @@ use crate::{
     config::spec::FailurePolicy,
     exchange::{Request, Response},
     wasm::{
-        call::{Visit, active},
+        call::{BodyWish, Visit, active},
         guest::Data,
     },
 };
@@ -115,6 +117,14 @@ impl HostRequest for Data {
         edit_request(|request| remove(&mut request.head.headers, &name))
     }
 
+    fn skip_body(&mut self, _: Resource<RequestHandle>) -> Result<()> {
+        wish(|visit| &visit.request_body, |wish| wish.skip = true)
+    }
+
+    fn pass_large_body(&mut self, _: Resource<RequestHandle>) -> Result<()> {
+        wish(|visit| &visit.request_body, |wish| wish.pass_large = true)
+    }
+
     fn drop(&mut self, _: Resource<RequestHandle>) -> Result<()> {
         Ok(())
     }
@@ -157,6 +167,14 @@ impl HostResponse for Data {
 
     fn remove_header(&mut self, _: Resource<ResponseHandle>, name: String) -> Edited {
         edit_response(|response| remove(&mut response.head.headers, &name))
+    }
+
+    fn skip_body(&mut self, _: Resource<ResponseHandle>) -> Result<()> {
+        wish(|visit| &visit.response_body, |wish| wish.skip = true)
+    }
+
+    fn pass_large_body(&mut self, _: Resource<ResponseHandle>) -> Result<()> {
+        wish(|visit| &visit.response_body, |wish| wish.pass_large = true)
     }
 
     fn drop(&mut self, _: Resource<ResponseHandle>) -> Result<()> {
@@ -231,6 +249,16 @@ fn edit_response(edit: impl FnOnce(&mut Response) -> Result<(), Refusal>) -> Edi
             visit.undo_response.borrow_mut().get_or_insert_with(|| Box::new(response.head.clone()));
         }
         Ok(edit(response))
+    })
+}
+
+fn wish(side: impl FnOnce(&Visit) -> &Cell<BodyWish>, change: impl FnOnce(&mut BodyWish)) -> Result<()> {
+    active(|visit| {
+        let side = side(visit);
+        let mut wish = side.get();
+        change(&mut wish);
+        side.set(wish);
+        Ok(())
     })
 }
 

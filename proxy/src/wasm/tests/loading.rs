@@ -81,10 +81,67 @@ fn an_inspection_says_of_each_import_whether_it_is_provided() {
 }
 
 #[test]
+fn an_inspection_asks_for_the_schema_of_the_settings() {
+    let whole = module("");
+    let rest = whole.strip_suffix(')').unwrap();
+    let described = |code: &str, schema: &str| {
+        let length = schema.len();
+        let option = format!(r"\01\00\00\00\20\00\00\00\{length:02x}\00\00\00");
+        let schema = schema.replace('"', "\\22");
+        let text = format!(
+            r#"{rest} (data (i32.const 16) "{option}{0}{schema}")
+               (func (export "tidegate:plugin/settings@0.1.0#schema") (result i32) {code}))"#,
+            r"\00\00\00\00",
+        );
+        inspect(text.as_bytes()).unwrap()
+    };
+    let report = described("i32.const 16", r#"{"type": "object"}"#);
+    assert_eq!((report.problem, report.settings_error), (None, None));
+    assert_eq!(report.settings_schema, Some(serde_json::json!({ "type": "object" })));
+    assert_eq!(described("i32.const 64", "").settings_schema, None, "it may have none to show");
+    for (code, schema, error) in [
+        ("unreachable", "{}", "unreachable"),
+        ("i32.const 16", "{]", "not JSON"),
+        ("i32.const 16", "5", "neither an object nor a boolean"),
+    ] {
+        let report = described(code, schema);
+        assert_eq!(report.problem, None, "it serves all the same");
+        let said = report.settings_error.unwrap();
+        assert!(report.settings_schema.is_none() && said.contains(error), "{said}");
+    }
+    assert!(inspect(whole.as_bytes()).unwrap().settings_error.is_none(), "nothing is asked of those that do not say");
+}
+
+#[test]
 fn every_function_of_the_wit_is_linked_with_its_type() {
-    let (resolve, world) = (&provided::PROVIDED.resolve, &provided::PROVIDED.resolve.worlds[provided::PROVIDED.world]);
+    let imports = imports(&provided::PROVIDED.resolve, provided::PROVIDED.world);
+    assert!(imports.lines().count() > 40, "{imports}");
+    on_worker(async {
+        Bench::new().module(&module(&imports)).await;
+    });
+}
+
+#[test]
+fn a_guest_of_the_released_wit_still_fits_with_every_function_that_it_had() {
+    let mut resolve = wit_parser::Resolve::default();
+    let package = resolve.push_source("plugin.wit", include_str!("released/plugin-0.1.0.wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("plugin")).unwrap();
+    let imports = imports(&resolve, world);
+    assert!(imports.lines().count() > 40, "{imports}");
+    let handler = resolve.packages[package].interfaces["handler"];
+    resolve.interfaces[handler].functions.retain(|name, _| name == "[static]plugin.create");
+    let mut bytes = wat::parse_str(module(&imports)).unwrap();
+    let utf8 = wit_component::StringEncoding::UTF8;
+    wit_component::embed_component_metadata(&mut bytes, &resolve, world, utf8).unwrap();
+    on_worker(async {
+        Bench::new().wasm.module(&Entry::new(bytes)).await.unwrap();
+    });
+}
+
+/// Imports of everything that a world imports, as a core module writes them.
+fn imports(resolve: &wit_parser::Resolve, world: wit_parser::WorldId) -> String {
     let mut imports = String::new();
-    for (key, item) in &world.imports {
+    for (key, item) in &resolve.worlds[world].imports {
         let wit_parser::WorldItem::Interface { id, .. } = item else { continue };
         for (name, function) in &resolve.interfaces[*id].functions {
             let signature = resolve.wasm_signature(wit_parser::abi::AbiVariant::GuestImport, function);
@@ -102,9 +159,5 @@ fn every_function_of_the_wit_is_linked_with_its_type() {
             imports += &format!("(import \"{module}\" \"{name}\" (func (param{params}) (result{results})))\n");
         }
     }
-    on_worker(async {
-        let bench = Bench::new();
-        assert!(imports.lines().count() > 40, "{imports}");
-        bench.module(&module(&imports)).await;
-    });
+    imports
 }

@@ -1,0 +1,201 @@
+//! The heads of a request and a response, and which changes to them are refused: the gateway's rules.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, uri::Authority, uri::PathAndQuery};
+
+use crate::host::types::Refusal;
+
+/// A request's head.
+#[derive(Clone, Debug)]
+pub(super) struct RequestHead {
+    pub(super) method: Method,
+    pub(super) authority: Authority,
+    pub(super) target: PathAndQuery,
+    pub(super) fields: HeaderMap,
+}
+
+/// A response's head.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ResponseHead {
+    pub(super) status: u16,
+    pub(super) fields: HeaderMap,
+}
+
+/// How a plugin wants to see one message's body, apart from what it declared.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct BodyWish {
+    pub(super) skip: bool,
+    pub(super) pass_large: bool,
+}
+
+// Bytes of a target or a field value that a plugin sets.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+// Fields of a head that a plugin adds to.
+const FIELDS_MAX: usize = 256;
+
+// Fields that frame a message or concern one connection (RFC 9110 section 7.6.1, RFC 9112 section 6), and `host`, which
+// is the request's authority.
+const RESERVED: [&str; 10] = [
+    "connection",
+    "content-length",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+impl RequestHead {
+    pub(super) fn set_method(&mut self, method: &str) -> Result<(), Refusal> {
+        self.method = checked_method(method)?;
+        Ok(())
+    }
+
+    pub(super) fn set_authority(&mut self, authority: &str) -> Result<(), Refusal> {
+        let authority: Authority = authority.to_ascii_lowercase().parse().map_err(|_| Refusal::Malformed)?;
+        if authority.as_str().contains('@') {
+            return Err(Refusal::Malformed);
+        }
+        self.authority = authority;
+        Ok(())
+    }
+
+    pub(super) fn set_path(&mut self, path: &str) -> Result<(), Refusal> {
+        if !path.starts_with('/') || path.contains(['?', '#']) {
+            return Err(Refusal::Malformed);
+        }
+        let query = self.target.query().map(|query| format!("?{query}")).unwrap_or_default();
+        self.target = checked_target(&format!("{path}{query}"))?;
+        Ok(())
+    }
+
+    pub(super) fn set_query(&mut self, query: Option<&str>) -> Result<(), Refusal> {
+        if query.is_some_and(|query| query.contains('#')) {
+            return Err(Refusal::Malformed);
+        }
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        self.target = checked_target(&format!("{}{query}", self.target.path()))?;
+        Ok(())
+    }
+}
+
+/// Whether a call to an upstream is valid HTTP.
+pub(super) fn check_call(method: &str, target: &str, fields: &Vec<(String, Vec<u8>)>) -> Result<(), Refusal> {
+    checked_method(method)?;
+    if !target.starts_with('/') {
+        return Err(Refusal::Malformed);
+    }
+    checked_target(target)?;
+    self::fields(fields).map(drop)
+}
+
+/// The fields of a head that a plugin made, checked.
+pub(super) fn fields(fields: &Vec<(String, Vec<u8>)>) -> Result<HeaderMap, Refusal> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        append(&mut headers, name, value)?;
+    }
+    Ok(headers)
+}
+
+/// The test's own fields: any that are valid, framing ones too.
+///
+/// # Panics
+/// Where they are not valid: the test is wrong.
+pub(super) fn unchecked(fields: &[(String, Vec<u8>)]) -> HeaderMap {
+    let name = |name: &str| HeaderName::from_bytes(name.as_bytes()).expect("the test's field name is valid");
+    let value = |value: &[u8]| HeaderValue::from_bytes(value).expect("the test's field value is valid");
+    fields.iter().map(|(known, content)| (name(known), value(content))).collect()
+}
+
+/// Every field, as plugins see them.
+pub(super) fn all(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
+    let field = |(name, value): (&HeaderName, &HeaderValue)| (name.as_str().to_owned(), value.as_bytes().to_vec());
+    headers.iter().map(field).collect()
+}
+
+pub(super) fn first(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
+    headers.get(name).map(|value| value.as_bytes().to_vec())
+}
+
+pub(super) fn values(headers: &HeaderMap, name: &str) -> Vec<Vec<u8>> {
+    headers.get_all(name).iter().map(|value| value.as_bytes().to_vec()).collect()
+}
+
+pub(super) fn set(headers: &mut HeaderMap, name: &str, value: &[u8]) -> Result<(), Refusal> {
+    let (name, value) = (own(name)?, content(value)?);
+    if headers.len() >= FIELDS_MAX && !headers.contains_key(&name) {
+        return Err(Refusal::TooLarge);
+    }
+    headers.insert(name, value);
+    Ok(())
+}
+
+pub(super) fn append(headers: &mut HeaderMap, name: &str, value: &[u8]) -> Result<(), Refusal> {
+    let (name, value) = (own(name)?, content(value)?);
+    if headers.len() >= FIELDS_MAX {
+        return Err(Refusal::TooLarge);
+    }
+    headers.append(name, value);
+    Ok(())
+}
+
+pub(super) fn remove(headers: &mut HeaderMap, name: &str) -> Result<(), Refusal> {
+    headers.remove(own(name)?);
+    Ok(())
+}
+
+fn checked_method(method: &str) -> Result<Method, Refusal> {
+    match Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Malformed)? {
+        Method::CONNECT | Method::TRACE => Err(Refusal::Reserved),
+        method => Ok(method),
+    }
+}
+
+fn checked_target(target: &str) -> Result<PathAndQuery, Refusal> {
+    if target.len() > VALUE_BYTES_MAX {
+        return Err(Refusal::TooLarge);
+    }
+    let uri = PathAndQuery::try_from(target).map(Uri::from).map_err(|_| Refusal::Malformed)?;
+    uri.into_parts().path_and_query.ok_or(Refusal::Malformed)
+}
+
+fn content(value: &[u8]) -> Result<HeaderValue, Refusal> {
+    if value.len() > VALUE_BYTES_MAX {
+        return Err(Refusal::TooLarge);
+    }
+    HeaderValue::from_bytes(value).map_err(|_| Refusal::Malformed)
+}
+
+fn own(name: &str) -> Result<HeaderName, Refusal> {
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::Malformed)?;
+    if RESERVED.contains(&name.as_str()) { Err(Refusal::Reserved) } else { Ok(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_refused_as_in_the_gateway() {
+        let mut headers = HeaderMap::new();
+        let cases: [(&str, &[u8], Option<Refusal>); 6] = [
+            ("x-a", b"1", None),
+            ("X-B", b"\xff\t ", None),
+            ("x a", b"1", Some(Refusal::Malformed)),
+            ("x-a", b"1\n", Some(Refusal::Malformed)),
+            ("Transfer-Encoding", b"chunked", Some(Refusal::Reserved)),
+            ("x-a", &[b'a'; VALUE_BYTES_MAX + 1], Some(Refusal::TooLarge)),
+        ];
+        for (name, value, refused) in cases {
+            assert_eq!(set(&mut headers, name, value).err(), refused, "{name}");
+        }
+        for number in headers.len()..FIELDS_MAX {
+            assert_eq!(append(&mut headers, &format!("x-{number}"), b"1"), Ok(()));
+        }
+        assert_eq!(append(&mut headers, "x-a", b"2"), Err(Refusal::TooLarge));
+        assert_eq!(set(&mut headers, "x-a", b"2"), Ok(()));
+    }
+}
