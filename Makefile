@@ -17,6 +17,7 @@ run: plugins ## Build all and run the quickstart: gateway, demo origin and a plu
 
 test: plugins ## Run every test
 	cargo test --workspace
+	cargo test --manifest-path plugins/Cargo.toml --locked
 
 plugins: ## Build plugins/* into plugins/dist/NAME.wasm
 	plugins/build.sh
@@ -26,7 +27,9 @@ bench: ## Print the comparison tables (writes docs/performance.md)
 
 lint: ## Check what CI checks
 	cargo fmt --all --check
+	cargo fmt --manifest-path plugins/Cargo.toml --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
+	cargo clippy --manifest-path plugins/Cargo.toml --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --quiet
 	scripts/cargo-deny.sh
 

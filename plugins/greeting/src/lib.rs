@@ -4,16 +4,20 @@
 //! The plugin to read first: settings that are checked, both phases of a head, something kept between them, and a
 //! metric.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tidegate_guest::{
     Phases, Plugin, Problem, Problems, Request, Response, Result, Verdict, exchange, metrics::Counter,
 };
 
-/// See the README.
-#[derive(Deserialize)]
+/// The settings of `greeting`.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Settings {
+    /// What the header says. `{name}` stands for the query parameter `name`, or for `stranger`.
+    #[schemars(length(min = 1))]
     text: String,
+    /// The header's name.
     #[serde(default = "default_header")]
     header: String,
 }
@@ -73,3 +77,31 @@ fn name(query: &str) -> Option<&str> {
 }
 
 tidegate_guest::export!(Greeting);
+
+#[cfg(test)]
+mod tests {
+    use tidegate_guest::testing::{ClientRequest, Host, json};
+
+    use super::*;
+
+    #[test]
+    fn a_name_in_the_query_is_greeted_and_a_stranger_otherwise() {
+        let host = Host::new();
+        let greeting = host.load::<Greeting>(json!({ "text": "good morning, {name}" })).unwrap();
+        for (target, text) in [
+            ("/?name=jane", "good morning, jane"),
+            ("/?a=b&name=joe", "good morning, joe"),
+            ("/?name=%4a", "good morning, stranger"),
+            ("/", "good morning, stranger"),
+        ] {
+            assert_eq!(greeting.send(ClientRequest::get(target)).header("x-greeting"), Some(text), "{target}");
+        }
+        assert_eq!(host.counter("greeted"), 4);
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_settings_is_said_all_at_once_and_where() {
+        let problems = Host::new().load::<Greeting>(json!({ "text": "", "header": "a b" })).err().unwrap();
+        assert_eq!([&*problems[0].pointer, &*problems[1].pointer], ["/text", "/header"]);
+    }
+}
