@@ -14,6 +14,9 @@ if [ ${#missing[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "${missing[@]}"
 fi
 
+# The plugins that ship are measured, too, where they can be built.
+plugins/build.sh || echo 'bench: the plugins that ship were not built, and are left out' >&2
+
 cargo build --profile dist --package tidegate --package tidegate-tests --bin tidegate --bin tidegate-bench
 # The load, the origin and the clock share one core; what is measured has the other to itself.
 PATH=$PATH:/usr/sbin exec taskset --cpu-list 1 target/dist/tidegate-bench target/dist/tidegate "$@"

@@ -7,6 +7,7 @@ mod plugins;
 mod proxies;
 mod reload;
 mod report;
+mod shipped;
 mod subject;
 
 use std::{env, path::PathBuf, process::ExitCode};

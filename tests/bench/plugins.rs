@@ -1,15 +1,16 @@
-//! What a plugin in the chain costs: the slope of CPU time a request over chains of 0, 4, 8 and 16 copies.
+//! What a plugin in the chain costs: the slope of CPU time a request over chains of 0, 4, 8 and 16 copies. Of two guests in
+//! the text format here, and of the plugins that ship in `shipped`.
 
 use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
 use tidegate_tests::guests;
 
-use crate::{load, report::median, subject::Subject};
+use crate::{load, report::median, shipped, subject::Subject};
 
-const COPIES: [usize; 4] = [0, 4, 8, 16];
+pub(crate) const COPIES: [usize; 4] = [0, 4, 8, 16];
 const ROUNDS: usize = 5;
-const SPAN: Duration = Duration::from_millis(1_200);
+pub(crate) const SPAN: Duration = Duration::from_millis(1_200);
 
 /// One plugin: its name in the table, its name in the configuration, and what it may cost, in µs.
 const PLUGINS: [(&str, &str, f64); 2] =
@@ -39,7 +40,9 @@ pub(crate) fn measure(gateway: &Path) -> Value {
             let cpu: Vec<_> = costs.iter().map(|rounds| median(rounds.iter().copied())).collect();
             json!({ "name": title, "cpu_us": cpu, "slope_us": slope(&cpu), "aim_us": aim, "rounds_us": costs })
         });
-        json!({ "rows": rows.collect::<Vec<_>>() })
+        let rows: Vec<_> = rows.collect();
+        drop(subject);
+        json!({ "rows": rows, "shipped": shipped::measure(gateway, origin).await })
     })
 }
 
@@ -67,7 +70,7 @@ fn configuration(origin: &str) -> String {
 }
 
 /// Of the least-squares line through the costs.
-fn slope(costs: &[f64]) -> f64 {
+pub(crate) fn slope(costs: &[f64]) -> f64 {
     let copies = COPIES.map(|copies| copies as f64);
     let count = copies.len() as f64;
     let (mean, middle) = (copies.iter().sum::<f64>() / count, costs.iter().sum::<f64>() / count);

@@ -65,7 +65,31 @@ fn plugins(result: &Value) -> String {
         let slope = number(&row["slope_us"], 2);
         text += &format!("| {name} | {} | **{slope}** | {} |\n", cells.join(" | "), number(&row["aim_us"], 1));
     }
-    text
+    text + &shipped(&result["shipped"])
+}
+
+fn shipped(result: &Value) -> String {
+    let mut text = "\nThe plugins that ship: CPU time a request as above; module and memory of a guest, KiB.\n\n\
+        | plugin | 0 | 4 | 8 | 16 | slope | module | guest |\n|---|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    let kib = |value: &Value| value.as_f64().map_or_else(|| "-".to_owned(), |bytes| format!("{:.0}", bytes / 1024.0));
+    for row in result["rows"].as_array().into_iter().flatten() {
+        let cells: Vec<_> = row["cpu_us"].as_array().into_iter().flatten().map(|cpu| number(cpu, 1)).collect();
+        let name = row["name"].as_str().unwrap_or_default();
+        let (module, guest) = (kib(&row["module_bytes"]), kib(&row["guest_bytes"]));
+        let slope = number(&row["slope_us"], 2);
+        text += &format!("| {name} | {} | **{slope}** | {module} | {guest} |\n", cells.join(" | "));
+    }
+    let routes = &result["routes"];
+    if routes.is_null() {
+        return text;
+    }
+    text + &format!(
+        "\n{} routes, each with a `rate-limit` of its own: **{} bytes** a route beyond the same routes without, **{}** guests.\n",
+        routes["routes"],
+        number(&routes["bytes_per_route"], 0),
+        routes["guests"],
+    )
 }
 
 fn generation(result: &Value) -> String {

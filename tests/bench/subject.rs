@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
@@ -19,6 +20,8 @@ pub(crate) struct Subject {
     pub(crate) address: SocketAddr,
     /// Its configuration and what it writes.
     pub(crate) folder: TempDir,
+    /// Where a gateway's admin endpoint listens.
+    admin: Option<SocketAddr>,
     process: Child,
 }
 
@@ -34,17 +37,24 @@ pub(crate) struct Used {
 impl Subject {
     /// Starts the gateway with one worker over a configuration; `{listen}` in it stands for its address.
     pub(crate) fn gateway(binary: &Path, files: &[(&str, &str)]) -> Self {
+        Self::gateway_with(binary, files, &[])
+    }
+
+    /// [`Subject::gateway`] with modules beside the documents.
+    pub(crate) fn gateway_with(binary: &Path, files: &[(&str, &str)], modules: &[(&str, &[u8])]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        let address = free_address();
-        for (path, text) in files {
+        let (address, admin) = (free_address(), free_address());
+        let texts =
+            files.iter().map(|(path, text)| (*path, text.replace("{listen}", &address.to_string()).into_bytes()));
+        for (path, bytes) in texts.chain(modules.iter().map(|(path, bytes)| (*path, bytes.to_vec()))) {
             let place = folder.path().join("config").join(path);
             fs::create_dir_all(place.parent().expect("a file has a folder")).expect("a folder can be made");
-            fs::write(place, text.replace("{listen}", &address.to_string())).expect("a file can be written");
+            fs::write(place, bytes).expect("a file can be written");
         }
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", "0"]).arg(binary).args(["run", "--workers", "1", "--admin"]);
-        command.arg(free_address().to_string()).arg("--config").arg(folder.path().join("config"));
-        Self::start("Tidegate", address, folder, command)
+        command.arg(admin.to_string()).arg("--config").arg(folder.path().join("config"));
+        Self::start("Tidegate", (address, Some(admin)), folder, command)
     }
 
     /// Starts another proxy; `{listen}` in its configuration stands for its address, `{folder}` for a folder of its own.
@@ -57,14 +67,19 @@ impl Subject {
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", "0"]);
         command.args(arguments.iter().map(|argument| argument.replace("{folder}", &path)));
-        Self::start(name, address, folder, command)
+        Self::start(name, (address, None), folder, command)
     }
 
-    fn start(name: &str, address: SocketAddr, folder: TempDir, mut command: Command) -> Self {
+    fn start(
+        name: &str,
+        (address, admin): (SocketAddr, Option<SocketAddr>),
+        folder: TempDir,
+        mut command: Command,
+    ) -> Self {
         let log = fs::File::create(folder.path().join("output")).expect("a file can be made");
         let copy = log.try_clone().expect("a file can be shared");
         let process = command.stdin(Stdio::null()).stdout(copy).stderr(log).spawn().expect("taskset is there");
-        let mut subject = Self { name: name.to_owned(), address, folder, process };
+        let mut subject = Self { name: name.to_owned(), address, folder, admin, process };
         subject.wait();
         subject
     }
@@ -77,6 +92,28 @@ impl Subject {
         // Fields 14 and 15 of proc(5), in ticks of 10 ms.
         let [user, kernel] = [11, 12].map(|at| ticks(at).expect("a stat line has its times") * 10_000.0);
         Used { user, kernel }
+    }
+
+    /// Memory in use, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).expect("a process has a size") * 1024
+    }
+
+    /// The sum of all series of a gateway's metric.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let admin = self.admin.expect("only a gateway is asked");
+        let mut socket = TcpStream::connect(admin).expect("the admin endpoint listens");
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).expect("the admin endpoint reads");
+        let mut text = String::new();
+        socket.read_to_string(&mut text).expect("the admin endpoint answers");
+        let series = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']))?;
+            rest.rsplit_once(' ')?.1.trim().parse::<f64>().ok()
+        });
+        series.sum()
     }
 
     fn wait(&mut self) {

@@ -9,6 +9,7 @@ mod file_events;
 mod harness;
 mod longlived;
 mod middleware;
+mod plugin_docs;
 mod plugin_tables;
 mod plugins;
 mod proxying;
