@@ -42,7 +42,17 @@ const SHARDS: usize = 16;
 // What an entry takes beside its key and value, roughly.
 const ENTRY_BYTES: usize = 64;
 
-type Shard = HashMap<Box<str>, Entry>;
+// Between two searches of a shard for what has expired. A full space that is asked for more and more, as by a client
+// that makes up keys, must not be searched each time.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(10);
+
+#[derive(Debug, Default)]
+struct Shard {
+    entries: HashMap<Box<str>, Entry>,
+    // No entry expires before this; none ever does, if there is nothing.
+    earliest: Option<Instant>,
+    searched: Option<Instant>,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -71,7 +81,7 @@ impl Space {
     /// A value and its version.
     pub fn get(&self, key: &str, now: Instant) -> Option<(Vec<u8>, u64)> {
         let shard = self.shard(key);
-        shard.get(key).filter(|entry| entry.lives(now)).map(|entry| (entry.value.clone(), entry.version))
+        shard.entry(key, now).map(|entry| (entry.value.clone(), entry.version))
     }
 
     /// Sets a value, which expires after `ttl`; answers with its version.
@@ -85,7 +95,7 @@ impl Space {
 
     /// Removes an entry; answers whether there was one.
     pub fn delete(&self, key: &str, now: Instant) -> bool {
-        let removed = self.shard(key).remove(key);
+        let removed = self.shard(key).entries.remove(key);
         removed.is_some_and(|entry| {
             self.bytes.fetch_sub(size(key, &entry.value), Relaxed);
             entry.lives(now)
@@ -106,7 +116,7 @@ impl Space {
     ) -> Result<u64, Refused> {
         fits(key, &value)?;
         let mut shard = self.shard(key);
-        let found = shard.get(key).filter(|entry| entry.lives(now)).map_or(0, |entry| entry.version);
+        let found = shard.entry(key, now).map_or(0, |entry| entry.version);
         if found != version {
             return Err(Refused::Conflict);
         }
@@ -121,7 +131,7 @@ impl Space {
     pub fn add(&self, key: &str, by: i64, ttl: Option<Duration>, now: Instant) -> Result<i64, Refused> {
         fits(key, &[])?;
         let mut shard = self.shard(key);
-        let (before, expires) = match shard.get(key).filter(|entry| entry.lives(now)) {
+        let (before, expires) = match shard.entry(key, now) {
             None => (0, expiry(ttl, now)),
             Some(entry) => {
                 let bytes = entry.value.as_slice().try_into().map_err(|_| Refused::Conflict)?;
@@ -146,26 +156,21 @@ impl Space {
         expires: Option<Instant>,
         now: Instant,
     ) -> Result<u64, Refused> {
-        let before = shard.get(key).map_or(0, |entry| size(key, &entry.value));
+        let before = shard.entries.get(key).map_or(0, |entry| size(key, &entry.value));
         let after = size(key, &value);
         if !self.reserve(before, after) {
             // Expired entries of other shards are found when those are written to.
-            shard.retain(|known, entry| {
-                let keep = &**known == key || entry.lives(now);
-                if !keep {
-                    self.bytes.fetch_sub(size(known, &entry.value), Relaxed);
-                }
-                keep
-            });
+            self.bytes.fetch_sub(shard.expire(key, now), Relaxed);
             if !self.reserve(before, after) {
                 return Err(Refused::Full);
             }
         }
         let version = self.versions.fetch_add(1, Relaxed);
         let entry = Entry { value, version, expires };
-        match shard.get_mut(key) {
+        shard.earliest = shard.earliest.into_iter().chain(expires).min();
+        match shard.entries.get_mut(key) {
             Some(known) => *known = entry,
-            None => drop(shard.insert(key.into(), entry)),
+            None => drop(shard.entries.insert(key.into(), entry)),
         }
         Ok(version)
     }
@@ -184,6 +189,33 @@ impl Space {
     fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
         let shard = self.hasher.hash_one(key) as usize % SHARDS;
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shard {
+    fn entry(&self, key: &str, now: Instant) -> Option<&Entry> {
+        self.entries.get(key).filter(|entry| entry.lives(now))
+    }
+
+    // Removes what has expired, but for `kept`, if something can have and the last search is a while ago; answers with
+    // how much room that makes.
+    fn expire(&mut self, kept: &str, now: Instant) -> usize {
+        let due = self.searched.is_none_or(|searched| now.saturating_duration_since(searched) >= SEARCH_INTERVAL);
+        if !due || self.earliest.is_none_or(|earliest| now < earliest) {
+            return 0;
+        }
+        let (mut freed, mut earliest) = (0, None::<Instant>);
+        self.entries.retain(|key, entry| {
+            let keep = entry.lives(now) || &**key == kept;
+            if keep {
+                earliest = earliest.into_iter().chain(entry.expires).min();
+            } else {
+                freed += size(key, &entry.value);
+            }
+            keep
+        });
+        (self.earliest, self.searched) = (earliest, Some(now));
+        freed
     }
 }
 
@@ -271,6 +303,27 @@ mod tests {
         assert!(space.delete("b", now));
         assert_eq!(set("c", 10, None), Ok(()));
         assert_eq!(space.set("", vec![], None, now), Err(Refused::TooLarge));
+    }
+
+    #[test]
+    fn what_has_expired_makes_room_and_is_not_searched_for_all_the_time() {
+        let room = 40 * (ENTRY_BYTES + 10);
+        let (space, now) = (Space::new(room), Instant::now());
+        let at = |millis| now + Duration::from_millis(millis);
+        let set = |key: u32, ttl, now| space.set(&format!("{key:010}"), vec![], ttl, now).map(drop);
+        let short = Some(Duration::from_millis(50));
+        (0..40).for_each(|key| set(key, short, now).unwrap());
+        let refused = |now| (100..200).filter(|key| set(*key, short, now) == Err(Refused::Full)).count();
+        assert_eq!(refused(at(49)), 100);
+        let searched =
+            |space: &Space| space.shards.iter().filter(|shard| shard.lock().unwrap().searched.is_some()).count();
+        assert_eq!(searched(&space), 0, "nothing can have expired");
+        assert!(refused(at(50)) < 100);
+        assert!(searched(&space) > 0);
+        // All of them have expired, and each shard was searched a moment ago.
+        let stored = (0..1_000).filter(|key| set(*key, short, at(101)).is_ok()).count();
+        assert!(stored > 0 && stored <= 40 && space.bytes() <= room, "{stored}");
+        assert_eq!(space.get("0000000000", at(1_000)), None);
     }
 
     #[test]
