@@ -55,6 +55,7 @@ mod host;
 pub mod kv;
 pub mod log;
 pub mod metrics;
+mod period;
 mod plugin;
 pub mod random;
 mod request;
@@ -70,6 +71,7 @@ pub mod bindings;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub use export::Configured;
+pub use period::Period;
 pub use plugin::{BodyVerdict, Outcome, Phases, Plugin, Verdict};
 pub use request::Request;
 pub use response::{LocalResponse, Response};
