@@ -35,4 +35,4 @@ lint: ## Check what CI checks
 
 SOAK_SECONDS ?= 600
 soak: plugins ## Reload under load for SOAK_SECONDS (600) and watch memory and descriptors
-	TIDEGATE_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --release --package tidegate-tests --test suites -- --nocapture soak::
+	TIDEGATE_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --release --package tidegate-tests --test suites -- --nocapture soak:: under_ten_reloads

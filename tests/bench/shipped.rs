@@ -4,6 +4,7 @@
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use serde_json::{Value, json};
+use tidegate_tests::tokens::{ALGORITHMS, Signer};
 
 use crate::{
     load,
@@ -56,8 +57,14 @@ pub(crate) async fn measure(gateway: &Path, origin: SocketAddr) -> Value {
         }
     }
     let mut rows = Vec::new();
+    if let Some(module) = module("jwt-auth") {
+        for algorithm in ALGORITHMS {
+            rows.push(verification(gateway, origin, algorithm, &module).await);
+        }
+    }
     for (shipped, module) in &built {
-        let cpu = chain(gateway, origin, shipped, module).await;
+        let (config, query) = (shipped.config, shipped.query);
+        let cpu = chain(gateway, origin, (shipped.name, config, query), module).await;
         rows.push(json!({
             "name": shipped.name,
             "module_bytes": module.len(),
@@ -79,10 +86,26 @@ fn module(name: &str) -> Option<Vec<u8>> {
     fs::read(top.join(format!("plugins/dist/{name}.wasm"))).ok()
 }
 
-async fn chain(gateway: &Path, origin: SocketAddr, shipped: &Shipped, module: &[u8]) -> Vec<f64> {
+// One that remembers no token verifies it in each copy: the slope is what a verification costs in the guest.
+async fn verification(gateway: &Path, origin: SocketAddr, algorithm: &str, module: &[u8]) -> Value {
+    let keys = json!({ "keys": [Signer::trusted().jwk(algorithm, "a")] });
+    let config = format!(
+        "{{realm: r{{copy}}, expiry-required: false, verified-max: 0, token: [{{query: token}}], keys: {{jwks: {keys}}}}}"
+    );
+    let query = format!("?token={}", Signer::trusted().token(algorithm, "a", &json!({ "sub": "bench" })));
+    let cpu = chain(gateway, origin, ("jwt-auth", config.as_str(), query.as_str()), module).await;
+    json!({ "name": format!("jwt-auth, verifying {algorithm}"), "cpu_us": cpu, "slope_us": slope(&cpu) })
+}
+
+async fn chain(
+    gateway: &Path,
+    origin: SocketAddr,
+    (name, config, query): (&str, &str, &str),
+    module: &[u8],
+) -> Vec<f64> {
     let mut text = head(origin) + "middleware:\n";
     for copy in 1..=COPIES[COPIES.len() - 1] {
-        text += &middleware(shipped, copy, "");
+        text += &middleware((name, config), copy, "");
     }
     text += "routes:\n";
     for copies in COPIES {
@@ -90,12 +113,12 @@ async fn chain(gateway: &Path, origin: SocketAddr, shipped: &Shipped, module: &[
         text +=
             &format!("  - {{id: c{copies}, path: /{copies}, middleware: [{}], upstream: origin}}\n", chain.join(", "));
     }
-    let subject = start(gateway, &text, shipped.name, module);
+    let subject = start(gateway, &text, name, module);
     let mut costs = vec![Vec::new(); COPIES.len()];
     for _ in 0..ROUNDS {
         for (chain, copies) in COPIES.iter().enumerate() {
             let used = || subject.used().user + subject.used().kernel;
-            let span = load::span(subject.address, &format!("/{copies}{}", shipped.query), SPAN, used).await;
+            let span = load::span(subject.address, &format!("/{copies}{}", query), SPAN, used).await;
             costs[chain].push(span.cost / span.exchanges as f64);
         }
     }
@@ -109,8 +132,11 @@ async fn guest(gateway: &Path, origin: SocketAddr, shipped: &Shipped, module: &[
         let mut text = head(origin) + "middleware:\n";
         let mut routes = "routes:\n".to_owned();
         for copy in 1..=guests {
-            text +=
-                &middleware(shipped, copy, &format!(", limits: {{memory-bytes-max: {}}}", (32 << 20) + 65_536 * copy));
+            text += &middleware(
+                (shipped.name, shipped.config),
+                copy,
+                &format!(", limits: {{memory-bytes-max: {}}}", (32 << 20) + 65_536 * copy),
+            );
             routes += &format!("  - {{id: r{copy}, path: /{copy}, middleware: [p{copy}], upstream: origin}}\n");
         }
         let subject = start(gateway, &(text + &routes), shipped.name, module);
@@ -156,9 +182,9 @@ fn head(origin: SocketAddr) -> String {
     format!("listeners:\n  web: {{address: '{{listen}}'}}\nupstreams:\n  origin: {{endpoints: ['{origin}']}}\n")
 }
 
-fn middleware(shipped: &Shipped, copy: usize, more: &str) -> String {
-    let config = shipped.config.replace("{copy}", &copy.to_string());
-    format!("  p{copy}: {{module: plugins/{}.wasm, config: {config}{more}}}\n", shipped.name)
+fn middleware((name, config): (&str, &str), copy: usize, more: &str) -> String {
+    let config = config.replace("{copy}", &copy.to_string());
+    format!("  p{copy}: {{module: plugins/{name}.wasm, config: {config}{more}}}\n")
 }
 
 fn start(gateway: &Path, configuration: &str, name: &str, module: &[u8]) -> Subject {

@@ -11,6 +11,7 @@ pub mod guests;
 pub mod origin;
 pub mod process;
 pub mod raw;
+pub mod tokens;
 pub mod wire;
 
 pub use client::{Answer, Client, Sender, Streamed, request, streamed};
@@ -21,3 +22,9 @@ pub use gateway::{Gateway, WEB};
 pub use origin::Origin;
 pub use process::{Process, free_address, tidegate};
 pub use raw::Raw;
+
+/// A plugin of this project, as `make plugins` has built it.
+pub fn plugin(name: &str) -> Vec<u8> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../plugins/dist/{name}.wasm"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error} (make plugins)", path.display()))
+}

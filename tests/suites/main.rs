@@ -12,6 +12,8 @@ mod middleware;
 mod plugin_docs;
 mod plugin_tables;
 mod plugins;
+mod plugins_jwt;
+mod plugins_rate_limit;
 mod proxying;
 mod refusal;
 mod routing;
