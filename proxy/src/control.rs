@@ -78,9 +78,11 @@ impl Control for Switchboard {
         self.snapshot().map_or_else(String::new, |snapshot| render::yaml(&snapshot.spec, explain))
     }
 
-    fn explain(&self, ask: &Ask) -> Result<Explanation, String> {
-        let snapshot = self.snapshot().ok_or("nothing serves yet")?;
-        explain::explain(&snapshot, ask)
+    fn explain<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Explanation, String>> {
+        Box::pin(async move {
+            let snapshot = self.snapshot().ok_or("nothing serves yet")?;
+            explain::explain(&snapshot, ask).await
+        })
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -1,5 +1,5 @@
-//! Explain: what would happen to a request that nobody sends, by the tables that serve. Reads a snapshot; changes
-//! nothing and calls nobody.
+//! Explain: what would happen to a request that nobody sends, by the tables that serve. Reads a snapshot, asks the
+//! tables that choose, and changes nothing.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use http::Uri;
 
 use crate::{
     admin::{Ask, ExplainedStep, ExplainedTarget, Explanation},
-    config::spec::{HostPattern, Match, Middleware, Name, Part, PathPattern, Route, Spec},
+    config::spec::{Match, Middleware, Name, Part, PathPattern, Route, Spec},
+    exchange::{Asked, Authority},
     filter::{Chain, Origin},
     route::Head,
     server::path,
@@ -18,7 +19,7 @@ use crate::{
 ///
 /// # Errors
 /// In words, where it names no listener that there is, or its path would be refused.
-pub fn explain(snapshot: &Snapshot, ask: &Ask) -> Result<Explanation, String> {
+pub async fn explain(snapshot: &Snapshot, ask: &Ask) -> Result<Explanation, String> {
     let (name, listener) = listener(snapshot, ask)?;
     let target = ask.url.path();
     let normal = path::normalize(target, &listener.spec.path).map_err(|error| format!("answered with 400: {error}"))?;
@@ -30,7 +31,9 @@ pub fn explain(snapshot: &Snapshot, ask: &Ask) -> Result<Explanation, String> {
         method: &ask.method,
         headers: &ask.headers,
     };
-    let found = listener.table.find(&head);
+    let mut said = Vec::new();
+    let chosen = choose(snapshot.generation, (name, listener), &head, &mut said).await;
+    let found = chosen.or_else(|| listener.table.find(&head));
     let plan = found.unwrap_or(&listener.fallback);
     let route = found.and_then(|plan| snapshot.spec.routes.iter().find(|route| route.id == plan.id));
     let mut explanation = Explanation {
@@ -38,13 +41,14 @@ pub fn explain(snapshot: &Snapshot, ask: &Ask) -> Result<Explanation, String> {
         listener: name.to_string(),
         middleware: steps(&plan.chain, &snapshot.spec),
         timeout: plan.timeout,
-        notes: notes(plan, route.is_some(), &snapshot.spec),
+        notes: said.into_iter().chain(notes(plan, route.is_some(), &snapshot.spec)).collect(),
         ..Explanation::default()
     };
     if let Some(route) = route {
         explanation.route = Some(route.id.to_string());
         explanation.defined = Some(route.place.clone());
         explanation.because = Some(because(route, &head));
+        explanation.table = route.table.as_ref().map(|from| from.table.to_string());
         explanation.targets = targets(route, &snapshot.spec);
     }
     explanation.path = normal.into_owned();
@@ -63,6 +67,50 @@ fn listener<'a>(snapshot: &'a Snapshot, ask: &Ask) -> Result<(&'a Name, &'a Arc<
     let port = ask.url.port_u16();
     let on_port = snapshot.listeners.iter().find(|(_, plan)| Some(plan.spec.address.port()) == port);
     on_port.or_else(|| snapshot.listeners.iter().next()).ok_or_else(|| "there is no listener".to_owned())
+}
+
+// What the tables that are asked first say; each that does not decide leaves a note.
+async fn choose<'a>(
+    generation: u64,
+    (name, listener): (&Name, &'a ListenerPlan),
+    head: &Head<'_>,
+    said: &mut Vec<String>,
+) -> Option<&'a Arc<Plan>> {
+    for selection in listener.selections.iter().filter(|selection| selection.is_for(head.host)) {
+        let table = &selection.table;
+        let chosen = selection.select.trial(asked(generation, name, head)).await.1;
+        let route = match chosen {
+            Ok(Some(route)) => route,
+            Ok(None) => {
+                said.push(format!("the table `{table}` was asked and chooses none of its routes"));
+                continue;
+            }
+            Err(why) => {
+                let why = why.lines().next().unwrap_or_default();
+                said.push(format!("the table `{table}` fails, and others decide: {why}"));
+                continue;
+            }
+        };
+        match selection.find(&route, head) {
+            Some(plan) => {
+                said.push(format!("the table `{table}` chose the route"));
+                return Some(plan);
+            }
+            None => said.push(format!("the table `{table}` chose `{route}`, which does not match, so others decide")),
+        }
+    }
+    None
+}
+
+fn asked(generation: u64, listener: &Name, head: &Head<'_>) -> Asked {
+    let query = if head.query.is_empty() { String::new() } else { format!("?{}", head.query) };
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.method = head.method.clone();
+    parts.uri = format!("{}{query}", head.path).parse().unwrap_or_default();
+    parts.headers = head.headers.clone();
+    let authority = head.host.parse().unwrap_or_else(|_| Authority::from_static("localhost"));
+    let client = std::net::Ipv4Addr::LOCALHOST.into();
+    Asked { head: parts, authority, client, secure: false, listener: Arc::clone(listener), generation }
 }
 
 fn host(ask: &Ask) -> String {
@@ -126,17 +174,10 @@ fn notes(plan: &Plan, routed: bool, spec: &Spec) -> Vec<String> {
 }
 
 fn because(route: &Part<Route>, head: &Head<'_>) -> String {
-    let hosts = route.hosts.iter().map(host_words).collect::<Vec<_>>().join(" or ");
+    let hosts = route.hosts.iter().map(|host| format!("`{host}`")).collect::<Vec<_>>().join(" or ");
     let hosts = if hosts.is_empty() { "any host".to_owned() } else { format!("host {hosts}") };
     let ways = route.matches.iter().map(way).collect::<Vec<_>>().join("; or ");
     format!("{hosts} and {ways} match {} {}{}", head.method, head.host, head.path)
-}
-
-fn host_words(host: &HostPattern) -> String {
-    match host {
-        HostPattern::Exact(host) => format!("`{host}`"),
-        HostPattern::Wildcard(suffix) => format!("`*.{suffix}`"),
-    }
 }
 
 fn way(on: &Match) -> String {

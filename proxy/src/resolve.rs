@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     config::{
         diagnostic::{Diagnostic, Place},
-        spec::{Middleware, Spec},
+        spec::{Middleware, Part, Spec, Table},
     },
     source::{Entry, Tree},
 };
@@ -21,16 +21,21 @@ pub type Modules = BTreeMap<Arc<str>, Entry>;
 pub fn modules(spec: &Spec, tree: &Tree) -> Result<Modules, Vec<Diagnostic>> {
     let mut found = Modules::new();
     let mut missing = Vec::new();
-    for (name, part) in &spec.middleware {
-        let Middleware::Plugin(plugin) = &part.value else { continue };
-        match find(tree, &plugin.module) {
-            Ok(entry) => drop(found.insert(Arc::clone(&plugin.module), entry.clone())),
-            Err(why) => missing.push(lacks(
-                name,
-                &plugin.module,
-                &why,
-                plugin.module_place.as_ref().unwrap_or(&part.place).clone(),
-            )),
+    let plugins = spec.middleware.iter().filter_map(|(name, part)| match &part.value {
+        Middleware::Plugin(plugin) => Some(("middleware", name, &plugin.module, &plugin.module_place, &part.place)),
+        _ => None,
+    });
+    let table = |(name, part)| {
+        let (name, part): (_, &Arc<Part<Table>>) = (name, part);
+        ("table", name, &part.module, &part.module_place, &part.place)
+    };
+    for (noun, name, module, place, around) in plugins.chain(spec.tables.iter().map(table)) {
+        match find(tree, module) {
+            Ok(entry) => drop(found.insert(Arc::clone(module), entry.clone())),
+            Err(why) => {
+                let place = place.as_ref().unwrap_or(around).clone();
+                missing.push(lacks(&format!("{noun} `{name}`"), module, &why, place));
+            }
         }
     }
     if missing.is_empty() { Ok(found) } else { Err(missing) }
@@ -48,8 +53,8 @@ fn find<'a>(tree: &'a Tree, path: &str) -> Result<&'a Entry, String> {
     Err(why.unwrap_or_else(|| "no such file".to_owned()))
 }
 
-fn lacks(name: &str, module: &str, why: &str, place: Place) -> Diagnostic {
-    Diagnostic::error("missing-module", format!("middleware `{name}`: the module `{module}` cannot be read: {why}"))
+fn lacks(what: &str, module: &str, why: &str, place: Place) -> Diagnostic {
+    Diagnostic::error("missing-module", format!("{what}: the module `{module}` cannot be read: {why}"))
         .at(place)
         .hint("paths of modules start at the directory of the configuration; build the module or correct the path")
 }

@@ -19,12 +19,12 @@ use http::request;
 use tokio::sync::mpsc;
 
 use crate::{
-    config::spec::{Listener, Name, Part, Spec},
+    config::spec::{HostPattern, Listener, Name, Part, Spec},
     drain::{Hold, Ledger, Pin},
-    exchange::{Call, RouteFacts},
+    exchange::{Call, RouteFacts, Select},
     filter::Chain,
     identity::Identity,
-    route::Table,
+    route::{Head, Table},
     telemetry::{RouteSeries, access::Sink},
 };
 
@@ -50,10 +50,42 @@ pub struct ListenerPlan {
     pub spec: Arc<Part<Listener>>,
     /// Of everything in it: an equal listener serves the same.
     pub identity: Identity,
-    /// Its routes.
+    /// The routes that are matched.
     pub table: Table<Arc<Plan>>,
+    /// Tables that are asked first, in order; almost always none.
+    pub selections: Box<[Arc<Selection>]>,
     /// What happens to a request that no route matches: the gateway's and the listener's steps around a 404.
     pub fallback: Arc<Plan>,
+}
+
+/// A table that chooses among its routes, as one listener has it.
+#[derive(Debug)]
+pub struct Selection {
+    /// Equal identity, same selection.
+    pub identity: Identity,
+    /// The table's name.
+    pub table: Name,
+    /// How the access log calls the time that it takes: `table/<name>`.
+    pub label: Name,
+    /// Hosts that it is asked about; any where empty.
+    pub hosts: Vec<HostPattern>,
+    /// How it is asked.
+    pub select: Arc<dyn Select>,
+    /// What it may choose, by the table's own names: each a table of one route.
+    pub routes: HashMap<Name, Table<Arc<Plan>>, foldhash::fast::RandomState>,
+}
+
+impl Selection {
+    /// Whether the table is to be asked about requests for this host.
+    pub fn is_for(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.matches(host))
+    }
+
+    /// What the route of this name leads to, if what it says of requests holds for `head`.
+    pub fn find(&self, name: &str, head: &Head<'_>) -> Option<&Arc<Plan>> {
+        self.routes.get(name)?.find(head)
+    }
 }
 
 /// A compiled route: all that an exchange needs of its generation.

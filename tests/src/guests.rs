@@ -25,3 +25,23 @@ pub const PICKY: &str = include_str!("../guests/picky.wat");
 pub fn stamp(number: u32) -> String {
     STAMP.replace("00000000", &format!("{number:08}"))
 }
+
+/// A routing table with the routes `a` and `b`, each with the middleware of its name, which selects by path; see there.
+pub const TABLE: &str = include_str!("../guests/table.wat");
+
+/// The same where its routes are matched: what they say in place of `{"middleware": "a"}`, and for `b`. Each at most 32
+/// bytes.
+///
+/// # Panics
+/// When one is longer.
+pub fn matched_table(a: &str, b: &str) -> String {
+    assert!(a.len() <= 32 && b.len() <= 32, "they have their place in the module's memory");
+    let lengths = |text: &str, nth: usize, length: usize| {
+        let parts: Vec<_> = text.splitn(nth + 1, "\\13\\00\\00\\00").collect();
+        format!("{}\\{length:02x}\\00\\00\\00{}", parts[..nth].join("\\13\\00\\00\\00"), parts[nth])
+    };
+    let quoted = |definition: &str| definition.replace('"', "\\\"");
+    let text = TABLE.replace("\\02\\00\\00\\00\\01\")", "\\02\\00\\00\\00\\00\")");
+    let text = lengths(&lengths(&text, 2, b.len()), 1, a.len());
+    text.replace("{\\\"middleware\\\": \\\"a\\\"}", &quoted(a)).replace("{\\\"middleware\\\": \\\"b\\\"}", &quoted(b))
+}

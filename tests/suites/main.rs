@@ -22,5 +22,6 @@ mod seeing;
 mod soak;
 mod storm;
 mod swap;
+mod tables;
 mod tidy;
 mod warm;

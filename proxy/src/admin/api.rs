@@ -113,7 +113,7 @@ impl Api {
             Action::Metrics => Ok(text("text/plain; version=0.0.4; charset=utf-8", self.control.metrics())),
             Action::LogLevels => query.only(&[]).map(|()| levels(&log::levels_set())),
             Action::SetLogLevel => set_log_level(&query, body),
-            Action::Explain => self.explain(&query),
+            Action::Explain => self.explain(&query).await,
         };
         answered.unwrap_or_else(|message| error(StatusCode::BAD_REQUEST, &message))
     }
@@ -154,7 +154,7 @@ impl Api {
         Ok(text("application/yaml; charset=utf-8", self.control.config(query.flag("explain")?)))
     }
 
-    fn explain(&self, query: &Query) -> Result<Reply, String> {
+    async fn explain(&self, query: &Query) -> Result<Reply, String> {
         query.only(&["method", "url", "header", "listener"])?;
         let method = query.value("method").unwrap_or("GET");
         let url = query.value("url").ok_or("`url` is missing: /-/explain?method=GET&url=http://host/path")?;
@@ -165,7 +165,7 @@ impl Api {
             headers,
             listener: query.value("listener").map(str::to_owned),
         };
-        Ok(reply(StatusCode::OK, &self.control.explain(&ask)?))
+        Ok(reply(StatusCode::OK, &self.control.explain(&ask).await?))
     }
 }
 

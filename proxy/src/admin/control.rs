@@ -32,7 +32,7 @@ pub trait Control: Send + Sync + 'static {
     ///
     /// # Errors
     /// In words, where the question names no listener that there is, or is not a request.
-    fn explain(&self, ask: &Ask) -> Result<Explanation, String>;
+    fn explain<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Explanation, String>>;
 
     /// Whether requests may be sent here; if not, why not.
     ///
@@ -70,7 +70,10 @@ pub struct Explanation {
     pub path: String,
     /// The route; `None` where none matches.
     pub route: Option<String>,
-    /// Where the route is defined.
+    /// The table that the route is of, where it is one of a table's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// Where the route is defined; of a table's, where the table is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub defined: Option<Place>,
     /// The conditions of the route that hold, in words.

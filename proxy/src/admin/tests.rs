@@ -83,9 +83,10 @@ impl Control for Remembers {
         format!("# explain: {explain}\n")
     }
 
-    fn explain(&self, ask: &Ask) -> Result<Explanation, String> {
+    fn explain<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Explanation, String>> {
         self.note(format!("explain {} {} {:?} {:?}", ask.method, ask.url, ask.headers, ask.listener));
-        Ok(Explanation { generation: 7, route: Some("users".into()), ..Explanation::default() })
+        let explanation = Explanation { generation: 7, route: Some("users".into()), ..Explanation::default() };
+        Box::pin(std::future::ready(Ok(explanation)))
     }
 
     fn ready(&self) -> Result<(), String> {

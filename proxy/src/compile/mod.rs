@@ -4,6 +4,7 @@
 mod parts;
 mod plans;
 mod steps;
+mod tables;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,6 +26,7 @@ use crate::{
 use parts::Parts;
 use plans::Planner;
 use steps::Steps;
+use tables::Tables;
 
 /// What outlives snapshots: the registries that parts and states are found in.
 pub struct Compiler {
@@ -35,12 +37,18 @@ pub struct Compiler {
     workers: usize,
     parts: Parts,
     rows: plans::Rows,
+    // What serves holds its tables here: they are found by identity as long as they do.
+    tables: Tables,
 }
 
 /// The parts of a snapshot that stands, with what its workers must take before it may serve.
 pub struct Compiled {
+    /// What it was compiled of, the routes of tables among it.
+    pub spec: Arc<Spec>,
     /// By name.
     pub listeners: BTreeMap<Name, Arc<ListenerPlan>>,
+    /// What is worth knowing of the routes of tables.
+    pub warnings: Vec<Diagnostic>,
     /// One list a worker.
     pub adoptions: Vec<Vec<Adoption>>,
     /// Of all parts: an equal one needs no swap.
@@ -52,7 +60,7 @@ pub struct Compiled {
 }
 
 /// What a compilation leaves for the next one to find.
-pub struct Kept(plans::Rows);
+pub struct Kept(plans::Rows, Tables);
 
 /// How much of a snapshot was built anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -65,13 +73,24 @@ pub struct Built {
     pub rows: usize,
     /// Tables of single hosts.
     pub host_tables: usize,
+    /// Tables that are modules.
+    pub tables: usize,
 }
 
 impl Compiler {
     /// A compiler for as many workers as `states` is for.
     pub fn new(wasm: Arc<Wasm>, states: Arc<States>, metrics: Arc<Metrics>, log: Arc<access::Log>) -> Self {
         let workers = states.workers;
-        Self { wasm, states, metrics, log, workers, parts: Parts::default(), rows: plans::Rows::default() }
+        Self {
+            wasm,
+            states,
+            metrics,
+            log,
+            workers,
+            parts: Parts::default(),
+            rows: plans::Rows::default(),
+            tables: Tables::default(),
+        }
     }
 
     /// Compiles `spec` with the modules that it names. Host tables are shared with `previous` where they are equal.
@@ -80,16 +99,27 @@ impl Compiler {
     /// All that keeps it from standing: modules that do not load, plugins that refuse their settings.
     pub async fn compile(
         &mut self,
-        spec: &Spec,
+        spec: &Arc<Spec>,
         modules: &Modules,
         previous: Option<&Snapshot>,
     ) -> Result<Compiled, Vec<Diagnostic>> {
         let mut built = Built::default();
+        let mut tables = tables::build(self, spec, modules, &mut built).await?;
+        let (whole, warnings) = tables.join(spec)?;
+        let spec = &*whole;
         let sink = self.log.sink(&spec.gateway.access_log).map_err(|why| vec![no_log(&why)])?;
         let upstreams = self.upstreams(spec, &mut built);
-        let (steps, adoptions) = Steps::build(self, spec, modules, &upstreams, &mut built).await?;
-        let planner =
-            Planner { spec, upstreams: &upstreams, steps: &steps, metrics: &self.metrics, states: &self.states, sink };
+        let (steps, mut adoptions) = Steps::build(self, spec, modules, &upstreams, &mut built).await?;
+        tables.adopt(&mut adoptions);
+        let planner = Planner {
+            spec,
+            upstreams: &upstreams,
+            steps: &steps,
+            tables: &tables,
+            metrics: &self.metrics,
+            states: &self.states,
+            sink,
+        };
         let (listeners, rows) = planner.listeners(&self.rows, &mut self.parts, previous, &mut built)?;
         self.parts.sweep();
         let identity = Identity::of_all(
@@ -98,12 +128,21 @@ impl Compiler {
                 .chain(listeners.values().map(|plan| plan.identity))
                 .chain(upstreams.values().map(|upstream| upstream.identity())),
         );
-        Ok(Compiled { listeners, adoptions, identity, built, rows: Kept(rows) })
+        Ok(Compiled {
+            spec: Arc::clone(&whole),
+            listeners,
+            warnings,
+            adoptions,
+            identity,
+            built,
+            rows: Kept(rows, tables),
+        })
     }
 
     /// Remembers the rows of a compilation that serves now. One that does not serve leaves nothing behind.
     pub fn keep(&mut self, rows: Kept) {
-        self.rows = rows.0;
+        let Kept(rows, tables) = rows;
+        (self.rows, self.tables) = (rows, tables);
     }
 
     fn upstreams(&mut self, spec: &Spec, built: &mut Built) -> BTreeMap<Name, Arc<Upstream>> {

@@ -13,11 +13,14 @@ use crate::{
     upstream::Upstream,
 };
 
+use super::tables::MadeTable;
+
 /// The registries of one compiler.
 #[derive(Default)]
 pub(super) struct Parts {
     pub(super) upstreams: Living<Upstream>,
     pub(super) plans: Living<Plan>,
+    pub(super) tables: Living<MadeTable>,
     edits: Living<dyn Edit>,
     filters: Living<dyn Filter>,
 }
@@ -70,6 +73,7 @@ impl Parts {
     pub(super) fn sweep(&mut self) {
         self.upstreams.sweep();
         self.plans.sweep();
+        self.tables.sweep();
         self.edits.sweep();
         self.filters.sweep();
     }

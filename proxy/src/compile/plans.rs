@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::LocalBoxFuture;
 
-use super::{Built, parts::Parts, steps::Steps};
+use super::{Built, parts::Parts, steps::Steps, tables::Tables};
 use crate::{
     config::{
         diagnostic::Diagnostic,
@@ -36,6 +36,7 @@ pub(super) struct Planner<'a> {
     pub(super) spec: &'a Spec,
     pub(super) upstreams: &'a BTreeMap<Name, Arc<Upstream>>,
     pub(super) steps: &'a Steps,
+    pub(super) tables: &'a Tables,
     pub(super) metrics: &'a Metrics,
     pub(super) states: &'a States,
     pub(super) sink: Arc<Sink>,
@@ -62,6 +63,7 @@ impl Planner<'_> {
         for (name, listener) in &self.spec.listeners {
             let around = self.around(listener);
             let mut own = Vec::with_capacity(self.spec.routes.len());
+            let mut selected: BTreeMap<&Name, Vec<(&Name, Arc<[_]>)>> = BTreeMap::new();
             for route in self.spec.routes.iter().filter(|route| serves(route, name)) {
                 let (identity, steps) = self.identify(route, &around);
                 let found = rows.get(&identity).or_else(|| before.get(&identity)).cloned();
@@ -69,17 +71,28 @@ impl Planner<'_> {
                     built.rows += route.matches.len();
                     self.rows(route, identity, &around, &steps, parts)
                 });
-                own.extend(found.iter().cloned());
+                match &route.table {
+                    Some(from) if from.selected => {
+                        selected.entry(&from.table).or_default().push((&from.name, Arc::clone(&found)));
+                    }
+                    _ => own.extend(found.iter().cloned()),
+                }
                 rows.insert(identity, found);
             }
             let previous = previous.and_then(|snapshot| snapshot.listeners.get(name));
+            let selections = self
+                .tables
+                .selections(selected, previous.map(|plan| &*plan.selections))
+                .map_err(|error| vec![too_much(name, &error).at(listener.place.clone())])?;
             let table = Table::build(&own, previous.map(|plan| &plan.table))
                 .map_err(|error| vec![too_much(name, &error).at(listener.place.clone())])?;
             built.host_tables += table.built();
             let fallback = self.fallback(&around, parts);
             let rows = own.iter().map(|row| row.identity);
-            let identity = Identity::of_all([listener.identity, fallback.identity].into_iter().chain(rows));
-            let plan = ListenerPlan { spec: Arc::clone(listener), identity, table, fallback };
+            let chosen = selections.iter().map(|selection| selection.identity);
+            let own = [listener.identity, fallback.identity].into_iter();
+            let identity = Identity::of_all(own.chain(rows).chain(chosen));
+            let plan = ListenerPlan { spec: Arc::clone(listener), identity, table, selections, fallback };
             listeners.insert(Arc::clone(name), Arc::new(plan));
         }
         Ok((listeners, rows))

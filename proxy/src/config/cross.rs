@@ -39,7 +39,7 @@ pub(crate) fn assemble(
     }
     same_address(&spec, found);
     cycles(&mut spec, found);
-    shadowed(&spec, found);
+    shadowed(&spec, found, |_| true);
     modules(objects, tree, found);
     spec
 }
@@ -61,6 +61,7 @@ fn gather(objects: &[Checked], previous: &BTreeMap<Name, Arc<Part<Listener>>>) -
             Some(Value::Listener(part)) => drop(spec.listeners.insert(name, Arc::clone(part))),
             Some(Value::Upstream(part)) => drop(spec.upstreams.insert(name, Arc::clone(part))),
             Some(Value::Middleware(part)) => drop(spec.middleware.insert(name, Arc::clone(part))),
+            Some(Value::Table(part)) => drop(spec.tables.insert(name, Arc::clone(part))),
             Some(Value::Route(part, _)) => spec.routes.push(Arc::clone(part)),
             None => {}
         }
@@ -102,7 +103,43 @@ fn undefined(objects: &[Checked], found: &mut Vec<Diagnostic>) {
     for (object, _) in objects {
         defined.entry(object.kind).or_default().insert(&object.name);
     }
-    for Mention { kind, name, at } in objects.iter().flat_map(|(_, outcome)| &outcome.mentions) {
+    unknown(&defined, objects.iter().flat_map(|(_, outcome)| &outcome.mentions), found);
+}
+
+/// Reports the mentions of what a checked configuration does not have.
+pub(crate) fn undefined_in(spec: &Spec, mentions: &[Mention], found: &mut Vec<Diagnostic>) {
+    if mentions.is_empty() {
+        return;
+    }
+    let has = |mention: &&Mention| match mention.kind {
+        Kind::Listener => spec.listeners.contains_key(&mention.name),
+        Kind::Upstream => spec.upstreams.contains_key(&mention.name),
+        Kind::Middleware => spec.middleware.contains_key(&mention.name),
+        Kind::Setting | Kind::Table | Kind::Route => false,
+    };
+    let mut lacking = mentions.iter().filter(|mention| !has(mention)).peekable();
+    if lacking.peek().is_none() {
+        return;
+    }
+    let defined = HashMap::from([
+        (Kind::Listener, named(spec.listeners.keys())),
+        (Kind::Upstream, named(spec.upstreams.keys())),
+        (Kind::Middleware, named(spec.middleware.keys())),
+    ]);
+    unknown(&defined, lacking, found);
+}
+
+// Those that people named, and not what was defined in place.
+fn named<'a>(names: impl Iterator<Item = &'a Name>) -> HashSet<&'a str> {
+    names.map(|name| &**name).filter(|name| !name.contains([':', '/'])).collect()
+}
+
+fn unknown<'a>(
+    defined: &HashMap<Kind, HashSet<&str>>,
+    mentions: impl Iterator<Item = &'a Mention>,
+    found: &mut Vec<Diagnostic>,
+) {
+    for Mention { kind, name, at } in mentions {
         let known = defined.get(kind);
         if known.is_some_and(|names| names.contains(&**name)) {
             continue;
@@ -125,6 +162,7 @@ const fn section(kind: Kind) -> &'static str {
         Kind::Listener => "listeners",
         Kind::Upstream => "upstreams",
         Kind::Middleware => "middleware",
+        Kind::Table => "tables",
         Kind::Route => "routes",
     }
 }
@@ -133,26 +171,34 @@ const fn section(kind: Kind) -> &'static str {
 fn aimless(objects: &[Checked], spec: &Spec, found: &mut Vec<Diagnostic>) {
     for (object, outcome) in objects {
         let Some(Value::Route(route, Some(place))) = &outcome.value else { continue };
-        let mut seen = HashSet::new();
-        let mut left: Vec<&Name> = route.middleware.iter().collect();
-        let mut answers = false;
-        while let Some(name) = left.pop().filter(|_| !answers) {
-            if !seen.insert(name) {
-                continue;
-            }
-            match spec.middleware.get(name).map(|part| &part.value) {
-                Some(Middleware::Chain(names)) => left.extend(names),
-                // A name that is not there, or is wrong, is reported itself.
-                Some(Middleware::Respond(_) | Middleware::Redirect(_) | Middleware::Plugin(_)) | None => answers = true,
-                Some(_) => {}
-            }
-        }
-        if !answers {
-            let what = format!("{} leads nowhere", object.title());
-            let hint = "give it an `upstream`, a `target` or `targets`, or a step that answers (`respond`, `redirect`)";
-            found.push(Diagnostic::error("no-target", what).at(place.clone()).hint(hint));
+        if !answers(route, spec) {
+            found.push(leads_nowhere(&object.title(), place.clone()));
         }
     }
+}
+
+/// Whether a step of a route is sure or likely to answer.
+pub(crate) fn answers(route: &Route, spec: &Spec) -> bool {
+    let mut seen = HashSet::new();
+    let mut left: Vec<&Name> = route.middleware.iter().collect();
+    while let Some(name) = left.pop() {
+        if !seen.insert(name) {
+            continue;
+        }
+        match spec.middleware.get(name).map(|part| &part.value) {
+            Some(Middleware::Chain(names)) => left.extend(names),
+            // A name that is not there, or is wrong, is reported itself.
+            Some(Middleware::Respond(_) | Middleware::Redirect(_) | Middleware::Plugin(_)) | None => return true,
+            Some(_) => {}
+        }
+    }
+    false
+}
+
+/// Says that a route has no target and no step that answers.
+pub(crate) fn leads_nowhere(route: &str, at: Place) -> Diagnostic {
+    let hint = "give it an `upstream`, a `target` or `targets`, or a step that answers (`respond`, `redirect`)";
+    Diagnostic::error("no-target", format!("{route} leads nowhere")).at(at).hint(hint)
 }
 
 fn same_address(spec: &Spec, found: &mut Vec<Diagnostic>) {
@@ -219,12 +265,14 @@ fn cycles(spec: &mut Spec, found: &mut Vec<Diagnostic>) {
     broken.iter().for_each(|name| drop(spec.middleware.remove(name)));
 }
 
-/// Routes that can never be reached, as an earlier one has the same listener, host and match.
-fn shadowed(spec: &Spec, found: &mut Vec<Diagnostic>) {
+/// Routes that can never be reached, as an earlier one has the same listener, host and match; those that are `meant`.
+/// Routes that a table selects hide nobody.
+pub(crate) fn shadowed(spec: &Spec, found: &mut Vec<Diagnostic>, meant: impl Fn(&Route) -> bool) {
     let every: Vec<&Name> = spec.listeners.keys().collect();
     let any_host = [HostPattern::Wildcard(String::new())];
     let mut seen: HashMap<(&Name, &HostPattern, &Match), &Arc<Part<Route>>> = HashMap::new();
-    for route in &spec.routes {
+    let matched = |route: &&Arc<Part<Route>>| route.table.as_ref().is_none_or(|table| !table.selected);
+    for route in spec.routes.iter().filter(matched) {
         let listeners: Vec<&Name> =
             if route.listeners.is_empty() { every.clone() } else { route.listeners.iter().collect() };
         let hosts = if route.hosts.is_empty() { &any_host[..] } else { &route.hosts };
@@ -242,7 +290,7 @@ fn shadowed(spec: &Spec, found: &mut Vec<Diagnostic>) {
                 }
             }
         }
-        let Some(first) = hidden_by else { continue };
+        let Some(first) = hidden_by.filter(|_| meant(route)) else { continue };
         let much = if reached { "partly hidden" } else { "never reached" };
         found.push(
             Diagnostic::warning(

@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Upstream,
     /// A middleware.
     Middleware,
+    /// A routing table.
+    Table,
     /// A route.
     Route,
 }
@@ -34,6 +36,8 @@ pub(crate) struct Object {
     /// For a setting: a map with that one field.
     pub(crate) node: Node,
     pub(crate) file: Arc<str>,
+    /// For what a table yielded: where everything in it is said to stand.
+    pub(crate) stands_at: Option<Place>,
 }
 
 /// A document's objects in the order written, and what is wrong with the document itself.
@@ -55,6 +59,7 @@ impl Kind {
             Self::Listener => "a listener",
             Self::Upstream => "an upstream",
             Self::Middleware => "a middleware",
+            Self::Table => "a table",
             Self::Route => "a route",
         }
     }
@@ -66,6 +71,7 @@ impl Kind {
             Self::Listener => "listener",
             Self::Upstream => "upstream",
             Self::Middleware => "middleware",
+            Self::Table => "table",
             Self::Route => "route",
         }
     }
@@ -76,7 +82,8 @@ impl Object {
     pub(crate) fn title(&self) -> String {
         match self.kind {
             Kind::Setting => "`gateway`".into(),
-            Kind::Route if !self.is_named() => "this route".into(),
+            // What a table yields is named around the message.
+            Kind::Route if !self.is_named() || self.stands_at.is_some() => "this route".into(),
             kind => format!("{} `{}`", kind.noun(), self.name),
         }
     }
@@ -88,7 +95,12 @@ impl Object {
 
     /// Where its name stands.
     pub(crate) fn place(&self) -> Place {
-        self.at.within(&self.file)
+        self.place_of(self.at)
+    }
+
+    /// A position in it as a place.
+    pub(crate) fn place_of(&self, pos: Pos) -> Place {
+        self.stands_at.clone().unwrap_or_else(|| pos.within(&self.file))
     }
 }
 
@@ -117,13 +129,13 @@ pub(crate) fn split(file: &Arc<str>, root: Node) -> Document {
 
 /// What the names of routes without `id` begin with. No name that people write can hold a space.
 const UNNAMED: &str = "at line ";
-const SECTIONS: [&str; 5] = ["gateway", "listeners", "upstreams", "middleware", "routes"];
+const SECTIONS: [&str; 6] = ["gateway", "listeners", "upstreams", "middleware", "tables", "routes"];
 
 /// Whether a document is itself one route: no section in it, but what only routes have.
 fn is_flat_route(entries: &[(Key, Node)]) -> bool {
     let has = |names: &[&str]| entries.iter().any(|(key, _)| names.contains(&&*key.text));
     has(&["route_id", "route-id", "id", "path", "target", "upstream", "targets"])
-        && !has(&["gateway", "listeners", "upstreams", "routes"])
+        && !has(&["gateway", "listeners", "upstreams", "tables", "routes"])
 }
 
 struct Splitter<'a> {
@@ -153,6 +165,7 @@ impl Splitter<'_> {
                 "listeners" => Kind::Listener,
                 "upstreams" => Kind::Upstream,
                 "middleware" => Kind::Middleware,
+                "tables" => Kind::Table,
                 "routes" => Kind::Route,
                 // What anchors are defined in, for other places to refer to.
                 text if text.starts_with("x-") => continue,
@@ -240,12 +253,13 @@ impl Splitter<'_> {
                 Some("names are made of letters, digits, `-`, `_` and `.`, 1 to 128 of them".into()),
             );
         }
-        let object = Object { kind, name: name.into(), at, node, file: Arc::clone(self.file) };
+        let object = Object { kind, name: name.into(), at, node, file: Arc::clone(self.file), stands_at: None };
         self.document.objects.push(Arc::new(object));
     }
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether people may call an object this.
+pub(crate) fn is_name(name: &str) -> bool {
     (1..=128).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }

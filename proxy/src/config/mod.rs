@@ -23,6 +23,7 @@ mod parse;
 mod raw;
 mod secret;
 mod suggest;
+pub mod yielded;
 
 pub use load::{Checked, DIAGNOSTICS_MAX, load, load_with};
 pub use memo::Memo;

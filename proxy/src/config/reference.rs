@@ -166,6 +166,7 @@ mod tests {
                 "{listeners: {w: {address: '[::1]:0'}}, upstreams: {u: {endpoints: ['a:1'], health-check: {path: /, @}}}}",
             ),
             ("PluginLimits", "{listeners: {w: {address: '[::1]:0'}}, middleware: {p: {module: p.wat, limits: {@}}}}"),
+            ("TableLimits", "{listeners: {w: {address: '[::1]:0'}}, tables: {t: {module: p.wat, limits: {@}}}}"),
             ("Middleware", "{listeners: {w: {address: '[::1]:0'}}, middleware: {p: {module: p.wat, @}}}"),
             ("Redirect", "{listeners: {w: {address: '[::1]:0'}}, middleware: {r: {redirect: {host: h, @}}}}"),
             ("Respond", "{listeners: {w: {address: '[::1]:0'}}, middleware: {r: {respond: {@}}}}"),
@@ -196,11 +197,12 @@ mod tests {
         let tree = Tree { layers: vec![Layer { source: "t".into(), revision: 1, entries }] };
         let checked = load_with(&tree, &mut Memo::default(), &|_| None);
         let Some(spec) = checked.spec else { panic!("{}", report::text(&checked.diagnostics, &tree, false)) };
-        let Spec { gateway, listeners, upstreams, middleware, .. } = &*spec;
+        let Spec { gateway, listeners, upstreams, middleware, tables, .. } = &*spec;
         let mut said = vec![format!("{gateway:?}")];
         said.extend(listeners.values().map(|part| part.identity.to_string()));
         said.extend(upstreams.values().map(|part| part.identity.to_string()));
         said.extend(middleware.values().map(|part| part.identity.to_string()));
+        said.extend(tables.values().map(|part| part.identity.to_string()));
         said
     }
 }

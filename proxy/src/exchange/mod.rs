@@ -4,6 +4,7 @@
 mod body;
 mod context;
 mod local;
+mod select;
 #[cfg(test)]
 pub(crate) mod testing;
 mod timer;
@@ -17,6 +18,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header, request, response};
 pub use body::{Body, BodyStream};
 pub use context::{Connection, Exchange, Outcome, Record, Recorded, RouteFacts, StepTime, TraceContext};
 pub use local::{Adoption, Locals, Worker};
+pub use select::{Asked, Select, Trial};
 pub use timer::{Elapsed, Timeout, Timers};
 pub use tunnel::{Duplex, Tunnel};
 

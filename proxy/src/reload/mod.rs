@@ -207,7 +207,11 @@ impl Reloader {
         let (outcome, diagnostics, tree) = match loaded {
             Err(Refused { tree, diagnostics }) => (Outcome::Refused, diagnostics, tree),
             Ok(loaded) => match self.advance(&loaded, &mut course).await {
-                Ok(outcome) => (outcome, loaded.warnings, loaded.tree),
+                Ok(outcome) => {
+                    let mut diagnostics = loaded.warnings;
+                    diagnostics.append(&mut course.warnings);
+                    (outcome, diagnostics, loaded.tree)
+                }
                 Err(errors) => {
                     let mut diagnostics = loaded.warnings;
                     diagnostics.extend(errors);
@@ -238,7 +242,8 @@ impl Reloader {
         let began = Instant::now();
         let compiled = self.compiler.compile(&loaded.spec, &loaded.modules, stable).await;
         course.phases.add(Phase::Compile, began.elapsed());
-        let compiled = compiled?;
+        let mut compiled = compiled?;
+        course.warnings.append(&mut compiled.warnings);
         course.work.built = compiled.built;
         if self.parts == Some(compiled.identity) {
             return Ok(Outcome::Unchanged);
@@ -248,7 +253,7 @@ impl Reloader {
         if course.dry_run {
             return Ok(Outcome::Applied);
         }
-        let Compiled { listeners, adoptions, identity, rows, .. } = compiled;
+        let Compiled { spec, listeners, adoptions, identity, rows, .. } = compiled;
         let adopted = self.workers.adopt(adoptions, ADOPT_DEADLINE).await;
         course.phases.add(Phase::Warm, began.elapsed());
         adopted.map_err(|why| vec![not_adopted(&why)])?;
@@ -257,7 +262,7 @@ impl Reloader {
         let snapshot = Snapshot {
             generation: self.generation,
             identity: loaded.identity,
-            spec: Arc::clone(&loaded.spec),
+            spec,
             ledger: self.drain.open(self.generation, self.workers.count(), loaded.spec.gateway.generation_age_max),
             listeners,
         };
@@ -289,7 +294,7 @@ impl Reloader {
 async fn findings(compiler: &mut Compiler, loaded: Loaded) -> (Vec<Diagnostic>, Tree) {
     let compiled = compiler.compile(&loaded.spec, &loaded.modules, None).await;
     let mut findings = loaded.warnings;
-    findings.extend(compiled.err().into_iter().flatten());
+    findings.extend(compiled.map_or_else(|errors| errors, |compiled| compiled.warnings));
     (findings, loaded.tree)
 }
 
@@ -300,11 +305,14 @@ struct Course {
     at: Timestamp,
     phases: Phases,
     work: Work,
+    // What compiling found that does not refuse the tree.
+    warnings: Vec<Diagnostic>,
 }
 
 impl Course {
     fn new(trigger: Trigger, dry_run: bool) -> Self {
-        Self { trigger, dry_run, at: Timestamp::now(), phases: Phases::default(), work: Work::default() }
+        let (phases, work) = (Phases::default(), Work::default());
+        Self { trigger, dry_run, at: Timestamp::now(), phases, work, warnings: Vec::new() }
     }
 }
 

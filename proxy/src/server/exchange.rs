@@ -1,7 +1,8 @@
 //! One request and its response: takes the generation (the only place that does), checks, routes, runs the chain, and
 //! makes a response of whatever comes back. From routing on it holds the route's plan and a pin, never the table.
+//! (`selection` asks the tables that choose by themselves; almost no request meets one.)
 
-use std::{convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll};
+use std::{convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use http_body::Body as _;
@@ -12,6 +13,7 @@ use super::{
     inbound,
     life::{Asked, Life},
     outbound::{self, Outbound},
+    selection,
     session::Session,
     tunnel::Switch,
 };
@@ -20,7 +22,7 @@ use crate::{
     error::{Error, Kind},
     exchange::{Exchange, Request, Response},
     route,
-    snapshot::{ListenerPlan, WorkerPlan, WorkerSnapshot},
+    snapshot::{WorkerPlan, WorkerSnapshot},
 };
 
 /// Serves one request.
@@ -29,7 +31,9 @@ pub(super) async fn serve(
     request: http::Request<Incoming>,
 ) -> Result<http::Response<Outbound>, Infallible> {
     let method = request.method().clone();
-    let Some((life, generation, ready)) = begin(&session, request) else { return Ok(unlistened()) };
+    let Some(arrived) = arrive(&session, request) else { return Ok(unlistened()) };
+    let arrived = if arrived.is_to_be_asked_about() { Box::pin(selection::choose(arrived)).await } else { arrived };
+    let (life, generation, ready) = arrived.proceed();
     let mut response = match ready {
         Ok((plan, request)) => run(&life, &plan, request).await,
         Err(error) => refuse(&life, &error),
@@ -42,8 +46,25 @@ pub(super) async fn serve(
 
 type Ready = Result<(Rc<WorkerPlan>, Box<Request>), Error>;
 
-// From a head to a request on its plan, or to what is wrong with it. None when the listener is gone.
-fn begin(session: &Rc<Session>, request: http::Request<Incoming>) -> Option<(Box<Life>, Option<HeaderValue>, Ready)> {
+/// A request that has a plan, and nothing more yet.
+pub(super) struct Arrived {
+    pub(super) life: Box<Life>,
+    pub(super) exchange: Rc<Exchange>,
+    pub(super) snapshot: Rc<WorkerSnapshot>,
+    pub(super) head: http::request::Parts,
+    pub(super) plan: Rc<WorkerPlan>,
+    pub(super) admitted: Result<Admitted, Error>,
+    incoming: Incoming,
+    ordinal: u64,
+    // Of the listener: whether it has tables to ask, and what bounds a body. Copied, as a count of its holders would be
+    // written by every worker.
+    asks: bool,
+    body_limits: (Option<u64>, Duration),
+    generation: Option<HeaderValue>,
+}
+
+// From a head to a plan, or to what is wrong with it. None when the listener is gone.
+fn arrive(session: &Rc<Session>, request: http::Request<Incoming>) -> Option<Arrived> {
     let (mut head, incoming) = request.into_parts();
     let snapshot = session.door.view.take(&head);
     let listener = snapshot.shared().listeners.get(&session.door.name)?;
@@ -56,29 +77,47 @@ fn begin(session: &Rc<Session>, request: http::Request<Incoming>) -> Option<(Box
     };
     let generation = listener.spec.generation_header.then(|| HeaderValue::from(exchange.generation()));
     let plan = match &admitted {
-        Ok(admitted) => find(&snapshot, listener, &head, admitted),
+        Ok(admitted) => {
+            let matched = listener.table.find(&route_head(&head, admitted)).unwrap_or(&listener.fallback);
+            snapshot.plan(matched)
+        }
         Err(_) => snapshot.plan(&listener.fallback),
     };
-    let mut life = Life::new(session, &exchange, &plan, asked(&head, &admitted, &plan));
-    let admitted = match admitted {
-        Ok(admitted) => admitted,
-        Err(error) => return Some((life, generation, Err(error))),
-    };
+    let life = Life::new(session, &exchange, &plan, asked(&head, &admitted, &plan));
     let limits = &listener.spec.limits;
-    let bytes_max = plan.plan().body_bytes_max.or(limits.body_bytes_max);
-    if let (Some(max), Some(length)) = (bytes_max, incoming.size_hint().exact())
-        && length > max
-    {
-        session.spoil();
-        return Some((life, generation, Err(inbound::too_large(max))));
+    let body_limits = (limits.body_bytes_max, limits.body_idle_timeout);
+    let asks = !listener.selections.is_empty();
+    Some(Arrived { life, exchange, snapshot, head, plan, admitted, incoming, ordinal, asks, body_limits, generation })
+}
+
+impl Arrived {
+    // Whether a table may have a say in its route.
+    fn is_to_be_asked_about(&self) -> bool {
+        self.asks && self.admitted.is_ok()
     }
-    let (body, received) = inbound::body(session, ordinal, incoming, (bytes_max, limits.body_idle_timeout));
-    life.received = received;
-    exchange.deadline.set(plan.plan().timeout.and_then(|timeout| exchange.started.checked_add(timeout)));
-    drop(exchange.route.set(Rc::clone(plan.facts())));
-    let Admitted { authority, upgrade, .. } = admitted;
-    life.upgrade.clone_from(&upgrade);
-    Some((life, generation, Ok((plan, Box::new(Request { head, authority, body, upgrade, exchange })))))
+
+    // To a request on its plan, or to what is wrong with it.
+    fn proceed(self) -> (Box<Life>, Option<HeaderValue>, Ready) {
+        let Self { mut life, exchange, head, plan, admitted, incoming, ordinal, body_limits, generation, .. } = self;
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(error) => return (life, generation, Err(error)),
+        };
+        let bytes_max = plan.plan().body_bytes_max.or(body_limits.0);
+        if let (Some(max), Some(length)) = (bytes_max, incoming.size_hint().exact())
+            && length > max
+        {
+            life.session.spoil();
+            return (life, generation, Err(inbound::too_large(max)));
+        }
+        let (body, received) = inbound::body(&life.session, ordinal, incoming, (bytes_max, body_limits.1));
+        life.received = received;
+        exchange.deadline.set(plan.plan().timeout.and_then(|timeout| exchange.started.checked_add(timeout)));
+        drop(exchange.route.set(Rc::clone(plan.facts())));
+        let Admitted { authority, upgrade, .. } = admitted;
+        life.upgrade.clone_from(&upgrade);
+        (life, generation, Ok((plan, Box::new(Request { head, authority, body, upgrade, exchange }))))
+    }
 }
 
 fn exchange(
@@ -105,20 +144,15 @@ fn asked(head: &http::request::Parts, admitted: &Result<Admitted, Error>, plan: 
     }
 }
 
-fn find(
-    snapshot: &WorkerSnapshot,
-    listener: &ListenerPlan,
-    head: &http::request::Parts,
-    admitted: &Admitted,
-) -> Rc<WorkerPlan> {
-    let head = route::Head {
+/// What of a request decides its route.
+pub(super) fn route_head<'a>(head: &'a http::request::Parts, admitted: &'a Admitted) -> route::Head<'a> {
+    route::Head {
         host: if admitted.named { admitted.authority.host() } else { "" },
         path: head.uri.path(),
         query: head.uri.query().unwrap_or(""),
         method: &head.method,
         headers: &head.headers,
-    };
-    snapshot.plan(listener.table.find(&head).unwrap_or(&listener.fallback))
+    }
 }
 
 // The chain, until its response or the end of the exchange's time.

@@ -87,6 +87,11 @@ impl Life {
         })
     }
 
+    /// Another route was chosen, before anything was sent.
+    pub(super) fn reroute(&mut self, plan: &Rc<WorkerPlan>) {
+        self.plan = Rc::clone(plan);
+    }
+
     /// The timer of the task that this exchange lives on.
     pub(super) fn alarm(&self) -> &Alarm {
         self.alarm.as_ref().unwrap_or(&self.session.alarm)

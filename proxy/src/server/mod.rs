@@ -20,6 +20,7 @@ mod interim;
 mod life;
 mod outbound;
 pub mod path;
+mod selection;
 mod session;
 mod sniff;
 mod trace;

@@ -71,6 +71,11 @@ families! {
     GUEST_HISTOGRAM = Histogram "tidegate_guest_histogram" ["plugin", "name"] "Histograms that plugins define.";
     GUEST_REFUSED = Counter "tidegate_guest_metrics_refused_total" [] "Metrics that plugins asked for beyond the limits.";
     MODULES_COMPILED = Counter "tidegate_modules_compiled_total" [] "Modules compiled, from Wasm or from the cache.";
+    TABLE_CALLS = Counter "tidegate_table_calls_total" ["table"] "Requests that a routing table was asked about.";
+    TABLE_ERRORS = Counter "tidegate_table_errors_total" ["table", "kind"] "Requests that a routing table failed, by what failed; the routes that are matched served.";
+    TABLE_DURATION = Histogram "tidegate_table_duration_seconds" ["table"] "Time inside a routing table.";
+    TABLE_TRAPS = Counter "tidegate_table_traps_total" ["table"] "Guests of tables that trapped and were thrown away.";
+    TABLE_GUESTS = Gauge "tidegate_table_guests" ["table"] "Guests of tables that stand, busy or not.";
     MIRRORS = Counter "tidegate_mirror_requests_total" ["middleware", "outcome"] "Copies of requests, by what became of them (answered, crowded, too_large, cut, failed).";
     CONNECTIONS_ACCEPTED = Counter "tidegate_connections_accepted_total" ["listener"] "Connections accepted.";
     CONNECTIONS = Gauge "tidegate_connections" ["listener"] "Connections open.";

@@ -7,7 +7,10 @@ use std::{
 };
 
 use tokio::sync::oneshot;
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{
+    Engine,
+    component::{Component, InstancePre, Linker},
+};
 
 use super::{
     Counters, LoadError,
@@ -38,46 +41,56 @@ impl std::fmt::Debug for Module {
     }
 }
 
-/// All modules that somebody holds, and the threads that make them.
-pub(super) struct Compiler {
-    jobs: mpsc::SyncSender<Job>,
-    modules: Mutex<HashMap<Identity, Slot>>,
+/// How a file becomes something that guests are made of.
+pub(super) trait Make: Send + Sync + 'static {
+    /// What it becomes.
+    type Made: Send + Sync + 'static;
+
+    /// Makes it; computes for seconds, on a thread of its own.
+    fn make(&self, entry: &Entry) -> Result<Self::Made, LoadError>;
+}
+
+/// All modules of one kind that somebody holds, and the threads that make them.
+pub(super) struct Compiler<M> {
+    jobs: mpsc::SyncSender<Job<M>>,
+    modules: Mutex<HashMap<Identity, Slot<M>>>,
 }
 
 // One for each digest, so that two who ask for the same module wait for one compilation.
-type Slot = Arc<tokio::sync::Mutex<Weak<Module>>>;
+type Slot<M> = Arc<tokio::sync::Mutex<Weak<M>>>;
 
-struct Job {
+struct Job<M> {
     entry: Entry,
-    answer: oneshot::Sender<Result<Arc<Module>, LoadError>>,
+    answer: oneshot::Sender<Result<Arc<M>, LoadError>>,
 }
 
-struct Workshop {
+/// Makes modules of plugins.
+pub(super) struct Workshop {
     linker: Linker<Data>,
-    cache: Option<Cache>,
-    counters: Arc<Counters>,
-    metrics: Arc<Metrics>,
+    press: Press,
+}
+
+/// Makes components of files' bytes, and counts them.
+#[derive(Clone)]
+pub(super) struct Press {
+    pub(super) engine: Engine,
+    pub(super) cache: Option<Arc<Cache>>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// Modules that may wait to be compiled; whoever wants one more waits.
 const JOBS_MAX: usize = 64;
 
-impl Compiler {
+impl<M: Send + Sync + 'static> Compiler<M> {
     /// Starts `threads` of them.
-    pub(super) fn start(
-        engine: &wasmtime::Engine,
-        threads: usize,
-        cache: Option<Cache>,
-        (counters, metrics): (&Arc<Counters>, &Arc<Metrics>),
-    ) -> Result<Self, LoadError> {
-        let linker = native::linker(engine).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
-        let workshop =
-            Arc::new(Workshop { linker, cache, counters: Arc::clone(counters), metrics: Arc::clone(metrics) });
+    pub(super) fn start(threads: usize, workshop: impl Make<Made = M>) -> Result<Self, LoadError> {
+        let workshop = Arc::new(workshop);
         let (jobs, queue) = mpsc::sync_channel(JOBS_MAX);
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..threads.max(1) {
             let (queue, workshop) = (Arc::clone(&queue), Arc::clone(&workshop));
-            let work = move || work(&queue, &workshop);
+            let work = move || work(&queue, &*workshop);
             let spawned = thread::Builder::new().name(format!("wasm-compile-{number}")).spawn(work);
             spawned.map_err(|error| LoadError::Engine(error.to_string()))?;
         }
@@ -85,7 +98,7 @@ impl Compiler {
     }
 
     /// The module of a file's bytes.
-    pub(super) async fn module(&self, entry: &Entry) -> Result<Arc<Module>, LoadError> {
+    pub(super) async fn module(&self, entry: &Entry) -> Result<Arc<M>, LoadError> {
         let slot = {
             let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
             // A slot that somebody waits for is held by more than this map.
@@ -116,7 +129,7 @@ impl Compiler {
     }
 }
 
-fn work(queue: &Mutex<mpsc::Receiver<Job>>, workshop: &Workshop) {
+fn work<W: Make>(queue: &Mutex<mpsc::Receiver<Job<W::Made>>>, workshop: &W) {
     // What computes for seconds must not compete with requests. Threads of the code generator's own pool are started
     // from here, and take the priority over.
     if let Err(error) = rustix::process::setpriority_process(None, 10) {
@@ -135,27 +148,43 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>, workshop: &Workshop) {
 }
 
 impl Workshop {
+    /// Where plugins' modules are made.
+    pub(super) fn open(press: Press) -> Result<Self, LoadError> {
+        let linker = native::linker(&press.engine).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+        Ok(Self { linker, press })
+    }
+}
+
+impl Make for Workshop {
+    type Made = Module;
+
     fn make(&self, entry: &Entry) -> Result<Module, LoadError> {
         let refused = |error: wasmtime::Error| LoadError::Refused(format!("{error:#}"));
         let bytes = load::load(&entry.bytes)?;
-        let component = self.component(entry.identity, &bytes)?;
-        self.counters.compiled();
-        self.metrics.module_compiled();
+        let component = self.press.component(entry.identity, &bytes)?;
         let pre = self.linker.instantiate_pre(&component).map_err(refused)?;
         let indices = Indices::of(&component).map_err(LoadError::Refused)?;
         Ok(Module { identity: entry.identity, pre, indices })
     }
+}
 
-    fn component(&self, identity: Identity, bytes: &[u8]) -> Result<Component, LoadError> {
-        let engine = self.linker.engine();
-        if let Some(found) = self.cache.as_ref().and_then(|cache| cache.load(engine, identity)) {
-            return Ok(found);
-        }
-        let component =
-            Component::from_binary(engine, bytes).map_err(|error| LoadError::Refused(format!("{error:#}")))?;
-        if let Some(cache) = &self.cache {
-            cache.store(identity, &component);
-        }
+impl Press {
+    /// The component of `bytes`, which the file called `identity` became: from the disk, or compiled.
+    pub(super) fn component(&self, identity: Identity, bytes: &[u8]) -> Result<Component, LoadError> {
+        let kept = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, identity));
+        let component = match kept {
+            Some(found) => found,
+            None => {
+                let compiled = Component::from_binary(&self.engine, bytes)
+                    .map_err(|error| LoadError::Refused(format!("{error:#}")))?;
+                if let Some(cache) = &self.cache {
+                    cache.store(identity, &compiled);
+                }
+                compiled
+            }
+        };
+        self.counters.compiled();
+        self.metrics.module_compiled();
         Ok(component)
     }
 }

@@ -123,13 +123,13 @@ impl Guest {
 
     /// What the guest asked for beyond its limits, if that is why it failed.
     pub(super) fn denied(&self) -> Option<String> {
-        self.store.data().limits.denied.map(Denied::text)
+        self.store.data().limits.denied()
     }
 }
 
 /// A store for one guest: bounded in memory, and in time by whoever drops the call.
 pub(super) fn store(engine: &Engine, memory_bytes_max: usize) -> Store<Data> {
-    let data = Data { limits: Limits { memory_bytes_max, denied: None }, creating: None };
+    let data = Data { limits: Limits::new(memory_bytes_max), creating: None };
     let mut store = Store::new(engine, data);
     store.limiter(|data| &mut data.limits);
     store.set_epoch_deadline(1);
@@ -167,8 +167,8 @@ pub(super) fn told(error: &wasmtime::Error) -> String {
 }
 
 fn explained(store: &mut Store<Data>, error: wasmtime::Error) -> wasmtime::Error {
-    match store.data().limits.denied {
-        Some(denied) => error.context(denied.text()),
+    match store.data().limits.denied() {
+        Some(denied) => error.context(denied),
         None => error,
     }
 }
@@ -186,14 +186,26 @@ impl Denied {
 }
 
 /// The bounds of one store.
-struct Limits {
+pub(super) struct Limits {
     memory_bytes_max: usize,
     denied: Option<Denied>,
 }
 
+impl Limits {
+    /// With this much linear memory.
+    pub(super) const fn new(memory_bytes_max: usize) -> Self {
+        Self { memory_bytes_max, denied: None }
+    }
+
+    /// What the guest asked for beyond them, if it did.
+    pub(super) fn denied(&self) -> Option<String> {
+        self.denied.map(Denied::text)
+    }
+}
+
 // More than any toolchain emits for one component.
 const TABLE_ELEMENTS_MAX: usize = 20_000;
-const INSTANCES_MAX: usize = 16;
+const INSTANCES_MAX: usize = 64;
 
 impl ResourceLimiter for Limits {
     fn memory_growing(&mut self, _current: usize, desired: usize, _max: Option<usize>) -> wasmtime::Result<bool> {

@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{
-    load::{Abi, LoadError, abi, binary, load},
+    load::{Abi, LoadError, abi, binary, load, load_table},
     provided::PROVIDED,
     schema::schema,
     surface::{Item, Surface},
@@ -39,16 +39,17 @@ pub struct Report {
 pub fn inspect(bytes: &[u8]) -> Result<Report, LoadError> {
     let module = binary(bytes)?;
     let surface = Surface::read(&module)?;
-    let imports = surface.imports.iter().map(|item| (item.clone(), PROVIDED.has(&item.module, &item.name))).collect();
-    let describes = surface.exports.iter().any(|item| item.module == PROVIDED.settings_name);
-    let loaded = load(bytes);
+    let abi = abi(&surface).ok();
+    let provided = abi.unwrap_or(Abi::Native).provided();
+    let imports = surface.imports.iter().map(|item| (item.clone(), provided.has(&item.module, &item.name))).collect();
+    let loaded = if abi == Some(Abi::Table) { load_table(bytes) } else { load(bytes) };
     let asked = match &loaded {
-        Ok(component) if describes => schema(component),
+        Ok(component) if PROVIDED.describes(&surface) => schema(component),
         _ => Ok(None),
     };
     let (settings_schema, settings_error) = asked.map_or_else(|error| (None, Some(error)), |schema| (schema, None));
     Ok(Report {
-        abi: abi(&surface).ok(),
+        abi,
         component: surface.component,
         exports: surface.exports,
         imports,

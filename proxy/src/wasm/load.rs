@@ -7,7 +7,7 @@ use std::fmt;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use super::{
-    provided::PROVIDED,
+    provided::{PROVIDED, Provided, TABLE},
     surface::{Item, Surface},
 };
 use crate::config::diagnostic::{Diagnostic, Place};
@@ -20,6 +20,8 @@ pub const MODULE_BYTES_MAX: usize = 64 << 20;
 pub enum Abi {
     /// The WIT worlds in `proxy/wit`.
     Native,
+    /// The WIT world of routing tables in `proxy/wit/table`.
+    Table,
     /// <https://http-wasm.io>, as Traefik and Dapr run it.
     HttpWasm,
     /// Proxy-Wasm, as Envoy and its kin run it.
@@ -46,6 +48,8 @@ pub enum LoadError {
     Ambiguous(Vec<Abi>),
     /// It is for an ABI that this version of the gateway does not run.
     NotYet(Abi),
+    /// It is a plugin where a table is wanted, or the other way round.
+    Misplaced(Abi),
     /// It imports what is not provided.
     NotProvided(Vec<Item>),
     /// It exports under the plugin's interface what that interface does not have.
@@ -61,31 +65,48 @@ impl Abi {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Native => "native (tidegate:plugin@0.1.0)",
+            Self::Table => "table (tidegate:table@0.1.0)",
             Self::HttpWasm => "http-wasm",
             Self::ProxyWasm => "proxy-wasm",
             Self::WasiHttp => "wasi:http",
         }
     }
+
+    /// What modules of it may import and export.
+    pub(super) fn provided(self) -> &'static Provided {
+        if self == Self::Table { &TABLE } else { &PROVIDED }
+    }
 }
 
 /// A component for the native ABI.
 pub(super) fn load(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+    load_as(Abi::Native, bytes)
+}
+
+/// A component for the ABI of routing tables.
+pub(super) fn load_table(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+    load_as(Abi::Table, bytes)
+}
+
+fn load_as(wanted: Abi, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
     let bytes = binary(bytes)?;
     let surface = Surface::read(&bytes)?;
     match abi(&surface)? {
-        Abi::Native => {}
+        found if found == wanted => {}
+        found @ (Abi::Native | Abi::Table) => return Err(LoadError::Misplaced(found)),
         other => return Err(LoadError::NotYet(other)),
     }
-    let missing = missing(&surface);
+    let missing = missing(&surface, wanted.provided());
     if !missing.is_empty() {
         return Err(LoadError::NotProvided(missing));
     }
+    let provided = wanted.provided();
     let unknown: Vec<_> =
-        own_exports(&surface).filter(|item| !PROVIDED.has(&item.module, &item.name)).cloned().collect();
+        own_exports(&surface, provided).filter(|item| !provided.has(&item.module, &item.name)).cloned().collect();
     if !unknown.is_empty() {
         return Err(LoadError::Unknown(unknown));
     }
-    if surface.component { Ok(bytes) } else { encode(bytes, &surface) }
+    if surface.component { Ok(bytes) } else { encode(bytes, &surface, provided) }
 }
 
 /// The binary form of what is a binary or text.
@@ -113,6 +134,9 @@ pub(super) fn abi(surface: &Surface) -> Result<Abi, LoadError> {
     if exports("tidegate:plugin/handler", "") {
         fits.push(Abi::Native);
     }
+    if exports("tidegate:table/routing", "") {
+        fits.push(Abi::Table);
+    }
     if imports("http_handler") || (exports("", "handle_request") && exports("", "handle_response")) {
         fits.push(Abi::HttpWasm);
     }
@@ -130,26 +154,27 @@ pub(super) fn abi(surface: &Surface) -> Result<Abi, LoadError> {
 }
 
 /// The imports that are not provided.
-pub(super) fn missing(surface: &Surface) -> Vec<Item> {
+fn missing(surface: &Surface, provided: &Provided) -> Vec<Item> {
     let mut missing: Vec<_> =
-        surface.imports.iter().filter(|item| !PROVIDED.has(&item.module, &item.name)).cloned().collect();
+        surface.imports.iter().filter(|item| !provided.has(&item.module, &item.name)).cloned().collect();
     missing.sort();
     missing.dedup();
     missing
 }
 
-fn own_exports(surface: &Surface) -> impl Iterator<Item = &Item> {
-    surface.exports.iter().filter(|item| item.module.starts_with("tidegate:plugin/"))
+fn own_exports<'a>(surface: &'a Surface, provided: &Provided) -> impl Iterator<Item = &'a Item> {
+    let (package, _) = provided.handler_name.split_once('/').expect("the name of an interface has its package's");
+    surface.exports.iter().filter(move |item| item.module.split_once('/').is_some_and(|(own, _)| own == package))
 }
 
 // A core module that does not say what it is gets the shipped world, less the methods that it leaves out.
-fn encode(mut bytes: Vec<u8>, surface: &Surface) -> Result<Vec<u8>, LoadError> {
+fn encode(mut bytes: Vec<u8>, surface: &Surface, provided: &Provided) -> Result<Vec<u8>, LoadError> {
     if !surface.described {
-        let mut resolve = PROVIDED.resolve.clone();
-        let exported = |name: &String| own_exports(surface).any(|item| &item.name == name);
-        resolve.interfaces[PROVIDED.handler].functions.retain(|name, _| exported(name));
-        let described = surface.exports.iter().any(|item| item.module == PROVIDED.settings_name);
-        let world = if described { PROVIDED.described_world } else { PROVIDED.world };
+        let mut resolve = provided.resolve.clone();
+        let exported = |name: &String| own_exports(surface, provided).any(|item| &item.name == name);
+        resolve.interfaces[provided.handler].functions.retain(|name, _| exported(name));
+        let described = provided.described.as_ref().filter(|_| provided.describes(surface));
+        let world = described.map_or(provided.world, |described| described.world);
         embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8)
             .map_err(|error| LoadError::Refused(format!("{error:#}")))?;
     }
@@ -162,6 +187,8 @@ impl LoadError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotWasm => Some("a module is a .wasm file, or a .wat file in the text format".into()),
+            Self::Misplaced(Abi::Table) => Some("name it under `tables:`; see docs/tables.md".into()),
+            Self::Misplaced(_) => Some("name it as a `module` under `middleware:`; see docs/plugins.md".into()),
             Self::NotYet(_) => Some("this version runs plugins of the native ABI; see docs/plugins.md".into()),
             Self::NotAPlugin(_) => Some(format!(
                 "a plugin exports the interface {}; in Rust, `tidegate_guest::export!` does it",
@@ -226,6 +253,8 @@ impl fmt::Display for LoadError {
                 let names: Vec<_> = abis.iter().map(|abi| abi.name()).collect();
                 write!(f, "fits more than one ABI: {}", names.join(", "))
             }
+            Self::Misplaced(Abi::Table) => f.write_str("a routing table, not a plugin"),
+            Self::Misplaced(_) => f.write_str("a plugin, not a routing table"),
             Self::NotYet(abi) => write!(f, "made for {}, which this version does not run", abi.name()),
             Self::NotProvided(items) => write!(f, "imports what is not provided: {}", list(items)),
             Self::Unknown(items) => write!(f, "exports what plugins do not have: {}", list(items)),

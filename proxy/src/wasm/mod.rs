@@ -26,6 +26,7 @@ mod provided;
 mod schema;
 mod surface;
 mod sweep;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -44,10 +45,11 @@ pub use engine::AddressSpace;
 pub use inspect::{Report, inspect};
 pub use load::{Abi, LoadError, MODULE_BYTES_MAX};
 pub use surface::Item;
+pub use table::BuiltTable;
 
 use self::{
     cache::Cache,
-    compile::Compiler,
+    compile::{Compiler, Press, Workshop},
     engine::Filters,
     filter::WasmFilter,
     guest::{CreateError, Guest},
@@ -67,7 +69,8 @@ use crate::{
 /// Everything about Wasm that a process has one of.
 pub struct Wasm {
     filters: Filters,
-    compiler: Compiler,
+    compiler: Compiler<Module>,
+    tables: Compiler<table::Module>,
     states: Arc<States>,
     pools: Mutex<HashMap<Identity, Weak<Shared>>>,
     counters: Arc<Counters>,
@@ -132,10 +135,16 @@ impl Wasm {
         let filters = Filters::new(settings.guest_slots, settings.address_space)?;
         let counters = Arc::new(Counters::default());
         let cache = settings.cache.as_deref().map(|path| Cache::open(path, &filters.engine)).transpose()?;
-        let compiler = Compiler::start(&filters.engine, settings.compile_threads, cache, (&counters, &metrics))?;
+        let engine = filters.engine.clone();
+        let (cache, counted) = (cache.map(Arc::new), (Arc::clone(&counters), Arc::clone(&metrics)));
+        let press = Press { engine, cache, counters: counted.0, metrics: counted.1 };
+        // There are few tables: one thread of their own is enough, and starts nothing until there is one.
+        let tables = Compiler::start(1, table::Workshop::open(press.clone())?)?;
+        let compiler = Compiler::start(settings.compile_threads, Workshop::open(press)?)?;
         Ok(Arc::new(Self {
             filters,
             compiler,
+            tables,
             states,
             pools: Mutex::default(),
             counters,

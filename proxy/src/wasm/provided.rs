@@ -5,49 +5,70 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use wit_parser::{InterfaceId, Resolve, WorldId, WorldItem};
 
+use super::surface::Surface;
+
 /// The WIT of the native ABI.
 pub(super) const WIT: &str = include_str!("../../wit/plugin.wit");
+/// The WIT of routing tables.
+const TABLE_WIT: &str = include_str!("../../wit/table/table.wit");
 
 /// The WIT, resolved.
 pub(super) struct Provided {
     pub(super) resolve: Resolve,
-    /// What a plugin exports, and what one exports that describes its settings.
+    /// What a guest exports.
     pub(super) world: WorldId,
-    pub(super) described_world: WorldId,
+    /// What one exports that describes its settings, where there is such a thing.
+    pub(super) described: Option<Described>,
     pub(super) handler: InterfaceId,
     /// `tidegate:plugin/handler@0.1.0`.
     pub(super) handler_name: String,
-    /// `tidegate:plugin/settings@0.1.0`.
-    pub(super) settings_name: String,
     /// Functions by interface, with those that core modules import beside them (`[resource-drop]request`).
     functions: BTreeMap<String, Vec<String>>,
 }
 
-/// The one that this gateway ships.
-pub(super) static PROVIDED: LazyLock<Provided> = LazyLock::new(Provided::read);
+/// The world of guests that describe their settings.
+pub(super) struct Described {
+    pub(super) world: WorldId,
+    /// `tidegate:plugin/settings@0.1.0`.
+    pub(super) settings_name: String,
+}
+
+/// The one of plugins that this gateway ships.
+pub(super) static PROVIDED: LazyLock<Provided> = LazyLock::new(|| Provided::read(WIT, "plugin", "handler"));
+/// The one of routing tables.
+pub(super) static TABLE: LazyLock<Provided> = LazyLock::new(|| Provided::read(TABLE_WIT, "table", "routing"));
 
 impl Provided {
-    fn read() -> Self {
+    fn read(wit: &str, world: &str, exported: &str) -> Self {
         let mut resolve = Resolve::default();
-        let package = resolve.push_source("plugin.wit", WIT).expect("the shipped WIT is valid");
-        let world = |name| resolve.select_world(&[package], Some(name)).expect("the shipped WIT has this world");
-        let (world, described_world) = (world("plugin"), world("described-plugin"));
+        let package = resolve.push_source("shipped.wit", wit).expect("the shipped WIT is valid");
+        let world = resolve.select_world(&[package], Some(world)).expect("the shipped WIT has this world");
         let mut functions = BTreeMap::new();
         for (key, item) in &resolve.worlds[world].imports {
             if let WorldItem::Interface { id, .. } = item {
                 functions.insert(resolve.name_world_key(key), names(&resolve, *id, &["resource-drop"]));
             }
         }
-        let handler = resolve.packages[package].interfaces["handler"];
+        let handler = resolve.packages[package].interfaces[exported];
         let handler_name = resolve.id_of(handler).expect("an interface of a package has an id");
         // What a core module imports to make handles of its own plugins.
         let own = names(&resolve, handler, &["resource-new", "resource-rep", "resource-drop"]);
         functions.insert(format!("[export]{handler_name}"), own);
         functions.insert(handler_name.clone(), names(&resolve, handler, &["dtor"]));
-        let settings = resolve.packages[package].interfaces["settings"];
-        let settings_name = resolve.id_of(settings).expect("an interface of a package has an id");
-        functions.insert(settings_name.clone(), names(&resolve, settings, &[]));
-        Self { resolve, world, described_world, handler, handler_name, settings_name, functions }
+        let described = resolve.packages[package].interfaces.get("settings").map(|settings| {
+            let world = resolve.select_world(&[package], Some("described-plugin"));
+            let settings_name = resolve.id_of(*settings).expect("an interface of a package has an id");
+            functions.insert(settings_name.clone(), names(&resolve, *settings, &[]));
+            Described { world: world.expect("the shipped WIT has this world"), settings_name }
+        });
+        Self { resolve, world, described, handler, handler_name, functions }
+    }
+
+    /// Whether a module describes its settings.
+    pub(super) fn describes(&self, surface: &Surface) -> bool {
+        let described =
+            |described: &Described| surface.exports.iter().any(|item| item.module == described.settings_name);
+        self.described.as_ref().is_some_and(described)
     }
 
     /// Whether the function exists.

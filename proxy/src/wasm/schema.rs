@@ -49,7 +49,8 @@ async fn ask(component: &[u8]) -> Result<Option<String>, String> {
     let filters = Filters::new(1, AddressSpace::Small).map_err(|error| error.to_string())?;
     let _running = filters.ticker.run_beside();
     let component = Component::from_binary(&filters.engine, component).map_err(said)?;
-    let settings = component.get_export_index(None, &PROVIDED.settings_name);
+    let settings = PROVIDED.described.as_ref();
+    let settings = settings.and_then(|described| component.get_export_index(None, &described.settings_name));
     let Some(schema) = settings.and_then(|settings| component.get_export_index(Some(&settings), "schema")) else {
         return Ok(None);
     };

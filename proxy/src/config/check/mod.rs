@@ -10,6 +10,7 @@ mod plugin;
 mod route;
 mod scope;
 mod steps;
+mod table;
 mod upstream;
 mod values;
 
@@ -29,6 +30,7 @@ pub(crate) fn check(object: &Object, environment: &Environment<'_>) -> Outcome {
         Kind::Listener => listener::listener(&mut scope),
         Kind::Upstream => upstream::upstream(&mut scope),
         Kind::Middleware => middleware::middleware(&mut scope),
+        Kind::Table => table::table(&mut scope),
         Kind::Route => route::route(&mut scope),
     };
     let value = value.filter(|_| scope.is_sound());

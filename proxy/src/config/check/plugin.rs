@@ -61,7 +61,8 @@ pub(super) fn only(scope: &mut Scope<'_>, raw: &raw::Middleware, step: &str) {
     }
 }
 
-fn module(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<Arc<str>> {
+/// The path of a module, noted as one that is needed.
+pub(super) fn module(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<Arc<str>> {
     let path = text.strip_prefix("./").unwrap_or(text);
     let problem = if path.starts_with('/') {
         Some("is absolute")
@@ -84,7 +85,13 @@ fn module(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<Arc<str>> {
 }
 
 /// The configuration as JSON, secrets replaced; the place of each value is noted under its JSON pointer.
-fn json(scope: &mut Scope<'_>, any: Any, pos: Pos, pointer: &str, places: &mut BTreeMap<String, Place>) -> Json {
+pub(super) fn json(
+    scope: &mut Scope<'_>,
+    any: Any,
+    pos: Pos,
+    pointer: &str,
+    places: &mut BTreeMap<String, Place>,
+) -> Json {
     places.insert(pointer.into(), scope.place(pos));
     match any {
         Any::Null => Json::Null,

@@ -40,13 +40,15 @@ pub(super) fn route(scope: &mut Scope<'_>) -> Option<Value> {
         targets,
         timeout: raw.timeout.value().and_then(|raw::Limit(limit)| limit).map(|raw::Period(period)| period),
         body_bytes_max: raw.body_bytes_max.value().map(|limit| limit.0.map_or(u64::MAX, |raw::Size(bytes)| bytes)),
+        table: None,
     };
     let at = scope.place(at);
     let aimless = aimless.then(|| at.clone());
     Some(Value::Route(Arc::new(Part::new(at, route)), aimless))
 }
 
-fn hosts(scope: &mut Scope<'_>, fields: [Field<raw::OneOrMany<String>>; 2]) -> Vec<HostPattern> {
+/// What a field or its twin say of hosts; none stand for any.
+pub(super) fn hosts(scope: &mut Scope<'_>, fields: [Field<raw::OneOrMany<String>>; 2]) -> Vec<HostPattern> {
     let [host, hosts] = fields;
     if let (Some(_), Some(pos)) = (host.pos(), hosts.pos()) {
         let hint = "both take a host or a list of hosts; keep one";

@@ -12,7 +12,7 @@ use crate::{
         document::{Kind, Object},
         node::{Node, Pos},
         secret::{self, Environment, Found, Piece, Reference as SecretReference},
-        spec::{Gateway, Listener, Middleware, Name, Part, Route, Upstream},
+        spec::{Gateway, Listener, Middleware, Name, Part, Route, Table, Upstream},
     },
     identity::Identity,
 };
@@ -25,6 +25,7 @@ pub(crate) enum Value {
     Listener(Arc<Part<Listener>>),
     Upstream(Arc<Part<Upstream>>),
     Middleware(Arc<Part<Middleware>>),
+    Table(Arc<Part<Table>>),
     /// Where it has no target, the place that says so.
     Route(Arc<Part<Route>>, Option<Place>),
 }
@@ -81,7 +82,7 @@ impl<'a> Scope<'a> {
     }
 
     pub(crate) fn place(&self, pos: Pos) -> Place {
-        pos.within(&self.object.file)
+        self.object.place_of(pos)
     }
 
     /// The object's content as its raw type. What does not read is reported; the rest is there.

@@ -7,6 +7,7 @@ mod listener;
 mod middleware;
 mod route;
 mod scalar;
+mod table;
 mod upstream;
 
 pub(crate) use field::{Entries, Field, OneOrMany};
@@ -18,6 +19,7 @@ pub(crate) use middleware::{
 };
 pub(crate) use route::{Match, PathForm, Route, Target, ValueForm};
 pub(crate) use scalar::{Count, Limit, Period, Size, Text};
+pub(crate) use table::{Table, TableLimits};
 pub(crate) use upstream::{Balance, EndpointForm, HealthCheck, Upstream};
 
 use schemars::JsonSchema;
@@ -40,6 +42,9 @@ pub(crate) struct Document {
     /// Configured steps, by name, for `middleware` lists to refer to.
     #[schemars(default)]
     middleware: Field<Entries<Middleware>>,
+    /// Modules that yield routes, by name.
+    #[schemars(default)]
+    tables: Field<Entries<Table>>,
     /// Routes: a list in which each has an `id`, or a map from ids to routes.
     #[schemars(default)]
     routes: Field<Vec<Field<Route>>>,

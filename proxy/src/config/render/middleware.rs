@@ -108,7 +108,8 @@ fn limits<'a>(written: Written<'a>, limits: &PluginLimits) -> Fields<'a> {
     fields
 }
 
-fn any(node: &Node) -> Out {
+/// A value as it was written.
+pub(super) fn any(node: &Node) -> Out {
     match &node.value {
         Value::Null => Out::plain("null"),
         Value::Bool(value, _) => Out::plain(value),

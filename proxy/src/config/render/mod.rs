@@ -4,6 +4,7 @@
 mod middleware;
 mod route;
 mod sections;
+mod table;
 mod yaml;
 
 use std::{collections::HashMap, sync::Arc};
@@ -26,12 +27,14 @@ impl std::fmt::Debug for Origins {
     }
 }
 
-/// `spec` as one YAML document. With `explain`, each value says the file and line that set it, or that it is a
+/// `spec` as one YAML document; the routes that tables yielded follow as remarks. With `explain`, each value says the file and line that set it, or that it is a
 /// default.
 pub fn yaml(spec: &Spec, explain: bool) -> String {
     let index = spec.origins.0.iter().map(|object| ((object.kind, &*object.name), &**object)).collect();
     let renderer = Renderer { index, explain };
-    yaml::document(&sections::document(&renderer, spec))
+    let mut text = yaml::document(&sections::document(&renderer, spec));
+    table::routes(&mut text, spec, explain);
+    text
 }
 
 struct Renderer<'a> {

@@ -1,7 +1,7 @@
 //! Renders routes.
 
 use super::{Fields, Out, Written, limit, middleware, period, texts};
-use crate::config::spec::{FieldMatch, HostPattern, Match, PathPattern, Route, Spec, Target, ValuePattern};
+use crate::config::spec::{FieldMatch, Match, PathPattern, Route, Spec, Target, ValuePattern};
 
 pub(super) fn route<'a>(spec: &Spec, written: Written<'a>, route: &Route) -> Fields<'a> {
     let mut fields = Fields::of(written);
@@ -9,11 +9,7 @@ pub(super) fn route<'a>(spec: &Spec, written: Written<'a>, route: &Route) -> Fie
         fields.put("listeners", texts(&route.listeners));
     }
     if !route.hosts.is_empty() {
-        let host = |host: &HostPattern| match host {
-            HostPattern::Exact(host) => host.clone(),
-            HostPattern::Wildcard(suffix) => format!("*.{suffix}"),
-        };
-        fields.put("hosts", texts(route.hosts.iter().map(host)));
+        fields.put("hosts", texts(&route.hosts));
         remark(&mut fields, &["hosts", "host"]);
     }
     match &route.matches[..] {

@@ -1,6 +1,6 @@
 //! Renders the gateway's settings, listeners and upstreams.
 
-use super::{Fields, Out, Renderer, Written, limit, middleware, period, route, texts};
+use super::{Fields, Out, Renderer, Written, limit, middleware, period, route, table, texts};
 use crate::config::{
     document::Kind,
     spec::{Balance, Endpoint, Gateway, Limits, Listener, LogFormat, LogTarget, PathPolicy, Spec, Treatment, Upstream},
@@ -23,7 +23,11 @@ pub(super) fn document<'a>(renderer: &Renderer<'a>, spec: &Spec) -> Out {
         let written = renderer.written(Kind::Middleware, name);
         renderer.named(Kind::Middleware, name, middleware::definition(spec, written, part))
     });
-    let routes = spec.routes.iter().map(|part| {
+    let tables = spec.tables.iter().map(|(name, part)| {
+        let written = renderer.written(Kind::Table, name);
+        renderer.named(Kind::Table, name, table::table(written, part))
+    });
+    let routes = spec.routes.iter().filter(|part| part.table.is_none()).map(|part| {
         let written = renderer.written(Kind::Route, &part.id);
         renderer.named(Kind::Route, &part.id, route::route(spec, written, part))
     });
@@ -32,6 +36,7 @@ pub(super) fn document<'a>(renderer: &Renderer<'a>, spec: &Spec) -> Out {
         ("listeners", Out::Map(listeners.collect())),
         ("upstreams", Out::Map(upstreams.collect())),
         ("middleware", Out::Map(steps.collect())),
+        ("tables", Out::Map(tables.collect())),
         ("routes", Out::Map(routes.collect())),
     ];
     let filled = sections.into_iter().filter(|(_, out)| !matches!(out, Out::Map(entries) if entries.is_empty()));

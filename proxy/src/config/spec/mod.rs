@@ -5,6 +5,7 @@ mod gateway;
 mod listener;
 mod middleware;
 mod route;
+mod table;
 mod upstream;
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
@@ -20,6 +21,7 @@ pub use self::{
         Respond, Rewrite,
     },
     route::{FieldMatch, HostPattern, Match, PathPattern, REGEX_BYTES_MAX, Route, Target, ValuePattern},
+    table::{FromTable, Table, TableLimits},
     upstream::{Balance, Endpoint, HealthCheck, Upstream},
 };
 use super::{diagnostic::Place, render::Origins};
@@ -64,7 +66,9 @@ pub struct Spec {
     pub upstreams: BTreeMap<Name, Arc<Part<Upstream>>>,
     /// By name; inline definitions are called `<route id>/<position>`, from 1.
     pub middleware: BTreeMap<Name, Arc<Part<Middleware>>>,
-    /// In order of precedence where nothing else decides: layer, then document path, then position.
+    /// By name.
+    pub tables: BTreeMap<Name, Arc<Part<Table>>>,
+    /// Those of documents, and after compilation those of tables. In order of precedence where nothing else decides: layer, then document path, then position.
     pub routes: Vec<Arc<Part<Route>>>,
     /// Where all of it was written, for [`super::render::yaml`].
     pub origins: Origins,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use serde::Serialize;
 
-use super::{Name, method};
+use super::{FromTable, Name, method};
 
 /// A route: what it matches, what happens on the way, where it leads.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,6 +26,8 @@ pub struct Route {
     pub timeout: Option<Duration>,
     /// Of the request body, instead of the listener's limit.
     pub body_bytes_max: Option<u64>,
+    /// The table that yielded it; `None` for a route of a document.
+    pub table: Option<FromTable>,
 }
 
 /// A host pattern (Gateway API `Hostname`), lower-case, without port.

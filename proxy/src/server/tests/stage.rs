@@ -141,6 +141,7 @@ impl Stage {
         let row =
             Row { hosts: Arc::new([]), on: Arc::new(on), identity: Identity::of_bytes(b"row"), value: plan("all", "") };
         let listener = ListenerPlan {
+            selections: Box::default(),
             identity: Identity::of_bytes(b"listener"),
             spec: Arc::new(Part::new(place, listener)),
             table: Table::build(&[row], None).unwrap(),

@@ -40,6 +40,7 @@ pub struct Metrics {
     routes: Registry<RouteSeries>,
     upstreams: Registry<UpstreamSeries>,
     plugins: Registry<PluginSeries>,
+    tables: Registry<PluginSeries>,
     listeners: Registry<ListenerSeries>,
     mirrors: Registry<MirrorSeries>,
     sources: Registry<SourceSeries>,
@@ -60,6 +61,7 @@ impl Metrics {
             routes: Registry::new(move || RouteSeries::new(workers)),
             upstreams: Registry::new(move || UpstreamSeries::new(workers)),
             plugins: Registry::new(move || PluginSeries::new(workers)),
+            tables: Registry::new(move || PluginSeries::new(workers)),
             listeners: Registry::new(move || ListenerSeries::new(workers)),
             mirrors: Registry::new(move || MirrorSeries::new(workers)),
             sources: Registry::new(SourceSeries::default),
@@ -85,6 +87,11 @@ impl Metrics {
     /// The series of a plugin, by the middleware's name.
     pub fn plugin(&self, name: &str) -> Arc<PluginSeries> {
         self.plugins.of(name)
+    }
+
+    /// The series of a routing table, by name; counted as a plugin's.
+    pub fn table(&self, name: &str) -> Arc<PluginSeries> {
+        self.tables.of(name)
     }
 
     /// The series of a listener, by name.

@@ -21,6 +21,7 @@ pub(super) fn text(metrics: &Metrics) -> String {
     upstreams(metrics, &mut page);
     plugins(metrics, &mut page);
     guests(metrics, &mut page);
+    tables(metrics, &mut page);
     mirrors(metrics, &mut page);
     listeners(metrics, &mut page);
     reloads(metrics, &mut page);
@@ -114,6 +115,23 @@ fn guests(metrics: &Metrics, page: &mut Page) {
     page.one(names::MODULES_COMPILED, metrics.modules_compiled());
 }
 
+fn tables(metrics: &Metrics, page: &mut Page) {
+    let all = metrics.tables.all();
+    page.each(names::TABLE_CALLS, &all, |series| series.0.sum(|shard| &shard.calls));
+    page.family(names::TABLE_ERRORS, |to| {
+        for (name, series) in &all {
+            kinds(to, name, series.0.written().map(|shard| &shard.errors));
+        }
+    });
+    page.family(names::TABLE_DURATION, |to| {
+        for (name, series) in &all {
+            to.histogram(&[name], &Distribution::of(series.0.written().map(|shard| &shard.duration)));
+        }
+    });
+    page.each(names::TABLE_TRAPS, &all, |series| series.0.sum(|shard| &shard.traps));
+    page.each(names::TABLE_GUESTS, &all, |series| series.0.level(|shard| &shard.guests));
+}
+
 fn listeners(metrics: &Metrics, page: &mut Page) {
     let all = metrics.listeners.all();
     page.each(names::CONNECTIONS_ACCEPTED, &all, |series| series.0.sum(|shard| &shard.accepted));
@@ -184,6 +202,7 @@ fn rest(metrics: &Metrics, page: &mut Page) {
         overflows(to, "route", &metrics.routes);
         overflows(to, "upstream", &metrics.upstreams);
         overflows(to, "plugin", &metrics.plugins);
+        overflows(to, "table", &metrics.tables);
         overflows(to, "listener", &metrics.listeners);
         overflows(to, "mirror", &metrics.mirrors);
     });

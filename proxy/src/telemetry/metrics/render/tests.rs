@@ -95,6 +95,7 @@ fn every_family_is_exposed_once_it_has_something_to_say() {
     upstream.finish(0, Err(Kind::UpstreamReset), Duration::ZERO);
     let plugin = metrics.plugin("p");
     plugin.finish(0, Err(Kind::PluginFailed), Duration::ZERO);
+    metrics.table("t").finish(0, Err(Kind::PluginTimeout), Duration::ZERO);
     metrics.listener("web").refused(0, Kind::MalformedRequest);
     metrics.mirror("shadow").finish(0, MirrorOutcome::Answered);
     let _files = metrics.source("./gateway");

@@ -1,0 +1,52 @@
+//! Checks routing tables. What a table yields is checked by `yielded`, once it is known. Knows nothing of Wasm.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::Value as Json;
+
+use super::{
+    plugin::{json, module},
+    route::hosts,
+    scope::{Scope, Value},
+    values,
+};
+use crate::config::{
+    document::Kind,
+    raw::{self, Field},
+    spec::{Part, Table, TableLimits},
+};
+
+/// Checks a table.
+pub(super) fn table(scope: &mut Scope<'_>) -> Option<Value> {
+    let raw: raw::Table = scope.read()?;
+    let at = scope.at();
+    if raw.module.is_absent() {
+        scope.missing("module", at, "name the module that yields the routes, such as `module: tables/main.wasm`");
+    }
+    let module_place = raw.module.pos().map(|pos| scope.place(pos));
+    let module = raw.module.spot().and_then(|(text, pos)| module(scope, &text, pos));
+    let mut places = BTreeMap::new();
+    let config = match raw.config {
+        Field::Given(any, pos) => json(scope, any, pos, "", &mut places),
+        Field::Absent | Field::Invalid => Json::Null,
+    };
+    let listeners = raw.listeners.many();
+    let listeners = listeners.into_iter().map(|(name, pos)| scope.mention(Kind::Listener, &name, pos)).collect();
+    let hosts = hosts(scope, [Field::Absent, raw.hosts]);
+    let limits = limits(scope, raw.limits.value().unwrap_or_default());
+    let config_places = Arc::new(places);
+    let table = Table { module: module?, module_place, config, config_places, listeners, hosts, limits };
+    let at = scope.place(at);
+    Some(Value::Table(Arc::new(Part::new(at, table))))
+}
+
+fn limits(scope: &mut Scope<'_>, raw: raw::TableLimits) -> TableLimits {
+    let default = TableLimits::default();
+    TableLimits {
+        routes_max: values::number(scope, raw.routes_max, 1, default.routes_max),
+        call_timeout: values::period(scope, raw.call_timeout, default.call_timeout),
+        memory_bytes_max: values::size(scope, raw.memory_bytes_max, 64 << 10, default.memory_bytes_max),
+        guests_max: values::number(scope, raw.guests_max, 1, default.guests_max),
+        log_bytes_max: values::size(scope, raw.log_bytes_max, 0, default.log_bytes_max),
+    }
+}
