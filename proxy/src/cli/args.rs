@@ -49,8 +49,11 @@ pub(super) enum Command {
         config: Vec<PathBuf>,
         /// How findings are printed
         #[arg(long, default_value = "text")]
-        format: Format,
+        format: CheckFormat,
     },
+    /// Print the JSON Schema of a document, for editors and other checks
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema,
     /// Make a running gateway load what its sources hold, and wait for the outcome
     #[command(after_help = RELOAD_EXAMPLES)]
     Reload {
@@ -195,6 +198,17 @@ pub(super) enum Format {
     Json,
 }
 
+/// How findings are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum CheckFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// SARIF 2.1.0: for code hosts and editors.
+    Sarif,
+}
+
 impl From<Format> for log::Form {
     fn from(format: Format) -> Self {
         match format {
@@ -226,8 +240,18 @@ const CHECK_EXAMPLES: &str = "\
 Examples:
   tidegate check --config gateway.yaml
   tidegate check --config base/ --config site/ --format json
+  tidegate check --config gateway/ --format sarif > findings.sarif
 
 Exit codes: 0 valid (perhaps with warnings); 1 refused; 2 the arguments make no sense.";
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  tidegate schema > tidegate.schema.json
+
+An editor takes it from the first line of a document:
+  # yaml-language-server: $schema=tidegate.schema.json
+
+Exit codes: 0 printed; 2 the arguments make no sense.";
 
 const RELOAD_EXAMPLES: &str = "\
 Examples:

@@ -12,8 +12,11 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 pub use self::args::RunOptions;
-use self::args::{Arguments, Command, ConfigCommand, Format, PluginCommand};
-use crate::{config::diagnostic::Diagnostic, telemetry::log};
+use self::args::{Arguments, CheckFormat, Command, ConfigCommand, Format, PluginCommand};
+use crate::{
+    config::{diagnostic::Diagnostic, sarif, schema},
+    telemetry::log,
+};
 
 /// What the command line cannot do by itself.
 pub trait Backend {
@@ -89,6 +92,10 @@ fn carry_out(arguments: Arguments, backend: &dyn Backend, out: &mut dyn Write) -
             backend.run(run.into()).map_err(Failure::Failed)
         }
         Command::Check { config, format } => check(backend, config, format, out),
+        Command::Schema => {
+            print::json(out, &schema::schema(&[]));
+            Ok(())
+        }
         Command::Reload { admin, dry_run, format } => remote::reload(&admin, dry_run, format, out),
         Command::Status { admin, format } => remote::status(&admin, format, out),
         Command::Config { command: ConfigCommand::Render { admin, explain } } => remote::render(&admin, explain, out),
@@ -99,12 +106,13 @@ fn carry_out(arguments: Arguments, backend: &dyn Backend, out: &mut dyn Write) -
     }
 }
 
-fn check(backend: &dyn Backend, config: Vec<PathBuf>, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+fn check(backend: &dyn Backend, config: Vec<PathBuf>, format: CheckFormat, out: &mut dyn Write) -> Result<(), Failure> {
     let (diagnostics, text) = backend.check(config).map_err(Failure::Failed)?;
     let valid = !diagnostics.iter().any(Diagnostic::is_error);
     match format {
-        Format::Json => print::json(out, &json!({"valid": valid, "diagnostics": diagnostics})),
-        Format::Text => say(out, &format!("{text}{}\n", if valid { "valid" } else { "refused" })),
+        CheckFormat::Sarif => print::json(out, &sarif::log(&diagnostics)),
+        CheckFormat::Json => print::json(out, &json!({"valid": valid, "diagnostics": diagnostics})),
+        CheckFormat::Text => say(out, &format!("{text}{}\n", if valid { "valid" } else { "refused" })),
     }
     if valid { Ok(()) } else { Err(Failure::Refused) }
 }

@@ -78,6 +78,9 @@ pub(super) fn explanation(explanation: &Value) -> String {
         Some(route) => line("route", format!("{route}{}", at(&explanation["defined"]))),
         None => line("route", "none matches".to_owned()),
     }
+    if let Some(table) = explanation["table"].as_str() {
+        line("table", table.to_owned());
+    }
     if let Some(because) = explanation["because"].as_str() {
         line("because", because.to_owned());
     }

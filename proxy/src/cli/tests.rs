@@ -119,6 +119,13 @@ fn check_prints_what_it_found_and_ends_by_it() {
     let printed: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!((code, &printed["valid"]), (FAILED, &Value::Bool(false)));
     assert_eq!(printed["diagnostics"][0]["code"], "unknown-field");
+    let (code, out, _) = typed_to(&refused, "check|-c|a|--format|sarif");
+    let printed: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &printed["version"]), (FAILED, &json!("2.1.0")));
+    assert_eq!(printed["runs"][0]["results"][0]["ruleId"], "unknown-field");
+    let (code, out, _) = typed("schema");
+    assert_eq!(code, OK);
+    assert!(serde_json::from_str::<Value>(&out).expect("JSON")["$defs"]["Route"].is_object());
     assert_eq!(typed("check|-c|missing"), (FAILED, String::new(), "tidegate: missing: no such file\n".into()));
 }
 

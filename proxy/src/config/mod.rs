@@ -9,6 +9,8 @@ pub mod fuzz;
 pub mod reference;
 pub mod render;
 pub mod report;
+pub mod sarif;
+pub mod schema;
 pub mod spec;
 
 mod check;

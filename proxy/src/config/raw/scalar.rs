@@ -36,10 +36,23 @@ pub(crate) struct Count(pub(crate) u64);
 pub(crate) struct Limit<S>(pub(crate) Option<S>);
 
 /// Text, also where it looks like a number or a boolean: it is taken as it was written.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename = "$text")]
-#[schemars(inline)]
 pub(crate) struct Text(pub(crate) String);
+
+impl JsonSchema for Text {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Text".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": ["string", "number", "boolean"], "format": "text" })
+    }
+}
 
 impl Scalar for Size {
     const EXPECTED: &'static str = "a size such as `65536` or `64KiB`";
