@@ -2,10 +2,10 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help run test plugins bench lint soak
+.PHONY: help run test test-languages test-schema plugins bench lint soak
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: plugins ## Build all and run the quickstart: gateway, demo origin and a plugin
 	cargo build --release --package tidegate
@@ -19,11 +19,18 @@ test: plugins ## Run every test
 	cargo test --workspace
 	cargo test --manifest-path plugins/Cargo.toml --locked
 
+test-languages: plugins ## Build the plugin of examples/plugins in every language, and test them all
+	scripts/languages.sh
+	TIDEGATE_LANGUAGES=$(CURDIR)/target/languages cargo test --package tidegate-tests --test suites -- languages
+
 plugins: ## Build plugins/* into plugins/dist/NAME.wasm
 	plugins/build.sh
 
 bench: ## Print the comparison tables (writes docs/performance.md)
 	scripts/bench.sh
+
+test-schema: ## Hold the JSON Schema to examples and broken configurations, with a validator from PyPI
+	scripts/check-schema.sh
 
 lint: ## Check what CI checks
 	cargo fmt --all --check

@@ -23,7 +23,7 @@ pub fn schema(settings: &[(String, Value)]) -> Value {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Tidegate configuration document",
-        "description": "A map of sections; or a list of routes; or one route, where a file is named after nothing else.",
+        "description": "A map of sections, a list of routes, or one route.",
         "if": { "type": "array" },
         "then": { "items": { "$ref": "#/$defs/Route" } },
         "else": {
@@ -49,7 +49,7 @@ fn take(object: &mut Map<String, Value>, key: &str) -> Map<String, Value> {
 fn sections(document: &mut Map<String, Value>) {
     if let Some(Value::Object(properties)) = document.get_mut("properties") {
         for (name, section) in properties {
-            let description = section["description"].take();
+            let description = section.as_object_mut().and_then(|section| section.remove("description"));
             let mut forms = vec![section.take(), json!({ "type": "null" })];
             if name == "routes" {
                 forms.push(json!({ "type": "object", "additionalProperties": { "$ref": "#/$defs/Route" } }));
