@@ -11,14 +11,14 @@ use std::{
 
 use wasmtime::{Engine, component::Component};
 
-use super::LoadError;
+use super::{LoadError, provided::WIT};
 use crate::identity::Identity;
 
 /// A directory of compiled modules.
 #[derive(Debug)]
 pub(super) struct Cache {
     directory: PathBuf,
-    /// Changes with the engine's version and settings, and with the processor.
+    /// Changes with the engine's version and settings, with the processor, and with what makes components of modules.
     compatibility: String,
 }
 
@@ -91,6 +91,10 @@ impl Cache {
 fn compatibility(engine: &Engine) -> String {
     let mut hashed = Hashed::default();
     std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut hashed);
+    // A module in here is not looked at again: whatever decides what is taken, and how, is part of its name.
+    for decides in [env!("CARGO_PKG_VERSION"), WIT, include_str!("load.rs"), include_str!("surface.rs")] {
+        hashed.0.extend_from_slice(Identity::of_bytes(decides.as_bytes()).as_bytes());
+    }
     format!("{:.16}", Identity::of_bytes(&hashed.0))
 }
 

@@ -160,8 +160,7 @@ impl Make for Workshop {
 
     fn make(&self, entry: &Entry) -> Result<Module, LoadError> {
         let refused = |error: wasmtime::Error| LoadError::Refused(format!("{error:#}"));
-        let bytes = load::load(&entry.bytes)?;
-        let component = self.press.component(entry.identity, &bytes)?;
+        let component = self.press.component(entry, load::load)?;
         let pre = self.linker.instantiate_pre(&component).map_err(refused)?;
         let indices = Indices::of(&component).map_err(LoadError::Refused)?;
         Ok(Module { identity: entry.identity, pre, indices })
@@ -169,16 +168,22 @@ impl Make for Workshop {
 }
 
 impl Press {
-    /// The component of `bytes`, which the file called `identity` became: from the disk, or compiled.
-    pub(super) fn component(&self, identity: Identity, bytes: &[u8]) -> Result<Component, LoadError> {
-        let kept = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, identity));
+    /// The component that `load` makes of a file: from the disk, or compiled. What is on disk was loaded once by this very
+    /// version, so only what is not goes through all checks: making a component of a module takes as long as everything
+    /// else of a start.
+    pub(super) fn component(
+        &self,
+        entry: &Entry,
+        load: impl FnOnce(&[u8]) -> Result<Vec<u8>, LoadError>,
+    ) -> Result<Component, LoadError> {
+        let kept = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, entry.identity));
         let component = match kept {
             Some(found) => found,
             None => {
-                let compiled = Component::from_binary(&self.engine, bytes)
+                let compiled = Component::from_binary(&self.engine, &load(&entry.bytes)?)
                     .map_err(|error| LoadError::Refused(format!("{error:#}")))?;
                 if let Some(cache) = &self.cache {
-                    cache.store(identity, &compiled);
+                    cache.store(entry.identity, &compiled);
                 }
                 compiled
             }

@@ -75,8 +75,7 @@ impl Make for Workshop {
     type Made = TableModule;
 
     fn make(&self, entry: &Entry) -> Result<TableModule, LoadError> {
-        let bytes = load::load_table(&entry.bytes)?;
-        let component = self.press.component(entry.identity, &bytes)?;
+        let component = self.press.component(entry, load::load_table)?;
         let pre = self.linker.instantiate_pre(&component);
         let pre = pre.map_err(|error| LoadError::Refused(format!("{error:#}")))?;
         let table = export(&component, "table").ok_or_else(|| {
