@@ -85,7 +85,7 @@ impl Control for Switchboard {
         })
     }
 
-    fn ready(&self) -> Result<(), String> {
+    fn ready(&self) -> Result<Vec<String>, String> {
         self.board.ready()
     }
 

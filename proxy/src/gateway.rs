@@ -22,16 +22,18 @@ use crate::{
     config::{diagnostic::Diagnostic, report, spec::Name},
     control::Switchboard,
     drain::{Drain, Tunnels},
+    last_good::{Keeper, LastGood},
     reload::{
-        self, Board, First, Reloader, Sockets,
+        self, Board, First, Hands, Reloader, Sockets,
         status::{Attempt, Status, Trigger},
     },
     snapshot::{Graveyard, Remains},
     source::{
-        Source,
+        Source, Tree,
         file::{FileSource, WatchOptions},
     },
     state::States,
+    state_dir::StateDir,
     telemetry::{Metrics, access},
     wasm::{self, Wasm},
     worker::Workers,
@@ -42,6 +44,9 @@ const COMMANDS_WAITING_MAX: usize = 64;
 
 // What is queued when the last worker has ended is a few thousand lines.
 const LOG_DEADLINE: Duration = Duration::from_secs(2);
+
+// What was applied a moment ago is a few files; a disk that hangs must not keep a process from ending.
+const KEEP_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What to run, and how.
 #[derive(Default)]
@@ -58,6 +63,8 @@ pub struct Options {
     pub admin: AdminChoice,
     /// The Wasm engine.
     pub wasm: wasm::Settings,
+    /// Where compiled modules and the last good tree are kept; nowhere if `None`.
+    pub state_dir: Option<StateDir>,
 }
 
 /// Whether there is an admin endpoint.
@@ -85,6 +92,7 @@ pub struct Gateway {
     tunnels: Arc<Tunnels>,
     log: Arc<access::Log>,
     admin: Option<Admin>,
+    keeper: Option<Arc<Keeper>>,
     control: Option<Runtime>,
 }
 
@@ -169,6 +177,9 @@ impl Gateway {
         });
         self.workers.end();
         self.log.close(LOG_DEADLINE);
+        if let Some(keeper) = &self.keeper {
+            keeper.flush(KEEP_DEADLINE);
+        }
         control.shutdown_timeout(Duration::from_secs(1));
         quiet
     }
@@ -194,6 +205,14 @@ impl Drop for Gateway {
 /// # Errors
 /// When the engine cannot be made or a source cannot be opened.
 pub fn check(options: Options) -> Result<(Vec<Diagnostic>, String), StartError> {
+    check_tree(options).map(|(diagnostics, text, _)| (diagnostics, text))
+}
+
+/// [`check`], which answers with the tree that it is about as well.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_tree(options: Options) -> Result<(Vec<Diagnostic>, String, Tree), StartError> {
     let control = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let control = control.map_err(|error| StartError::System("the runtime cannot be made".to_owned(), error))?;
     control.block_on(async {
@@ -201,13 +220,18 @@ pub fn check(options: Options) -> Result<(Vec<Diagnostic>, String), StartError> 
         let compiler = compiler(options.wasm, &Metrics::new(1), 1)?.0;
         let (diagnostics, tree) = reload::check(sources, compiler).await;
         let text = report::text(&diagnostics, &tree, false);
-        Ok((diagnostics, text))
+        Ok((diagnostics, text, tree))
     })
 }
 
 async fn assemble(options: Options) -> Result<Gateway, StartError> {
+    let names = set(&options.config, &options.sources);
     let sources = open(options.config, options.sources, &options.watch)?;
-    let first = First::read(sources).await.map_err(StartError::Refused)?;
+    // What is on this machine is read from where it is.
+    let remote = sources.iter().any(|source| source.is_remote());
+    let state_dir = options.state_dir.as_ref();
+    let last_good = state_dir.filter(|_| remote).map(|state| LastGood::new(&state.last_good(), &names));
+    let first = First::read(sources, last_good.clone()).await.map_err(StartError::Refused)?;
     let process = first.process().clone();
     let cores = || thread::available_parallelism().map_or(1, usize::from);
     let count = options.workers.or(process.workers).unwrap_or_else(cores).max(1);
@@ -218,7 +242,10 @@ async fn assemble(options: Options) -> Result<Gateway, StartError> {
     let workers = Arc::new(workers);
     tokio::spawn(bury(remains, Arc::downgrade(&workers)));
     let guest_slots = process.guest_slots.unwrap_or(options.wasm.guest_slots);
-    let (compiler, log) = compiler(wasm::Settings { guest_slots, ..options.wasm }, &metrics, count)?;
+    let cache = options.wasm.cache.or_else(|| state_dir.map(StateDir::modules));
+    let (compiler, log) = compiler(wasm::Settings { guest_slots, cache, ..options.wasm }, &metrics, count)?;
+    let keeper = last_good.map(|last_good| last_good.keep(Arc::clone(&metrics)).map(Arc::new)).transpose();
+    let keeper = keeper.map_err(StartError::Refused)?;
     let tunnels = Arc::new(Tunnels::default());
     let admin = match &options.admin {
         AdminChoice::Off => None,
@@ -230,7 +257,12 @@ async fn assemble(options: Options) -> Result<Gateway, StartError> {
     };
     let board = Arc::new(Board::new(Arc::clone(&drain), Arc::clone(&tunnels), Arc::clone(&metrics), count, process));
     let sockets = Sockets::new(Arc::clone(&tunnels), Arc::clone(&metrics));
-    let hands = (Arc::clone(&workers), Arc::clone(&drain), Arc::clone(&board));
+    let hands = Hands {
+        workers: Arc::clone(&workers),
+        drain: Arc::clone(&drain),
+        board: Arc::clone(&board),
+        keeper: keeper.clone(),
+    };
     let reloader = Reloader::begin(compiler, hands, sockets, first)
         .await
         .map_err(|attempt| StartError::Refused(attempt.report))?;
@@ -241,7 +273,13 @@ async fn assemble(options: Options) -> Result<Gateway, StartError> {
         Some(settings) => Some(Admin::start(settings, Arc::clone(&switchboard) as _).await.map_err(no_admin)?),
         None => None,
     };
-    Ok(Gateway { switchboard, workers, drain, tunnels, log, admin, control: None })
+    Ok(Gateway { switchboard, workers, drain, tunnels, log, admin, keeper, control: None })
+}
+
+// What the sources are known by from one start to the next, wherever it starts.
+fn set(config: &[PathBuf], more: &[Box<dyn Source>]) -> Vec<String> {
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
+    config.iter().map(absolute).chain(more.iter().map(|source| source.name().to_string())).collect()
 }
 
 fn open(

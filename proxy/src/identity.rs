@@ -33,6 +33,33 @@ impl Identity {
         Self(hasher.finalize().into())
     }
 
+    /// The identity of an ordered list of named parts.
+    pub fn of_named<'a>(parts: impl IntoIterator<Item = (&'a str, Self)>) -> Self {
+        let mut hasher = Sha256::new();
+        for (name, part) in parts {
+            // With its length before it, no name can run into the next part.
+            hasher.update((name.len() as u64).to_le_bytes());
+            hasher.update(name);
+            hasher.update(part.0);
+        }
+        Self(hasher.finalize().into())
+    }
+
+    /// What [`fmt::Display`] writes, read back; `None` for anything but 64 lower-case hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digit = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(Self(bytes))
+    }
+
     /// The 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -73,5 +100,29 @@ impl std::io::Write for HashWriter<'_> {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back_and_nothing_else_does() {
+        let identity = Identity::of_bytes(b"x");
+        let text = identity.to_string();
+        assert_eq!(Identity::parse(&text), Some(identity));
+        let not_hexadecimal = text.replace(|c: char| c.is_ascii_digit(), "g");
+        for bad in ["", &text[1..], &text.to_uppercase(), &format!("{text}0"), &not_hexadecimal] {
+            assert_eq!(Identity::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_does_not_run_into_the_next_part() {
+        let part = Identity::of_bytes(b"");
+        let name = String::from_utf8_lossy(&[b'a'; 8]).into_owned();
+        assert_ne!(Identity::of_named([("a", part), ("b", part)]), Identity::of_named([("b", part), ("a", part)]));
+        assert_ne!(Identity::of_named([(&*name, part)]), Identity::of_named([("", part), ("", part)]));
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     quickstart,
     reload::status::Trigger,
     signals::{Signal, Signals},
+    state_dir::Choice,
     telemetry::log,
     wasm::{self, Item},
 };
@@ -31,10 +32,12 @@ impl Backend for Program {
         let quickstart = options.config.is_empty();
         let sources: Vec<_> = quickstart.then(|| Box::new(quickstart::source()) as _).into_iter().collect();
         let admin = AdminChoice::Configured { flag: options.admin, quickstart };
-        let RunOptions { config, workers, watch, .. } = options;
-        let started = Gateway::start(Options { config, sources, watch, workers, admin, ..Options::default() });
+        let RunOptions { config, workers, watch, state_dir, pid_file, .. } = options;
+        let state_dir = Choice::of(state_dir, quickstart, &|name| std::env::var(name).ok()).open()?;
+        let options = Options { config, sources, watch, workers, admin, state_dir, ..Options::default() };
+        let started = Gateway::start(options);
         let gateway = started.map_err(|error| error.to_string())?;
-        let _pid_file = options.pid_file.map(PidFile::write).transpose()?;
+        let _pid_file = pid_file.map(PidFile::write).transpose()?;
         for (name, address) in gateway.listeners() {
             tracing::info!(listener = %name, %address, "listening");
         }

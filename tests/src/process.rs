@@ -20,11 +20,19 @@ use rustix::process::{Pid, Signal, kill_process};
 pub struct Process {
     child: Child,
     said: Arc<Mutex<Vec<String>>>,
+    readers: Vec<thread::JoinHandle<()>>,
 }
 
 /// Runs the binary to its end.
 pub fn tidegate(arguments: &[&str]) -> Output {
-    Command::new(binary()).args(arguments).stdin(Stdio::null()).output().expect("the binary runs")
+    command(arguments).output().expect("the binary runs")
+}
+
+// Keeps nothing on disk unless told to: whoever runs the tests has a state directory of his own.
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command.args(arguments).stdin(Stdio::null()).env("TIDEGATE_STATE_DIR", "off");
+    command
 }
 
 /// The binary, built by cargo itself if it is not fresh, in the profile of the tests.
@@ -48,13 +56,19 @@ pub fn binary() -> PathBuf {
 impl Process {
     /// Starts the binary; what it writes is kept.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(binary());
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary runs");
+        let mut command = command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let said = Arc::new(Mutex::new(Vec::new()));
-        keep(child.stdout.take().expect("its output is a pipe"), &said);
-        keep(child.stderr.take().expect("its errors are a pipe"), &said);
-        Self { child, said }
+        let readers = vec![
+            keep(child.stdout.take().expect("its output is a pipe"), &said),
+            keep(child.stderr.take().expect("its errors are a pipe"), &said),
+        ];
+        Self { child, said, readers }
+    }
+
+    /// Whether all that it has written is known: it has ended, and so has its output.
+    pub fn finished(&self) -> bool {
+        self.readers.iter().all(thread::JoinHandle::is_finished)
     }
 
     /// Everything it has written, both streams, line by line.
@@ -113,11 +127,11 @@ pub fn free_address() -> SocketAddr {
     free.expect("a free port")
 }
 
-fn keep(from: impl std::io::Read + Send + 'static, said: &Arc<Mutex<Vec<String>>>) {
+fn keep(from: impl std::io::Read + Send + 'static, said: &Arc<Mutex<Vec<String>>>) -> thread::JoinHandle<()> {
     let said = Arc::clone(said);
     thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
             said.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
-    });
+    })
 }

@@ -113,12 +113,12 @@ async fn a_route_of_a_table_that_is_wrong_refuses_the_configuration_and_is_named
 #[tokio::test]
 async fn a_table_that_refuses_its_configuration_says_where() {
     let dir = scene("{module: table.wat, config: {bad: 1}}", guests::TABLE, "{id: all, middleware: c}");
-    let refused = Gateway::try_start(&dir).await.err().expect("it is refused");
+    let refused = Gateway::try_start(&dir).await.expect_err("it is refused");
     assert!(refused.contains("error[table-config]: table main at /bad: not wanted"), "{refused}");
     assert!(refused.contains("gateway.yaml:3:"), "{refused}");
     dir.edit("gateway.yaml", "table.wat, config: {bad: 1}", "nothing.wat");
     dir.write("nothing.wat", guests::NOTHING);
-    let refused = Gateway::try_start(&dir).await.err().expect("it is refused");
+    let refused = Gateway::try_start(&dir).await.expect_err("it is refused");
     assert!(refused.contains("a plugin, not a routing table"), "{refused}");
 }
 

@@ -144,7 +144,8 @@ impl Api {
 
     fn ready(&self) -> Reply {
         match self.control.ready() {
-            Ok(()) => reply(StatusCode::OK, &json!({"ready": true})),
+            Ok(degraded) if degraded.is_empty() => reply(StatusCode::OK, &json!({"ready": true})),
+            Ok(degraded) => reply(StatusCode::OK, &json!({"ready": true, "degraded": degraded})),
             Err(reason) => reply(StatusCode::SERVICE_UNAVAILABLE, &json!({"ready": false, "reason": reason})),
         }
     }

@@ -34,11 +34,11 @@ pub trait Control: Send + Sync + 'static {
     /// In words, where the question names no listener that there is, or is not a request.
     fn explain<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Explanation, String>>;
 
-    /// Whether requests may be sent here; if not, why not.
+    /// Whether requests may be sent here; if not, why not. Answers with what is not as it should be all the same.
     ///
     /// # Errors
     /// The reason, for a person.
-    fn ready(&self) -> Result<(), String>;
+    fn ready(&self) -> Result<Vec<String>, String>;
 
     /// Prometheus text.
     fn metrics(&self) -> String;

@@ -54,7 +54,7 @@ impl Control for Remembers {
         Status {
             version: "0",
             generation: 7,
-            revision: vec![Revision { source: "./gateway".into(), revision: 3 }],
+            revision: vec![Revision { source: "./gateway".into(), revision: 3, hash: "ab".into() }],
             hash: "abc".into(),
             serving_since: Timestamp::now(),
             started: Timestamp::now(),
@@ -64,6 +64,7 @@ impl Control for Remembers {
             live_generations: vec![LiveGeneration { live: Live { generation: 7, exchanges: 2, age_s: 1 }, tunnels: 1 }],
             sources: Vec::new(),
             needs_restart: Vec::new(),
+            degraded: Vec::new(),
         }
     }
 
@@ -89,8 +90,8 @@ impl Control for Remembers {
         Box::pin(std::future::ready(Ok(explanation)))
     }
 
-    fn ready(&self) -> Result<(), String> {
-        if self.refuses { Err("shutting down".into()) } else { Ok(()) }
+    fn ready(&self) -> Result<Vec<String>, String> {
+        if self.refuses { Err("shutting down".into()) } else { Ok(vec!["the last good tree serves".into()]) }
     }
 
     fn metrics(&self) -> String {
@@ -174,6 +175,8 @@ async fn every_endpoint_answers_over_both() {
         assert_eq!(running.tcp(request, "").await.0, 200, "{request}");
         assert_eq!(running.unix(request, "").await.0, 200, "{request}");
     }
+    let ready = json(&running.tcp("GET /-/ready", "").await.2);
+    assert_eq!((&ready["ready"], &ready["degraded"][0]), (&true.into(), &"the last good tree serves".into()));
     let status = json(&running.tcp("GET /-/status", "").await.2);
     assert_eq!(status["generation"], 7);
     assert_eq!(status["revision"][0]["revision"], 3);

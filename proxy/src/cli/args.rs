@@ -172,6 +172,10 @@ pub(super) struct Run {
     /// A file that holds the process's number while it serves
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
+    /// Where compiled modules and the last good configuration are kept, or `off` [default: $STATE_DIRECTORY, or else
+    /// $XDG_STATE_HOME/tidegate or ~/.local/state/tidegate; off for the quickstart]
+    #[arg(long, value_name = "DIR", env = "TIDEGATE_STATE_DIR")]
+    state_dir: Option<PathBuf>,
 }
 
 /// What `run` was asked for.
@@ -187,6 +191,8 @@ pub struct RunOptions {
     pub watch: WatchOptions,
     /// A file that holds the process's number while it serves.
     pub pid_file: Option<PathBuf>,
+    /// Where state is kept, or `off`; by the environment where `None`.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// For people or for programs.
@@ -221,7 +227,8 @@ impl From<Format> for log::Form {
 impl From<Run> for RunOptions {
     fn from(run: Run) -> Self {
         let watch = WatchOptions { mode: run.watch, poll: run.watch_poll, ..WatchOptions::default() };
-        Self { config: run.config, admin: run.admin, workers: run.workers, watch, pid_file: run.pid_file }
+        let Run { config, admin, workers, pid_file, state_dir, .. } = run;
+        Self { config, admin, workers, watch, pid_file, state_dir }
     }
 }
 

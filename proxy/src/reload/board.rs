@@ -7,6 +7,8 @@ use std::{
     time::Instant,
 };
 
+use tokio::sync::watch;
+
 use super::{
     load::Loaded,
     status::{Attempt, LiveGeneration, Outcome, Phases, Revision, SourceHealth, Status, Trigger, Work},
@@ -17,6 +19,7 @@ use crate::{
         spec::{Name, Process},
     },
     drain::{Drain, Live, Tunnels},
+    identity::Identity,
     snapshot::Current,
     source::{Layer, Tree},
     telemetry::{Metrics, Timestamp, metrics},
@@ -30,6 +33,8 @@ pub struct Board {
     workers: usize,
     process: Process,
     started: (Instant, Timestamp),
+    /// Counts attempts.
+    changes: watch::Sender<u64>,
     state: Mutex<State>,
 }
 
@@ -44,7 +49,36 @@ struct State {
     addresses: BTreeMap<Name, SocketAddr>,
     current: Option<Arc<Current>>,
     needs_restart: Vec<String>,
+    degraded: Vec<String>,
+    refused: Option<Vec<Revision>>,
     ending: bool,
+}
+
+/// The tree of an attempt, and what is known of it.
+pub(super) struct Seen {
+    pub(super) tree: Tree,
+    pub(super) identity: Identity,
+    pub(super) layers: Vec<Identity>,
+    pub(super) degraded: Vec<String>,
+}
+
+impl Seen {
+    /// One that was refused.
+    pub(super) fn refused(tree: Tree) -> Self {
+        let layers: Vec<_> = tree.layers.iter().map(Layer::identity).collect();
+        Self { identity: Tree::identity_of(&layers), layers, tree, degraded: Vec::new() }
+    }
+
+    fn revisions(&self) -> Vec<Revision> {
+        revisions(&self.tree, &self.layers)
+    }
+}
+
+impl From<Loaded> for Seen {
+    fn from(loaded: Loaded) -> Self {
+        let Loaded { tree, identity, layers, degraded, .. } = loaded;
+        Self { tree, identity, layers, degraded }
+    }
 }
 
 impl Board {
@@ -57,7 +91,8 @@ impl Board {
         process: Process,
     ) -> Self {
         let started = (Instant::now(), Timestamp::now());
-        Self { drain, tunnels, metrics, workers, process, started, state: Mutex::default() }
+        let changes = watch::Sender::new(0);
+        Self { drain, tunnels, metrics, workers, process, started, changes, state: Mutex::default() }
     }
 
     /// What `GET /-/status` answers.
@@ -82,20 +117,32 @@ impl Board {
             live_generations: self.drain.live().into_iter().map(live).collect(),
             sources: state.tree.layers.iter().map(health).collect(),
             needs_restart: state.needs_restart.clone(),
+            degraded: state.degraded.clone(),
         }
     }
 
-    /// Whether requests may be sent here: something serves, and the gateway is not ending.
+    /// Whether requests may be sent here: something serves, and the gateway is not ending. Answers with what is not as it
+    /// should be all the same, each in a sentence.
     ///
     /// # Errors
     /// The reason why not.
-    pub fn ready(&self) -> Result<(), String> {
+    pub fn ready(&self) -> Result<Vec<String>, String> {
         let state = self.state();
         match (state.ending, state.generation) {
             (true, _) => Err("the gateway is draining and will end".to_owned()),
             (false, 0) => Err("the first generation does not serve yet".to_owned()),
-            (false, _) => Ok(()),
+            (false, _) => Ok(state.degraded.clone()),
         }
+    }
+
+    /// What the last attempt was refused with: the state of each layer. `None` where it was not refused.
+    pub fn refused(&self) -> Option<Vec<Revision>> {
+        self.state().refused.clone()
+    }
+
+    /// Wakes whoever waits for the next attempt's outcome.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Notes that the gateway is about to end.
@@ -142,7 +189,7 @@ impl Board {
     }
 
     /// Notes what came of an attempt, and logs and counts it.
-    pub(super) fn attempted(&self, attempt: &Attempt, tree: &Tree) {
+    pub(super) fn attempted(&self, attempt: &Attempt, seen: Seen) {
         let (outcome, trigger, generation) = (attempt.outcome.name(), attempt.trigger.name(), attempt.generation);
         match attempt.outcome {
             Outcome::Refused => {
@@ -158,15 +205,33 @@ impl Board {
         let phases: Vec<_> = attempt.phases_ms.0.iter().map(|(phase, time)| (phase.name(), *time)).collect();
         let refused = attempt.outcome == Outcome::Refused;
         self.metrics.loaded(&metrics::Loaded { at: attempt.at, trigger, outcome, refused, phases: &phases });
-        let mut state = self.state();
-        if !attempt.dry_run {
-            if attempt.outcome == Outcome::Unchanged {
-                state.hash = tree.identity().to_string();
-                state.revisions = revisions(tree);
-            }
-            state.last_attempt = Some(attempt.clone());
-            state.tree = tree.clone();
+        if attempt.dry_run {
+            return;
         }
+        let mut state = self.state();
+        state.refused = refused.then(|| seen.revisions());
+        if !refused {
+            state.hash = seen.identity.to_string();
+            state.revisions = seen.revisions();
+            self.degrade(&mut state, seen.degraded);
+        }
+        state.last_attempt = Some(attempt.clone());
+        state.tree = seen.tree;
+        drop(state);
+        self.changes.send_modify(|attempts| *attempts += 1);
+    }
+
+    // Notes what serves instead of what should, and says so once.
+    fn degrade(&self, state: &mut State, degraded: Vec<String>) {
+        self.metrics.last_good_serves(!degraded.is_empty());
+        match (state.degraded.is_empty(), degraded.is_empty()) {
+            (true, true) => return,
+            (false, true) => {
+                tracing::info!("all sources are read again; nothing of the last good tree serves any more")
+            }
+            _ => degraded.iter().filter(|why| !state.degraded.contains(why)).for_each(|why| tracing::warn!("{why}")),
+        }
+        state.degraded = degraded;
     }
 
     /// Notes a new generation.
@@ -179,7 +244,7 @@ impl Board {
         let mut state = self.state();
         state.generation = generation;
         state.hash = loaded.identity.to_string();
-        state.revisions = revisions(&loaded.tree);
+        state.revisions = revisions(&loaded.tree, &loaded.layers);
         state.since = Some(Timestamp::now());
         state.addresses = addresses;
         state.needs_restart = needs_restart;
@@ -207,9 +272,13 @@ impl Board {
     }
 }
 
-fn revisions(tree: &Tree) -> Vec<Revision> {
-    let revision = |layer: &Layer| Revision { source: layer.source.to_string(), revision: layer.revision };
-    tree.layers.iter().map(revision).collect()
+fn revisions(tree: &Tree, identities: &[Identity]) -> Vec<Revision> {
+    let revision = |(layer, identity): (&Layer, &Identity)| Revision {
+        source: layer.source.to_string(),
+        revision: layer.revision,
+        hash: identity.to_string(),
+    };
+    tree.layers.iter().zip(identities).map(revision).collect()
 }
 
 fn health(layer: &Layer) -> SourceHealth {

@@ -8,10 +8,10 @@ use super::{
     status::{Phase, Phases},
 };
 use crate::{
-    config::{self, Memo, diagnostic::Diagnostic, spec::Spec},
+    config::{self, Memo, diagnostic::Diagnostic, report, spec::Spec},
     identity::Identity,
     resolve::{self, Modules},
-    source::Tree,
+    source::{Layer, Tree},
 };
 
 // A document may name a module, and nothing that is named names more: two rounds are enough, one is to spare.
@@ -23,12 +23,16 @@ pub(super) struct Loaded {
     pub(super) tree: Tree,
     /// The hash of the tree.
     pub(super) identity: Identity,
+    /// The hash of each layer.
+    pub(super) layers: Vec<Identity>,
     /// What it says.
     pub(super) spec: Arc<Spec>,
     /// The modules that it names.
     pub(super) modules: Modules,
     /// Findings that do not refuse it.
     pub(super) warnings: Vec<Diagnostic>,
+    /// Which layers are the last good ones, and why.
+    pub(super) degraded: Vec<String>,
 }
 
 /// A tree that did not pass.
@@ -43,7 +47,7 @@ pub(super) async fn load(sources: &mut Sources, memo: &mut Memo, course: &mut Co
     let mut round = 1;
     loop {
         let began = Instant::now();
-        let tree = sources.read().await;
+        let tree = sources.read(round > 1).await;
         course.phases.add(Phase::Read, began.elapsed());
         let began = Instant::now();
         let checked = config::load(&tree, memo);
@@ -51,10 +55,29 @@ pub(super) async fn load(sources: &mut Sources, memo: &mut Memo, course: &mut Co
         course.work.parsed_files = memo.parsed_files - parsed;
         course.work.checked_objects = memo.checked_objects - objects;
         if !sources.want(&checked.wanted) || round == ROUNDS_MAX {
-            return finish(tree, checked, &mut course.phases);
+            let finished = finish(tree, checked, &mut course.phases);
+            return finished.map(|loaded| Loaded { degraded: sources.degraded(), ..loaded });
         }
         round += 1;
     }
+}
+
+/// The last good tree, checked; `None` where a start does not go on with it.
+///
+/// # Errors
+/// Why there is none, or why this version of the gateway would not take it.
+pub(super) fn last_good(sources: &mut Sources) -> Option<Result<Loaded, String>> {
+    let restored = match sources.last_good()? {
+        Ok(restored) => restored,
+        Err(why) => return Some(Err(why)),
+    };
+    let degraded = format!("the sources hold what is refused; the last good tree of {} serves", restored.kept_at);
+    Some(match check(restored.tree.clone()) {
+        Ok(loaded) => Ok(Loaded { degraded: vec![degraded], ..loaded }),
+        Err(Refused { tree, diagnostics }) => {
+            Err(format!("the last good tree is refused, too\n{}", report::text(&diagnostics, &tree, false)))
+        }
+    })
 }
 
 /// Checks a tree that came from elsewhere, whole.
@@ -68,10 +91,13 @@ fn finish(tree: Tree, checked: config::Checked, phases: &mut Phases) -> Result<L
     let Some(spec) = checked.spec else { return Err(Refused { tree, diagnostics }) };
     let began = Instant::now();
     let modules = resolve::modules(&spec, &tree);
-    let identity = tree.identity();
+    let layers: Vec<_> = tree.layers.iter().map(Layer::identity).collect();
+    let identity = Tree::identity_of(&layers);
     phases.add(Phase::Resolve, began.elapsed());
     match modules {
-        Ok(modules) => Ok(Loaded { tree, identity, spec, modules, warnings: diagnostics }),
+        Ok(modules) => {
+            Ok(Loaded { tree, identity, layers, spec, modules, warnings: diagnostics, degraded: Vec::new() })
+        }
         Err(missing) => {
             diagnostics.extend(missing);
             Err(Refused { tree, diagnostics })

@@ -18,6 +18,7 @@ use crate::{
     compile::{Compiled, Compiler},
     config::{Memo, diagnostic::Diagnostic, report},
     drain::Drain,
+    last_good::{Keeper, LastGood},
     snapshot::{Current, Serving, Snapshot},
     source::{Source, Tree},
     telemetry::Timestamp,
@@ -25,6 +26,7 @@ use crate::{
 };
 
 pub use board::Board;
+use board::Seen;
 use doors::Planned;
 pub use doors::Sockets;
 use load::{Loaded, Refused};
@@ -69,6 +71,7 @@ pub struct Reloader {
     pub drain: Arc<Drain>,
     /// Where it says what it does.
     pub board: Arc<Board>,
+    keeper: Option<Arc<Keeper>>,
     sources: Sources,
     memo: Memo,
     sockets: Sockets,
@@ -84,19 +87,40 @@ pub struct First {
     memo: Memo,
     course: Course,
     loaded: Loaded,
+    /// What the sources hold, where the last good tree is taken instead.
+    refused: Option<Refused>,
+}
+
+/// What a reloader works with besides its compiler and its sources.
+pub struct Hands {
+    /// Take what was prepared, and the swap.
+    pub workers: Arc<Workers>,
+    /// Knows who holds what.
+    pub drain: Arc<Drain>,
+    /// Where it says what it does.
+    pub board: Arc<Board>,
+    /// Keeps what was applied, if anything does.
+    pub keeper: Option<Arc<Keeper>>,
 }
 
 impl First {
-    /// Reads `sources` and checks what they hold.
+    /// Reads `sources` and checks what they hold. Where a remote one cannot be read, or holds what is refused, it is the
+    /// last good tree.
     ///
     /// # Errors
     /// The findings as text for a terminal.
-    pub async fn read(sources: Vec<Box<dyn Source>>) -> Result<Self, String> {
-        let (mut sources, mut memo) = (Sources::new(sources), Memo::default());
+    pub async fn read(sources: Vec<Box<dyn Source>>, last_good: Option<LastGood>) -> Result<Self, String> {
+        let (mut sources, mut memo) = (Sources::new(sources, last_good), Memo::default());
         let mut course = Course::new(Trigger::Start, false);
-        match load::load(&mut sources, &mut memo, &mut course).await {
-            Ok(loaded) => Ok(Self { sources, memo, course, loaded }),
-            Err(refused) => Err(report::text(&refused.diagnostics, &refused.tree, false)),
+        let refused = match load::load(&mut sources, &mut memo, &mut course).await {
+            Ok(loaded) => return Ok(Self { sources, memo, course, loaded, refused: None }),
+            Err(refused) => refused,
+        };
+        let text = report::text(&refused.diagnostics, &refused.tree, false);
+        match load::last_good(&mut sources) {
+            Some(Ok(loaded)) => Ok(Self { sources, memo, course, loaded, refused: Some(refused) }),
+            Some(Err(why)) => Err(format!("{text}{why}\n")),
+            None => Err(text),
         }
     }
 
@@ -110,7 +134,7 @@ impl First {
 /// the tree that they are about.
 pub async fn check(sources: Vec<Box<dyn Source>>, mut compiler: Compiler) -> (Vec<Diagnostic>, Tree) {
     let mut course = Course::new(Trigger::Start, true);
-    match load::load(&mut Sources::new(sources), &mut Memo::default(), &mut course).await {
+    match load::load(&mut Sources::new(sources, None), &mut Memo::default(), &mut course).await {
         Ok(loaded) => findings(&mut compiler, loaded).await,
         Err(refused) => (refused.diagnostics, refused.tree),
     }
@@ -121,18 +145,15 @@ impl Reloader {
     ///
     /// # Errors
     /// The attempt, refused.
-    pub async fn begin(
-        compiler: Compiler,
-        (workers, drain, board): (Arc<Workers>, Arc<Drain>, Arc<Board>),
-        sockets: Sockets,
-        first: First,
-    ) -> Result<Self, Attempt> {
-        let First { sources, memo, course, loaded } = first;
+    pub async fn begin(compiler: Compiler, hands: Hands, sockets: Sockets, first: First) -> Result<Self, Attempt> {
+        let First { sources, memo, course, loaded, refused } = first;
+        let Hands { workers, drain, board, keeper } = hands;
         let mut reloader = Self {
             compiler,
             workers,
             drain,
             board,
+            keeper,
             sources,
             memo,
             sockets,
@@ -141,8 +162,25 @@ impl Reloader {
             parts: None,
             ended: false,
         };
+        let tree = loaded.tree.clone();
         let attempt = reloader.carry_on(Ok(loaded), course).await;
-        if attempt.outcome == Outcome::Applied { Ok(reloader) } else { Err(attempt) }
+        let refused = match (attempt.outcome, refused) {
+            (Outcome::Applied, None) => return Ok(reloader),
+            (Outcome::Applied, Some(refused)) => refused,
+            // Its documents are in order, and a module or a plugin is not.
+            (_, None) => {
+                let Some(Ok(loaded)) = load::last_good(&mut reloader.sources) else { return Err(attempt) };
+                let again = reloader.carry_on(Ok(loaded), Course::new(Trigger::Start, false)).await;
+                if again.outcome != Outcome::Applied {
+                    return Err(attempt);
+                }
+                Refused { tree, diagnostics: attempt.diagnostics }
+            }
+            (_, Some(_)) => return Err(attempt),
+        };
+        // Said last, so that it is what the status shows.
+        reloader.carry_on(Err(refused), Course::new(Trigger::Start, false)).await;
+        Ok(reloader)
     }
 
     /// Serves until nobody can ask any more.
@@ -204,18 +242,18 @@ impl Reloader {
 
     async fn carry_on(&mut self, loaded: Result<Loaded, Refused>, mut course: Course) -> Attempt {
         let before = self.generation;
-        let (outcome, diagnostics, tree) = match loaded {
-            Err(Refused { tree, diagnostics }) => (Outcome::Refused, diagnostics, tree),
+        let (outcome, diagnostics, seen) = match loaded {
+            Err(Refused { tree, diagnostics }) => (Outcome::Refused, diagnostics, Seen::refused(tree)),
             Ok(loaded) => match self.advance(&loaded, &mut course).await {
                 Ok(outcome) => {
-                    let mut diagnostics = loaded.warnings;
+                    let mut diagnostics = loaded.warnings.clone();
                     diagnostics.append(&mut course.warnings);
-                    (outcome, diagnostics, loaded.tree)
+                    (outcome, diagnostics, Seen::from(loaded))
                 }
                 Err(errors) => {
-                    let mut diagnostics = loaded.warnings;
+                    let mut diagnostics = loaded.warnings.clone();
                     diagnostics.extend(errors);
-                    (Outcome::Refused, diagnostics, loaded.tree)
+                    (Outcome::Refused, diagnostics, Seen::from(loaded))
                 }
             },
         };
@@ -226,13 +264,22 @@ impl Reloader {
             dry_run: course.dry_run,
             generation_before: before,
             generation: self.generation,
-            report: report::text(&diagnostics, &tree, false),
+            report: report::text(&diagnostics, &seen.tree, false),
             diagnostics,
             phases_ms: course.phases,
             work: course.work,
         };
-        self.board.attempted(&attempt, &tree);
+        self.keep(&attempt, &seen);
+        self.board.attempted(&attempt, seen);
         attempt
+    }
+
+    // What the sources themselves hold, and was taken: nothing that stands in for it.
+    fn keep(&self, attempt: &Attempt, seen: &Seen) {
+        let taken = attempt.outcome != Outcome::Refused && !attempt.dry_run && seen.degraded.is_empty();
+        if let Some(keeper) = self.keeper.as_ref().filter(|_| taken) {
+            keeper.keep(&seen.tree, attempt.generation, seen.identity);
+        }
     }
 
     // From a checked tree to a swap, or to the reason why there is none.

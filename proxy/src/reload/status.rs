@@ -40,6 +40,9 @@ pub struct Status {
     /// Settings that the running process has otherwise than the documents, and that only a restart changes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub needs_restart: Vec<String>,
+    /// What serves instead of what should (the last good tree), and why; one sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub degraded: Vec<String>,
 }
 
 /// A layer's source and its own number of a state.
@@ -49,6 +52,8 @@ pub struct Revision {
     pub source: String,
     /// Counted by the source.
     pub revision: u64,
+    /// The hash of the layer, in hexadecimal: equal for equal content, whatever the source.
+    pub hash: String,
 }
 
 /// A generation that is still held.

@@ -4,8 +4,10 @@
 pub mod file;
 pub mod memory;
 mod naming;
+mod pointer;
 
 pub(crate) use naming::{is_document, is_module};
+pub use pointer::Pointer;
 
 use std::{fmt, sync::Arc};
 
@@ -54,18 +56,32 @@ impl Entry {
     }
 }
 
-impl Tree {
-    /// The hash of everything in it, sources and revisions aside.
+impl Layer {
+    /// The hash of all that it holds, source and revision aside: equal for a directory and a prefix that hold the same.
+    /// What could not be read is not in it; it refuses the tree, or another layer has it.
     pub fn identity(&self) -> Identity {
-        Identity::of_all(self.layers.iter().flat_map(|layer| {
-            layer.entries.iter().flat_map(|(path, entry)| {
-                let content = match entry {
-                    Ok(entry) => entry.identity,
-                    Err(ReadError(why)) => Identity::of_bytes(why.as_bytes()),
-                };
-                [Identity::of_bytes(path.as_bytes()), content]
-            })
-        }))
+        let read = self.entries.iter().filter_map(|(path, entry)| Some((&**path, entry.as_ref().ok()?.identity)));
+        Identity::of_named(read)
+    }
+
+    /// Why the source as a whole could not be read, if it could not: an error of the entry with the empty path.
+    pub fn unread(&self) -> Option<&ReadError> {
+        self.entries.get("")?.as_ref().err()
+    }
+}
+
+impl Tree {
+    /// The hash of everything in it, sources and revisions aside. That of its layer, where there is one.
+    pub fn identity(&self) -> Identity {
+        Self::identity_of(&self.layers.iter().map(Layer::identity).collect::<Vec<_>>())
+    }
+
+    /// The hash of a tree whose layers have these.
+    pub fn identity_of(layers: &[Identity]) -> Identity {
+        match layers {
+            [layer] => *layer,
+            layers => Identity::of_all(layers.iter().copied()),
+        }
     }
 }
 
@@ -91,13 +107,20 @@ pub trait Source: Send {
     /// As the operator knows it.
     fn name(&self) -> Arc<str>;
 
+    /// Whether it is not this machine's own. Where such a source cannot be read, or holds what is refused, a start goes
+    /// on with the last good tree.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// How changes are noticed; none where there is nothing to notice.
     fn watching(&self) -> Option<Watching> {
         None
     }
 
     /// The present state: every document, and of the other entries those in `wanted` (modules and secrets that
-    /// documents name). Reads only what may have changed.
+    /// documents name). Reads only what may have changed. A source that cannot be read as a whole says so at the entry
+    /// with the empty path. A remote source's reading may be dropped at any await.
     fn read<'a>(&'a mut self, wanted: &'a [Arc<str>]) -> BoxFuture<'a, Layer>;
 
     /// Resolves when the state may have changed and has come to rest. May be dropped at any await and called again.

@@ -88,6 +88,9 @@ families! {
     RELOAD_LAST_ATTEMPT = Gauge "tidegate_reload_last_attempt_timestamp_seconds" [] "When the last attempt began.";
     RELOAD_LAST_OK = Gauge "tidegate_reload_last_attempt_successful" [] "1 if the last attempt was applied or unchanged, 0 if it was refused.";
     RELOAD_LAST_SUCCESS = Gauge "tidegate_reload_last_success_timestamp_seconds" [] "When the last attempt that was not refused began.";
+    LAST_GOOD_SERVES = Gauge "tidegate_last_good_serves" [] "1 while the last good tree serves in place of what its sources should hold, else 0.";
+    LAST_GOOD_KEPT = Gauge "tidegate_last_good_kept_timestamp_seconds" [] "When a tree that was applied was kept on disk last.";
+    LAST_GOOD_ERRORS = Counter "tidegate_last_good_errors_total" [] "Trees that could not be kept on disk.";
     GENERATION = Gauge "tidegate_generation" [] "The generation that serves.";
     CONFIG_INFO = Gauge "tidegate_config_info" ["hash"] "1, with the hash of the tree that serves.";
     LIVE_GENERATIONS = Gauge "tidegate_live_generations" [] "Generations that something still holds, the serving one included.";

@@ -11,7 +11,10 @@ use std::{
 
 use wasmtime::{Engine, component::Component};
 
-use super::{LoadError, provided::WIT};
+use super::{
+    LoadError,
+    provided::{TABLE_WIT, WIT},
+};
 use crate::identity::Identity;
 
 /// A directory of compiled modules.
@@ -92,7 +95,7 @@ fn compatibility(engine: &Engine) -> String {
     let mut hashed = Hashed::default();
     std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut hashed);
     // A module in here is not looked at again: whatever decides what is taken, and how, is part of its name.
-    for decides in [env!("CARGO_PKG_VERSION"), WIT, include_str!("load.rs"), include_str!("surface.rs")] {
+    for decides in [env!("CARGO_PKG_VERSION"), WIT, TABLE_WIT, include_str!("load.rs"), include_str!("surface.rs")] {
         hashed.0.extend_from_slice(Identity::of_bytes(decides.as_bytes()).as_bytes());
     }
     format!("{:.16}", Identity::of_bytes(&hashed.0))

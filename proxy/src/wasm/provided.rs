@@ -10,7 +10,7 @@ use super::surface::Surface;
 /// The WIT of the native ABI.
 pub(super) const WIT: &str = include_str!("../../wit/plugin.wit");
 /// The WIT of routing tables.
-const TABLE_WIT: &str = include_str!("../../wit/table/table.wit");
+pub(super) const TABLE_WIT: &str = include_str!("../../wit/table/table.wit");
 
 /// The WIT, resolved.
 pub(super) struct Provided {

@@ -136,6 +136,20 @@ impl Metrics {
         (reloads.generation, reloads.hash) = (generation, hash.to_owned());
     }
 
+    /// Says whether the last good tree serves in place of what should.
+    pub fn last_good_serves(&self, serves: bool) {
+        self.reloads().last_good_serves = serves;
+    }
+
+    /// A tree was to be kept on disk, and was or was not.
+    pub fn last_good_kept(&self, kept: bool) {
+        let mut reloads = self.reloads();
+        match kept {
+            true => reloads.last_good_kept = Some(Timestamp::now()),
+            false => reloads.last_good_errors += 1,
+        }
+    }
+
     /// Says which generations are live; to be called before [`Metrics::render`].
     pub fn generations(&self, live: Vec<Live>) {
         self.reloads().live = live;

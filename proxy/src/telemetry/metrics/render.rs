@@ -178,6 +178,11 @@ fn reloads(metrics: &Metrics, page: &mut Page) {
     if let Some(at) = reloads.last_success {
         page.one(names::RELOAD_LAST_SUCCESS, at.since_epoch().as_secs_f64());
     }
+    page.one(names::LAST_GOOD_SERVES, u8::from(reloads.last_good_serves));
+    if let Some(at) = reloads.last_good_kept {
+        page.one(names::LAST_GOOD_KEPT, at.since_epoch().as_secs_f64());
+    }
+    page.one(names::LAST_GOOD_ERRORS, reloads.last_good_errors);
     page.one(names::GENERATION, reloads.generation);
     page.family(names::CONFIG_INFO, |to| to.sample(&[&reloads.hash], 1));
     page.one(names::LIVE_GENERATIONS, reloads.live.len());

@@ -111,6 +111,7 @@ fn every_family_is_exposed_once_it_has_something_to_say() {
     });
     metrics.generations([1, 2].map(|generation| Live { generation, exchanges: 5 * generation, age_s: 0 }).into());
     metrics.serving(2, "abc");
+    metrics.last_good_kept(true);
     let text = metrics.render();
     let samples = parse(&text);
     for family in FAMILIES {
