@@ -276,7 +276,7 @@ impl Share {
 /// A snapshot and what is one worker's own of it.
 #[derive(Debug)]
 pub struct WorkerSnapshot {
-    shared: Arc<Snapshot>,
+    shared: Option<Arc<Snapshot>>,
     hold: Rc<Hold>,
     plans: RefCell<HashMap<*const Plan, Rc<WorkerPlan>, foldhash::fast::RandomState>>,
     graveyard: Graveyard,
@@ -294,12 +294,12 @@ pub struct WorkerPlan {
 impl WorkerSnapshot {
     fn new(shared: Arc<Snapshot>, worker: usize, graveyard: Graveyard) -> Rc<Self> {
         let hold = shared.ledger.hold(worker);
-        Rc::new(Self { shared, hold, plans: RefCell::default(), graveyard })
+        Rc::new(Self { shared: Some(shared), hold, plans: RefCell::default(), graveyard })
     }
 
     /// The part that all workers share.
     pub fn shared(&self) -> &Arc<Snapshot> {
-        &self.shared
+        self.shared.as_ref().expect("taken out only when dropped")
     }
 
     /// Pins the generation for one exchange.
@@ -334,7 +334,10 @@ impl WorkerSnapshot {
 impl Drop for WorkerSnapshot {
     fn drop(&mut self) {
         self.plans.borrow_mut().clear();
-        self.graveyard.bury(Remains::Snapshot(Arc::clone(&self.shared)));
+        // Handed over whole: who is told that the snapshot is gone must not find that this worker still holds it.
+        if let Some(shared) = self.shared.take() {
+            self.graveyard.bury(Remains::Snapshot(shared));
+        }
     }
 }
 

@@ -317,6 +317,9 @@ impl Reloader {
         course.phases.add(Phase::Swap, began.elapsed());
         self.parts = Some(identity);
         self.compiler.keep(rows);
+        // The workers have let go of the old generation by now, perhaps before this loop: what only the two held is free.
+        drop(serving);
+        self.workers.sweep();
         self.board.serves(self.generation, loaded, self.sockets.addresses());
         Ok(Outcome::Applied)
     }
