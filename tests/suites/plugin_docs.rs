@@ -77,7 +77,10 @@ fn sessions(text: &str) -> (String, String) {
     let blocks: Vec<_> = inside.split("```").skip(1).step_by(2).map(command).collect();
     let request = blocks.iter().position(|block| block.contains("curl ")).unwrap() + 1;
     assert!(request < blocks.len(), "a change follows the first request");
-    (blocks[..request].concat(), blocks[request..].concat())
+    // An author's shell is still the same one.
+    let start = blocks[..request].concat();
+    let kept: String = start.lines().filter(|line| line.starts_with("eval ")).map(|line| format!("{line}\n")).collect();
+    (start, kept + &blocks[request..].concat())
 }
 
 // A block of commands as it is, or the command that writes a file.
