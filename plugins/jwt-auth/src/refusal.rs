@@ -159,7 +159,7 @@ struct Cut<'a>(&'a str);
 
 impl fmt::Display for Cut<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.0.floor_char_boundary(100);
+        let end = (0..=self.0.len().min(100)).rev().find(|at| self.0.is_char_boundary(*at)).unwrap_or(0);
         write!(f, "{:?}{}", &self.0[..end], if end < self.0.len() { "..." } else { "" })
     }
 }

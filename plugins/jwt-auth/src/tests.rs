@@ -252,7 +252,8 @@ fn a_new_key_is_fetched_when_a_token_names_it_and_not_more_often_than_is_allowed
 #[test]
 fn keys_are_used_while_the_issuer_is_down_and_for_no_longer_than_they_may() {
     let bad = || Ok(LocalResponse::new(200).text("<html>"));
-    let failures: [(&str, Box<dyn Fn() -> Result<LocalResponse, Error>>); 8] = [
+    type Answer = Box<dyn Fn() -> Result<LocalResponse, Error>>;
+    let failures: [(&str, Answer); 8] = [
         ("down", Box::new(|| Err(Error::Failed("upstream_connect".into())))),
         ("slow", Box::new(|| Err(Error::Failed("upstream_timeout".into())))),
         ("huge for the operator", Box::new(|| Err(Error::TooLarge))),

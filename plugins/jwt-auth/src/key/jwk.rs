@@ -18,8 +18,11 @@ pub(crate) enum Unused {
 /// Keys of a set that are looked at; further ones are not.
 pub(crate) const KEYS_MAX: usize = 100;
 
-/// The keys of a set that can be used, and why others are not, each with its position.
-pub(crate) fn set(value: &Value) -> Result<(Vec<Key>, Vec<(usize, Unused)>), &'static str> {
+/// Keys that cannot be used, each with its position in its set.
+pub(crate) type Left = Vec<(usize, Unused)>;
+
+/// The keys of a set that can be used, and why others are not.
+pub(crate) fn set(value: &Value) -> Result<(Vec<Key>, Left), &'static str> {
     let keys = value.get("keys").ok_or("it has no member `keys`")?;
     let keys = keys.as_array().ok_or("its member `keys` is not a list")?;
     let (mut used, mut unused) = (Vec::new(), Vec::new());
