@@ -12,7 +12,6 @@ use std::{
 
 use super::{
     INDEX_BYTES_MAX, TREE_BYTES_MAX, TREES_MAX,
-    directory::Directory,
     index::{ENDING, Index, STEM},
     objects::Objects,
     too_large,
@@ -20,6 +19,7 @@ use super::{
 use crate::{
     identity::Identity,
     source::Tree,
+    state_dir::Directory,
     telemetry::{Metrics, Timestamp},
 };
 
@@ -158,7 +158,7 @@ impl Writer {
         }
         self.objects.store(entries().map(|entry| (entry.identity, &entry.bytes[..])))?;
         let index = Index::of(&wanted.tree, wanted.generation, wanted.hash, Timestamp::now().to_string());
-        self.directory.write(&self.file, &index.encode(), true)?;
+        self.directory.write(&self.file, &[&index.encode()], true)?;
         self.directory.sync()?;
         let kept: HashSet<_> = entries().map(|entry| entry.identity).collect();
         let collect = self.kept.is_empty() || !self.kept.is_subset(&kept);

@@ -2,7 +2,6 @@
 //! be read. Content-addressed, checksummed, written in one step. Knows entries and layers, and nothing of what is in
 //! them; `docs/etcd.md` tells operators what is kept, and when it is served.
 
-mod directory;
 mod index;
 mod keeper;
 mod objects;
@@ -17,13 +16,13 @@ use std::{
 
 pub use self::keeper::Keeper;
 use self::{
-    directory::Directory,
     index::Index,
     objects::{Objects, Unsound},
 };
 use crate::{
     identity::Identity,
     source::{Entry, Layer, Tree},
+    state_dir::Directory,
     telemetry::Metrics,
 };
 
@@ -83,7 +82,7 @@ impl LastGood {
             return Err(RestoreError::Nothing(self.directory.clone()));
         }
         let refused = |why: String| RestoreError::Refused(why);
-        let directory = Directory::open(&self.directory).map_err(refused)?;
+        let directory = self.open().map_err(refused)?;
         let index = directory.read(&self.file, INDEX_BYTES_MAX).map_err(|error| self.damaged(&error.to_string()))?;
         let index = Index::decode(&index).map_err(|why| self.damaged(&why))?;
         let objects = Objects::open(&directory).map_err(|error| self.damaged(&error.to_string()))?;
@@ -100,9 +99,12 @@ impl LastGood {
     /// # Errors
     /// When the directory is not this user's alone, or cannot be written.
     pub fn keep(&self, metrics: Arc<Metrics>) -> Result<Keeper, String> {
-        let directory = Directory::open(&self.directory)?;
-        Keeper::start(directory, self.file.clone(), metrics)
+        Keeper::start(self.open()?, self.file.clone(), metrics)
             .map_err(|error| format!("{} cannot be used: {error}", self.directory.display()))
+    }
+
+    fn open(&self) -> Result<Directory, String> {
+        Directory::open(&self.directory, "served")
     }
 
     fn damaged(&self, why: &str) -> RestoreError {

@@ -2,8 +2,7 @@
 
 use std::{collections::HashSet, io};
 
-use super::directory::Directory;
-use crate::identity::Identity;
+use crate::{identity::Identity, state_dir::Directory};
 
 /// The contents in a directory.
 #[derive(Debug)]
@@ -52,7 +51,7 @@ impl Objects {
         });
         let singly = new.len() <= SYNCED_SINGLY_MAX;
         for (identity, content) in &new {
-            self.directory.write(&identity.to_string(), content, singly)?;
+            self.directory.write(&identity.to_string(), &[content], singly)?;
         }
         match (new.is_empty(), singly) {
             (true, _) => {}

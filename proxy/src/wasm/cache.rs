@@ -3,11 +3,7 @@
 
 #![allow(unsafe_code, reason = "precompiled code is trusted: the directory's owner and mode and the hash are checked")]
 
-use std::{
-    fs, io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use wasmtime::{Engine, component::Component};
 
@@ -15,36 +11,31 @@ use super::{
     LoadError,
     provided::{TABLE_WIT, WIT},
 };
-use crate::identity::Identity;
+use crate::{identity::Identity, state_dir::Directory};
 
 /// A directory of compiled modules.
 #[derive(Debug)]
 pub(super) struct Cache {
-    directory: PathBuf,
+    directory: Directory,
     /// Changes with the engine's version and settings, with the processor, and with what makes components of modules.
     compatibility: String,
 }
 
 /// Modules in the directory; over it, those that were written first are removed.
 const FILES_MAX: usize = 256;
+/// Of one file; more than any module that is taken compiles to.
+const COMPILED_BYTES_MAX: u64 = 4 << 30;
 
 impl Cache {
     /// Opens a directory, making it if it is not there.
     pub(super) fn open(directory: &Path, engine: &Engine) -> Result<Self, LoadError> {
-        let failed = |error: io::Error| LoadError::Engine(format!("{}: {error}", directory.display()));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-        let metadata = fs::symlink_metadata(directory).map_err(failed)?;
-        let ours = metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw();
-        if !ours || metadata.mode() & 0o077 != 0 {
-            let what = "must be a directory of this user alone (chmod 700): what is in it is executed";
-            return Err(LoadError::Engine(format!("{} {what}", directory.display())));
-        }
-        Ok(Self { directory: directory.into(), compatibility: compatibility(engine) })
+        let directory = Directory::open(directory, "executed").map_err(LoadError::Engine)?;
+        Ok(Self { directory, compatibility: compatibility(engine) })
     }
 
     /// The compiled module, if it is there and whole.
     pub(super) fn load(&self, engine: &Engine, identity: Identity) -> Option<Component> {
-        let file = fs::read(self.path(identity)).ok()?;
+        let file = self.directory.read(&self.name(identity), COMPILED_BYTES_MAX).ok()?;
         let (hash, code) = file.split_at_checked(32)?;
         if Identity::of_bytes(code).as_bytes() != hash {
             tracing::warn!(module = %identity, "the compiled module on disk is damaged, and is compiled anew");
@@ -60,24 +51,18 @@ impl Cache {
     pub(super) fn store(&self, identity: Identity, component: &Component) {
         let stored = component.serialize().map_err(io::Error::other).and_then(|code| self.write(identity, &code));
         if let Err(error) = stored {
-            tracing::warn!(%error, directory = %self.directory.display(), "a compiled module could not be kept");
+            tracing::warn!(%error, directory = %self.directory.path().display(), "a compiled module could not be kept");
         }
     }
 
     fn write(&self, identity: Identity, code: &[u8]) -> io::Result<()> {
         self.make_room()?;
-        let path = self.path(identity);
-        let part = path.with_extension(format!("{}.part", std::process::id()));
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-        io::Write::write_all(&mut file, Identity::of_bytes(code).as_bytes())?;
-        io::Write::write_all(&mut file, code)?;
-        file.sync_all()?;
-        fs::rename(part, path)
+        self.directory.write(&self.name(identity), &[Identity::of_bytes(code).as_bytes(), code], true)
     }
 
     fn make_room(&self) -> io::Result<()> {
         let mut files = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
+        for entry in fs::read_dir(self.directory.path())? {
             let entry = entry?;
             files.push((entry.metadata()?.modified()?, entry.path()));
         }
@@ -86,8 +71,8 @@ impl Cache {
         files.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
     }
 
-    fn path(&self, identity: Identity) -> PathBuf {
-        self.directory.join(format!("{identity}-{}.cwasm", self.compatibility))
+    fn name(&self, identity: Identity) -> String {
+        format!("{identity}-{}.cwasm", self.compatibility)
     }
 }
 

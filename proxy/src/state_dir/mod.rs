@@ -1,11 +1,15 @@
 //! The state directory: what a process keeps on disk from one run to the next. Which one it is, and that nobody else can
 //! write to it. Knows nothing of what is kept.
 
+mod directory;
+
 use std::{
     fs::{self, DirBuilder},
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
+
+pub(crate) use directory::Directory;
 
 /// A directory that only this user writes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +72,7 @@ impl StateDir {
         let failed = |error: std::io::Error| format!("the state directory {} cannot be used: {error}", path.display());
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let metadata = fs::metadata(path).map_err(failed)?;
-        let ours = metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw();
+        let ours = metadata.is_dir() && directory::is_ours(&metadata);
         if !ours || metadata.mode() & 0o022 != 0 {
             return Err(format!(
                 "the state directory {} must be this user's, and nobody else's to write (chown, chmod go-w): what is in \
