@@ -3,11 +3,11 @@
 
 use std::{
     cell::{Cell, RefCell},
-    io::{self, Write as _},
+    io,
     task::{Context, Poll, Waker, ready},
 };
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BytesMut};
 use http::response;
 
 use super::{fields, wire::Socket};
@@ -25,18 +25,17 @@ impl Interims {
     /// Queues one.
     pub(super) fn push(&self, mut head: response::Parts) {
         fields::strip(&mut head.headers);
-        let mut out = std::mem::take(&mut *self.bytes.borrow_mut()).writer();
+        let mut out = self.bytes.borrow_mut();
         let reason = head.status.canonical_reason().unwrap_or_default();
-        // Writing to memory does not fail.
-        drop(write!(out, "HTTP/1.1 {} {reason}\r\n", head.status.as_u16()));
-        let mut out = out.into_inner();
+        for piece in ["HTTP/1.1 ", head.status.as_str(), " ", reason, "\r\n"] {
+            out.extend_from_slice(piece.as_bytes());
+        }
         for (name, value) in &head.headers {
             for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
                 out.extend_from_slice(piece);
             }
         }
         out.extend_from_slice(b"\r\n");
-        *self.bytes.borrow_mut() = out;
         self.waiting.set(true);
     }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::spec::FailurePolicy,
-    exchange::{Request, Response},
+    exchange::{Request, Response, is_framing},
     wasm::{
         call::{BodyWish, Visit, active},
         guest::Data,
@@ -304,23 +304,10 @@ fn content(value: &[u8]) -> Result<HeaderValue, Refusal> {
     HeaderValue::from_bytes(value).map_err(|_| Refusal::Malformed)
 }
 
-/// The name of a field that plugins may change.
+/// The name of a field that plugins may change: not one that frames a message, nor `host`, which is the request's
+/// authority, nor `http2-settings`, which is the connection's (RFC 7540 section 3.2.1).
 fn own(name: &str) -> Result<HeaderName, Refusal> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::Malformed)?;
-    if RESERVED.contains(&name.as_str()) { Err(Refusal::Reserved) } else { Ok(name) }
+    let reserved = is_framing(&name) || matches!(name.as_str(), "host" | "http2-settings");
+    if reserved { Err(Refusal::Reserved) } else { Ok(name) }
 }
-
-/// Fields that frame a message or concern one connection (RFC 9110 section 7.6.1, RFC 9112 section 6), and `host`,
-/// which is the request's authority.
-const RESERVED: [&str; 10] = [
-    "connection",
-    "content-length",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
