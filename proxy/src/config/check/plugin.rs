@@ -15,13 +15,7 @@ use crate::config::{
 
 /// Checks a plugin.
 pub(super) fn plugin(scope: &mut Scope<'_>, raw: raw::Middleware) -> Option<Middleware> {
-    let module_place = raw.module.pos().map(|pos| scope.place(pos));
-    let module = raw.module.spot().and_then(|(text, pos)| module(scope, &text, pos));
-    let mut places = BTreeMap::new();
-    let config = match raw.config {
-        Field::Given(any, pos) => json(scope, any, pos, "", &mut places),
-        Field::Absent | Field::Invalid => Json::Null,
-    };
+    let Configured { module, module_place, config, config_places } = configured(scope, raw.module, raw.config);
     let upstreams = raw.grants.value().and_then(|grants| grants.upstreams.value()).unwrap_or_default();
     let upstreams = upstreams.into_iter().filter_map(Field::spot);
     let grants = Grants { upstreams: upstreams.map(|(name, pos)| scope.mention(Kind::Upstream, &name, pos)).collect() };
@@ -30,7 +24,7 @@ pub(super) fn plugin(scope: &mut Scope<'_>, raw: raw::Middleware) -> Option<Midd
         module: module?,
         module_place,
         config,
-        config_places: Arc::new(places),
+        config_places,
         grants,
         limits,
         on_failure: match raw.on_failure.value() {
@@ -42,6 +36,27 @@ pub(super) fn plugin(scope: &mut Scope<'_>, raw: raw::Middleware) -> Option<Midd
             Some(raw::Isolation::Reused) | None => Isolation::Reused,
         },
     }))
+}
+
+/// A module with a configuration, and where both stand.
+pub(super) struct Configured {
+    /// None where it is missing, or wrong and reported.
+    pub(super) module: Option<Arc<str>>,
+    pub(super) module_place: Option<Place>,
+    pub(super) config: Json,
+    pub(super) config_places: Arc<BTreeMap<String, Place>>,
+}
+
+/// Checks what plugins and tables have in common.
+pub(super) fn configured(scope: &mut Scope<'_>, named: Field<String>, given: Field<Any>) -> Configured {
+    let module_place = named.pos().map(|pos| scope.place(pos));
+    let module = named.spot().and_then(|(text, pos)| module(scope, &text, pos));
+    let mut places = BTreeMap::new();
+    let config = match given {
+        Field::Given(any, pos) => json(scope, any, pos, "", &mut places),
+        Field::Absent | Field::Invalid => Json::Null,
+    };
+    Configured { module, module_place, config, config_places: Arc::new(places) }
 }
 
 /// Reports the fields that go with a plugin alone.
@@ -62,7 +77,7 @@ pub(super) fn only(scope: &mut Scope<'_>, raw: &raw::Middleware, step: &str) {
 }
 
 /// The path of a module, noted as one that is needed.
-pub(super) fn module(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<Arc<str>> {
+fn module(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<Arc<str>> {
     let path = text.strip_prefix("./").unwrap_or(text);
     let problem = if path.starts_with('/') {
         Some("is absolute")
@@ -85,13 +100,7 @@ pub(super) fn module(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<Arc<
 }
 
 /// The configuration as JSON, secrets replaced; the place of each value is noted under its JSON pointer.
-pub(super) fn json(
-    scope: &mut Scope<'_>,
-    any: Any,
-    pos: Pos,
-    pointer: &str,
-    places: &mut BTreeMap<String, Place>,
-) -> Json {
+fn json(scope: &mut Scope<'_>, any: Any, pos: Pos, pointer: &str, places: &mut BTreeMap<String, Place>) -> Json {
     places.insert(pointer.into(), scope.place(pos));
     match any {
         Any::Null => Json::Null,

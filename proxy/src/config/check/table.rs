@@ -1,11 +1,9 @@
 //! Checks routing tables. What a table yields is checked by `yielded`, once it is known. Knows nothing of Wasm.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use serde_json::Value as Json;
+use std::sync::Arc;
 
 use super::{
-    plugin::{json, module},
+    plugin::{Configured, configured},
     route::hosts,
     scope::{Scope, Value},
     values,
@@ -23,18 +21,11 @@ pub(super) fn table(scope: &mut Scope<'_>) -> Option<Value> {
     if raw.module.is_absent() {
         scope.missing("module", at, "name the module that yields the routes, such as `module: tables/main.wasm`");
     }
-    let module_place = raw.module.pos().map(|pos| scope.place(pos));
-    let module = raw.module.spot().and_then(|(text, pos)| module(scope, &text, pos));
-    let mut places = BTreeMap::new();
-    let config = match raw.config {
-        Field::Given(any, pos) => json(scope, any, pos, "", &mut places),
-        Field::Absent | Field::Invalid => Json::Null,
-    };
+    let Configured { module, module_place, config, config_places } = configured(scope, raw.module, raw.config);
     let listeners = raw.listeners.many();
     let listeners = listeners.into_iter().map(|(name, pos)| scope.mention(Kind::Listener, &name, pos)).collect();
     let hosts = hosts(scope, [Field::Absent, raw.hosts]);
     let limits = limits(scope, raw.limits.value().unwrap_or_default());
-    let config_places = Arc::new(places);
     let table = Table { module: module?, module_place, config, config_places, listeners, hosts, limits };
     let at = scope.place(at);
     Some(Value::Table(Arc::new(Part::new(at, table))))
