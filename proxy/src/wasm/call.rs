@@ -11,14 +11,11 @@ use std::{
 };
 
 use http::request;
-use wasmtime::{
-    PoolConcurrencyLimitError,
-    component::{ComponentNamedList, Lift, Lower, ResourceAny, TypedFunc},
-};
+use wasmtime::{PoolConcurrencyLimitError, component::ResourceAny};
 
 use super::{
     guest::{CreateError, told},
-    native::Exports,
+    native::{Exports, Params, Phase, Returned},
     pool::{Lease, Leased, Local},
 };
 use crate::{
@@ -166,13 +163,12 @@ impl Visit {
     /// Calls a method of the plugin, on any guest that is free.
     pub(super) async fn call<P, R>(
         self: &Rc<Self>,
-        export: impl Fn(&Exports) -> Option<TypedFunc<P, (Result<R, String>,)>>,
+        export: impl Fn(&Exports) -> Option<Phase<P, R>>,
         params: impl FnOnce(ResourceAny) -> P,
     ) -> Result<R, Fail>
     where
-        P: ComponentNamedList + Lower + Send + Sync,
-        R: Lift + Send + Sync + 'static,
-        (Result<R, String>,): ComponentNamedList + Lift,
+        P: Params,
+        R: Returned,
     {
         let turn = if self.local.plugin.calls().overlap() { Some(self.turn.lock().await) } else { None };
         let started = Instant::now();
@@ -192,13 +188,12 @@ impl Visit {
 
     async fn call_guest<P, R>(
         &self,
-        export: impl Fn(&Exports) -> Option<TypedFunc<P, (Result<R, String>,)>>,
+        export: impl Fn(&Exports) -> Option<Phase<P, R>>,
         params: impl FnOnce(ResourceAny) -> P,
     ) -> Result<R, Fail>
     where
-        P: ComponentNamedList + Lower + Send + Sync,
-        R: Lift + Send + Sync + 'static,
-        (Result<R, String>,): ComponentNamedList + Lift,
+        P: Params,
+        R: Returned,
     {
         let mut lease = match self.own.take() {
             Some(lease) => lease,

@@ -2,12 +2,12 @@
 
 use std::{rc::Rc, time::Instant};
 
-use wasmtime::component::{ComponentNamedList, Lift, Lower, ResourceAny, TypedFunc};
+use wasmtime::component::ResourceAny;
 
 use super::{
     budget::Allowance,
     call::{Fail, Visit},
-    native::Exports,
+    native::{Exports, Params, Phase, Returned},
 };
 use crate::{
     config::spec::FailurePolicy,
@@ -20,13 +20,12 @@ use crate::{
 /// Where it failed, and its policy is `closed`.
 pub(super) async fn attempt<P, R>(
     visit: &Rc<Visit>,
-    export: impl Fn(&Exports) -> Option<TypedFunc<P, (Result<R, String>,)>>,
+    export: impl Fn(&Exports) -> Option<Phase<P, R>>,
     params: impl FnOnce(ResourceAny) -> P,
 ) -> Result<Option<R>, Error>
 where
-    P: ComponentNamedList + Lower + Send + Sync,
-    R: Lift + Send + Sync + 'static,
-    (Result<R, String>,): ComponentNamedList + Lift,
+    P: Params,
+    R: Returned,
 {
     if visit.skipped.get() {
         return Ok(None);

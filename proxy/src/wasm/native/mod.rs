@@ -41,14 +41,25 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Data>> {
 
 type Create = TypedFunc<(String,), (Result<ResourceAny, Vec<Problem>>,)>;
 type Declare = TypedFunc<(ResourceAny,), (Declaration,)>;
+/// A method of a plugin that is called for an exchange; the error is the plugin's own.
+pub(super) type Phase<P, R> = TypedFunc<P, (Result<R, String>,)>;
+
+/// What a phase takes.
+pub(super) trait Params: ComponentNamedList + Lower + Send + Sync {}
+impl<P: ComponentNamedList + Lower + Send + Sync> Params for P {}
+
+/// What a phase returns.
+pub(super) trait Returned: Lift + Send + Sync + 'static {}
+impl<R: Lift + Send + Sync + 'static> Returned for R {}
+
 /// A phase that sees a head.
-pub(super) type OnHead<H> = TypedFunc<(ResourceAny, Resource<H>), (Result<Verdict, String>,)>;
+pub(super) type OnHead<H> = Phase<(ResourceAny, Resource<H>), Verdict>;
 /// A phase that sees a whole body, and its head.
-pub(super) type OnBody<H> = TypedFunc<(ResourceAny, Resource<H>, Vec<u8>), (Result<BodyVerdict, String>,)>;
+pub(super) type OnBody<H> = Phase<(ResourceAny, Resource<H>, Vec<u8>), BodyVerdict>;
 /// A phase that sees a chunk of a body.
-pub(super) type OnChunk = TypedFunc<(ResourceAny, Vec<u8>, bool), (Result<BodyVerdict, String>,)>;
+pub(super) type OnChunk = Phase<(ResourceAny, Vec<u8>, bool), BodyVerdict>;
 /// The phase that sees how it ended.
-pub(super) type OnEnd = TypedFunc<(ResourceAny, Outcome), (Result<(), String>,)>;
+pub(super) type OnEnd = Phase<(ResourceAny, Outcome), ()>;
 
 /// Where a component's exports are; found once a module.
 #[derive(Clone)]

@@ -15,6 +15,7 @@ use crate::{
     wasm::{
         Counters, LoadError,
         compile::{Make, Press},
+        guest::told,
         load,
         provided::TABLE,
     },
@@ -153,7 +154,7 @@ impl std::fmt::Display for MakeError {
                 let messages: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
                 write!(f, "it refuses its configuration: {}", messages.join("; "))
             }
-            Self::Failed(error) => write!(f, "{error:?}"),
+            Self::Failed(error) => f.write_str(&told(error)),
         }
     }
 }

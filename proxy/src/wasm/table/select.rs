@@ -18,7 +18,7 @@ use super::{
 use crate::{
     error::Kind,
     exchange::{Asked, Select, Timers, Trial, Worker},
-    wasm::{budget::Allowance, call::Fail},
+    wasm::{budget::Allowance, call::Fail, guest::told},
 };
 
 /// A table that chooses.
@@ -107,7 +107,7 @@ impl Selector {
         &self,
         called: Result<wasmtime::Result<Result<Option<String>, String>>, Duration>,
     ) -> Result<Chosen, Fail> {
-        let returned = called.map_err(Fail::Timeout)?.map_err(|error| Fail::Trap(format!("{error:?}")))?;
+        let returned = called.map_err(Fail::Timeout)?.map_err(|error| Fail::Trap(told(&error)))?;
         let Some(name) = returned.map_err(Fail::Said)? else { return Ok(None) };
         match self.names.get(name.as_str()) {
             Some(name) => Ok(Some(Arc::clone(name))),
