@@ -50,6 +50,7 @@ pub mod clock;
 pub mod exchange;
 #[cfg(target_arch = "wasm32")]
 mod export;
+pub mod fields;
 mod headers;
 mod host;
 pub mod kv;

@@ -147,6 +147,17 @@ impl Problem {
     pub fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), message: message.into() }
     }
+
+    /// The name of a member as it stands in a pointer (RFC 6901 section 3).
+    ///
+    /// ```
+    /// # use tidegate_guest::Problem;
+    /// assert_eq!(format!("/{}", Problem::token("a/b~c")), "/a~1b~0c");
+    /// ```
+    #[must_use]
+    pub fn token(member: &str) -> String {
+        member.replace('~', "~0").replace('/', "~1")
+    }
 }
 
 impl Problems {
@@ -229,7 +240,7 @@ fn token(segment: &serde_path_to_error::Segment) -> Option<String> {
     use serde_path_to_error::Segment::{Enum, Map, Seq, Unknown};
     match segment {
         Seq { index } => Some(format!("/{index}")),
-        Map { key } | Enum { variant: key } => Some(format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+        Map { key } | Enum { variant: key } => Some(format!("/{}", Problem::token(key))),
         Unknown => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, uri::Authority, uri::PathAndQuery};
 
-use crate::host::types::Refusal;
+use crate::{fields::is_reserved, host::types::Refusal};
 
 /// A request's head.
 #[derive(Clone, Debug)]
@@ -31,21 +31,6 @@ pub(super) struct BodyWish {
 const VALUE_BYTES_MAX: usize = 64 << 10;
 // Fields of a head that a plugin adds to.
 const FIELDS_MAX: usize = 256;
-
-// Fields that frame a message or concern one connection (RFC 9110 section 7.6.1, RFC 9112 section 6), and `host`, which
-// is the request's authority.
-const RESERVED: [&str; 10] = [
-    "connection",
-    "content-length",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 impl RequestHead {
     pub(super) fn set_method(&mut self, method: &str) -> Result<(), Refusal> {
@@ -171,7 +156,7 @@ fn content(value: &[u8]) -> Result<HeaderValue, Refusal> {
 
 fn own(name: &str) -> Result<HeaderName, Refusal> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::Malformed)?;
-    if RESERVED.contains(&name.as_str()) { Err(Refusal::Reserved) } else { Ok(name) }
+    if is_reserved(name.as_str()) { Err(Refusal::Reserved) } else { Ok(name) }
 }
 
 #[cfg(test)]

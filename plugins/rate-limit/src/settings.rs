@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tidegate_guest::{Period, Problem, Problems};
+use tidegate_guest::{Period, Problem, Problems, fields::is_token};
 
 use crate::{
     bucket::{COUNT_MAX, Limit, Rate},
@@ -143,10 +143,6 @@ impl Settings {
 fn is_name(text: &str) -> bool {
     let plain = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && byte != b'"' && byte != b'\\';
     (1..=64).contains(&text.len()) && text.bytes().all(plain)
-}
-
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! From what an operator wrote to what the plugin goes by, or everything that is wrong with it.
 
 use serde_json::Value;
-use tidegate_guest::{Problem, Problems};
+use tidegate_guest::{
+    Problem, Problems,
+    fields::{is_reserved, is_token},
+};
 
 use super::{Fetch, Keys, Place, Settings};
 use crate::{
@@ -101,14 +104,13 @@ impl Settings {
         passed.attributes.push(("consumer".to_owned(), Path(self.consumer.clone())));
         for (name, claim) in &self.attributes {
             let own = name == "consumer" || name == "refused";
-            problems.unless(!own, &format!("/attributes/{}", escaped(name)), "is the plugin's own attribute");
+            problems.unless(!own, &format!("/attributes/{}", Problem::token(name)), "is the plugin's own attribute");
             passed.attributes.push((name.clone(), Path(claim.clone())));
         }
         for (name, claim) in &self.headers {
-            let at = format!("/headers/{}", escaped(name));
+            let at = format!("/headers/{}", Problem::token(name));
             problems.unless(is_token(name), &at, "must be a header name: letters, digits and `-`");
-            let reserved = RESERVED.contains(&name.to_ascii_lowercase().as_str());
-            problems.unless(!reserved, &at, "is not a plugin's to set");
+            problems.unless(!is_reserved(name), &at, "is not a plugin's to set");
             passed.headers.push((name.to_ascii_lowercase(), Path(claim.clone())));
         }
         problems.unless(self.attributes.len() <= PASSED_MAX, "/attributes", "has more than 32 members");
@@ -205,28 +207,6 @@ impl Wrong {
         }
     }
 }
-
-fn is_token(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-}
-
-fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
-}
-
-/// What the gateway does not let plugins set.
-const RESERVED: [&str; 10] = [
-    "connection",
-    "content-length",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 #[cfg(test)]
 mod tests {
