@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    GuestKind, Metrics, MirrorOutcome, RouteSeries, process,
+    GuestKind, Metrics, MirrorOutcome, PluginSeries, RouteSeries, process,
     registry::Registry,
     shard::{Codes, Distribution, Kinds},
 };
@@ -82,20 +82,27 @@ fn upstreams(metrics: &Metrics, page: &mut Page) {
 
 fn plugins(metrics: &Metrics, page: &mut Page) {
     let all = metrics.plugins.all();
-    page.each(names::PLUGIN_CALLS, &all, |series| series.0.sum(|shard| &shard.calls));
-    page.family(names::PLUGIN_ERRORS, |to| {
-        for (name, series) in &all {
+    let [calls, errors, duration] = [names::PLUGIN_CALLS, names::PLUGIN_ERRORS, names::PLUGIN_DURATION];
+    called(page, &all, [calls, errors, duration, names::PLUGIN_TRAPS, names::PLUGIN_GUESTS]);
+    page.each(names::PLUGIN_INSTANTIATIONS, &all, |series| series.0.sum(|shard| &shard.instantiations));
+}
+
+// What is counted of everything that runs in guests.
+fn called(page: &mut Page, all: &[(Box<str>, Arc<PluginSeries>)], families: [Family; 5]) {
+    let [calls, errors, duration, traps, guests] = families;
+    page.each(calls, all, |series| series.0.sum(|shard| &shard.calls));
+    page.family(errors, |to| {
+        for (name, series) in all {
             kinds(to, name, series.0.written().map(|shard| &shard.errors));
         }
     });
-    page.family(names::PLUGIN_DURATION, |to| {
-        for (name, series) in &all {
+    page.family(duration, |to| {
+        for (name, series) in all {
             to.histogram(&[name], &Distribution::of(series.0.written().map(|shard| &shard.duration)));
         }
     });
-    page.each(names::PLUGIN_TRAPS, &all, |series| series.0.sum(|shard| &shard.traps));
-    page.each(names::PLUGIN_GUESTS, &all, |series| series.0.level(|shard| &shard.guests));
-    page.each(names::PLUGIN_INSTANTIATIONS, &all, |series| series.0.sum(|shard| &shard.instantiations));
+    page.each(traps, all, |series| series.0.sum(|shard| &shard.traps));
+    page.each(guests, all, |series| series.0.level(|shard| &shard.guests));
 }
 
 fn guests(metrics: &Metrics, page: &mut Page) {
@@ -116,20 +123,8 @@ fn guests(metrics: &Metrics, page: &mut Page) {
 }
 
 fn tables(metrics: &Metrics, page: &mut Page) {
-    let all = metrics.tables.all();
-    page.each(names::TABLE_CALLS, &all, |series| series.0.sum(|shard| &shard.calls));
-    page.family(names::TABLE_ERRORS, |to| {
-        for (name, series) in &all {
-            kinds(to, name, series.0.written().map(|shard| &shard.errors));
-        }
-    });
-    page.family(names::TABLE_DURATION, |to| {
-        for (name, series) in &all {
-            to.histogram(&[name], &Distribution::of(series.0.written().map(|shard| &shard.duration)));
-        }
-    });
-    page.each(names::TABLE_TRAPS, &all, |series| series.0.sum(|shard| &shard.traps));
-    page.each(names::TABLE_GUESTS, &all, |series| series.0.level(|shard| &shard.guests));
+    let [calls, errors, duration] = [names::TABLE_CALLS, names::TABLE_ERRORS, names::TABLE_DURATION];
+    called(page, &metrics.tables.all(), [calls, errors, duration, names::TABLE_TRAPS, names::TABLE_GUESTS]);
 }
 
 fn listeners(metrics: &Metrics, page: &mut Page) {
