@@ -3,7 +3,7 @@
 //! Knows neither documents nor sources; built by `compile`, swapped by `reload` and by nobody else.
 
 use std::{
-    cell::RefCell,
+    cell::{Ref, RefCell},
     collections::{BTreeMap, HashMap},
     fmt,
     rc::Rc,
@@ -209,12 +209,7 @@ impl View {
     /// changed.
     #[inline]
     pub fn take(&self, head: &request::Parts) -> Rc<WorkerSnapshot> {
-        let mut seen = self.seen.borrow();
-        if self.current.number.load(Relaxed) != seen.number {
-            drop(seen);
-            self.replace();
-            seen = self.seen.borrow();
-        }
+        let seen = self.newest();
         match &seen.candidate {
             None => Rc::clone(&seen.stable),
             Some((candidate, share)) => Rc::clone(if share.takes(head) { candidate } else { &seen.stable }),
@@ -223,16 +218,24 @@ impl View {
 
     /// The snapshot that listeners and connections go by.
     pub fn stable(&self) -> Rc<WorkerSnapshot> {
-        self.refresh();
-        Rc::clone(&self.seen.borrow().stable)
+        Rc::clone(&self.newest().stable)
     }
 
-    /// Lets go of what no longer serves. Called by [`View::take`], and on an idle worker at each swap.
+    /// Lets go of what no longer serves, as [`View::take`] does; for an idle worker at each swap.
     #[inline]
     pub fn refresh(&self) {
-        if self.current.number.load(Relaxed) != self.seen.borrow().number {
-            self.replace();
+        drop(self.newest());
+    }
+
+    #[inline]
+    fn newest(&self) -> Ref<'_, Seen> {
+        let seen = self.seen.borrow();
+        if self.current.number.load(Relaxed) == seen.number {
+            return seen;
         }
+        drop(seen);
+        self.replace();
+        self.seen.borrow()
     }
 
     #[cold]
