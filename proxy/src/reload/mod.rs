@@ -244,18 +244,16 @@ impl Reloader {
         let before = self.generation;
         let (outcome, diagnostics, seen) = match loaded {
             Err(Refused { tree, diagnostics }) => (Outcome::Refused, diagnostics, Seen::refused(tree)),
-            Ok(loaded) => match self.advance(&loaded, &mut course).await {
-                Ok(outcome) => {
-                    let mut diagnostics = loaded.warnings.clone();
-                    diagnostics.append(&mut course.warnings);
-                    (outcome, diagnostics, Seen::from(loaded))
-                }
-                Err(errors) => {
-                    let mut diagnostics = loaded.warnings.clone();
-                    diagnostics.extend(errors);
-                    (Outcome::Refused, diagnostics, Seen::from(loaded))
-                }
-            },
+            Ok(mut loaded) => {
+                let advanced = self.advance(&loaded, &mut course).await;
+                let (outcome, more) = match advanced {
+                    Ok(outcome) => (outcome, std::mem::take(&mut course.warnings)),
+                    Err(errors) => (Outcome::Refused, errors),
+                };
+                let mut diagnostics = std::mem::take(&mut loaded.warnings);
+                diagnostics.extend(more);
+                (outcome, diagnostics, Seen::from(loaded))
+            }
         };
         let attempt = Attempt {
             at: course.at,
