@@ -167,6 +167,7 @@ fn a_rendered_configuration_reads_back_as_the_same() {
         assert_eq!(identities(&spec.listeners), identities(&again.listeners), "{text}");
         assert_eq!(identities(&spec.upstreams), identities(&again.upstreams), "{text}");
         assert_eq!(identities(&spec.middleware), identities(&again.middleware), "{text}");
+        assert_eq!(identities(&spec.tables), identities(&again.tables), "{text}");
         let routes = |spec: &Spec| spec.routes.iter().map(|part| (part.id.clone(), part.identity)).collect::<Vec<_>>();
         assert_eq!(routes(&spec), routes(&again), "{text}");
     }
