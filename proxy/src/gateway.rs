@@ -29,7 +29,7 @@ use crate::{
     },
     snapshot::{Graveyard, Remains},
     source::{
-        Source, Tree,
+        Entry, Source, Tree,
         file::{FileSource, WatchOptions},
     },
     state::States,
@@ -222,6 +222,16 @@ pub fn check_tree(options: Options) -> Result<(Vec<Diagnostic>, String, Tree), S
         let text = report::text(&diagnostics, &tree, false);
         Ok((diagnostics, text, tree))
     })
+}
+
+/// The modules that the documents of these layers name, by path.
+///
+/// # Errors
+/// When a source cannot be opened.
+pub fn modules(options: Options) -> Result<Vec<(Arc<str>, Entry)>, StartError> {
+    let control = runtime::Builder::new_current_thread().enable_all().build();
+    let control = control.map_err(|error| StartError::System("the runtime cannot be made".to_owned(), error))?;
+    control.block_on(async { Ok(reload::modules(open(options.config, options.sources, &options.watch)?).await) })
 }
 
 async fn assemble(options: Options) -> Result<Gateway, StartError> {

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     cli::{Backend, RunOptions},
-    config::diagnostic::Diagnostic,
+    config::{diagnostic::Diagnostic, schema},
     gateway::{self, AdminChoice, Gateway, Options},
     quickstart,
     reload::status::Trigger,
@@ -49,6 +49,20 @@ impl Backend for Program {
 
     fn check(&self, config: Vec<PathBuf>) -> Result<(Vec<Diagnostic>, String), String> {
         gateway::check(Options { config, ..Options::default() }).map_err(|error| error.to_string())
+    }
+
+    fn schema(&self, config: Vec<PathBuf>) -> Result<Value, String> {
+        let modules = if config.is_empty() {
+            Vec::new()
+        } else {
+            gateway::modules(Options { config, ..Options::default() }).map_err(|error| error.to_string())?
+        };
+        let described = modules.iter().filter_map(|(path, file)| {
+            // What is no plugin has no settings; `check` says what is wrong with it.
+            let settings = wasm::inspect(&file.bytes).ok()?.settings_schema?;
+            Some((path.to_string(), settings))
+        });
+        Ok(schema::schema(&described.collect::<Vec<_>>()))
     }
 
     fn inspect(&self, module: &[u8]) -> Result<(String, Value), String> {

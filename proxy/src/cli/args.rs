@@ -53,7 +53,11 @@ pub(super) enum Command {
     },
     /// Print the JSON Schema of a document, for editors and other checks
     #[command(after_help = SCHEMA_EXAMPLES)]
-    Schema,
+    Schema {
+        /// Layers whose plugins describe their settings: these become part of the schema
+        #[arg(long, short, value_name = "FILE_OR_DIR")]
+        config: Vec<PathBuf>,
+    },
     /// Make a running gateway load what its sources hold, and wait for the outcome
     #[command(after_help = RELOAD_EXAMPLES)]
     Reload {
@@ -254,11 +258,12 @@ Exit codes: 0 valid (perhaps with warnings); 1 refused; 2 the arguments make no 
 const SCHEMA_EXAMPLES: &str = "\
 Examples:
   tidegate schema > tidegate.schema.json
+  tidegate schema --config gateway/ > gateway/tidegate.schema.json
 
 An editor takes it from the first line of a document:
   # yaml-language-server: $schema=tidegate.schema.json
 
-Exit codes: 0 printed; 2 the arguments make no sense.";
+Exit codes: 0 printed; 1 the configuration is not there; 2 the arguments make no sense.";
 
 const RELOAD_EXAMPLES: &str = "\
 Examples:

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 pub use self::args::RunOptions;
 use self::args::{Arguments, CheckFormat, Command, ConfigCommand, Format, PluginCommand};
 use crate::{
-    config::{diagnostic::Diagnostic, sarif, schema},
+    config::{diagnostic::Diagnostic, sarif},
     telemetry::log,
 };
 
@@ -31,6 +31,12 @@ pub trait Backend {
     /// # Errors
     /// When a path is not there, or the engine cannot be made.
     fn check(&self, config: Vec<PathBuf>) -> Result<(Vec<Diagnostic>, String), String>;
+
+    /// The JSON Schema of a document, with the settings of the plugins that these layers name.
+    ///
+    /// # Errors
+    /// When a path is not there.
+    fn schema(&self, config: Vec<PathBuf>) -> Result<Value, String>;
 
     /// What there is to know of a module: as text and as JSON.
     ///
@@ -92,8 +98,8 @@ fn carry_out(arguments: Arguments, backend: &dyn Backend, out: &mut dyn Write) -
             backend.run(run.into()).map_err(Failure::Failed)
         }
         Command::Check { config, format } => check(backend, config, format, out),
-        Command::Schema => {
-            print::json(out, &schema::schema(&[]));
+        Command::Schema { config } => {
+            print::json(out, &backend.schema(config).map_err(Failure::Failed)?);
             Ok(())
         }
         Command::Reload { admin, dry_run, format } => remote::reload(&admin, dry_run, format, out),

@@ -32,6 +32,10 @@ impl Backend for Fake {
         Ok((self.finds.clone(), "the findings\n".into()))
     }
 
+    fn schema(&self, config: Vec<PathBuf>) -> Result<Value, String> {
+        Ok(json!({ "layers": config.len() }))
+    }
+
     fn inspect(&self, module: &[u8]) -> Result<(String, Value), String> {
         let text = String::from_utf8_lossy(module).into_owned();
         if text == "bad" { Err("it is no module".into()) } else { Ok((text, json!({"abi": "native"}))) }
@@ -123,9 +127,10 @@ fn check_prints_what_it_found_and_ends_by_it() {
     let printed: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!((code, &printed["version"]), (FAILED, &json!("2.1.0")));
     assert_eq!(printed["runs"][0]["results"][0]["ruleId"], "unknown-field");
-    let (code, out, _) = typed("schema");
-    assert_eq!(code, OK);
-    assert!(serde_json::from_str::<Value>(&out).expect("JSON")["$defs"]["Route"].is_object());
+    for (line, layers) in [("schema", 0), ("schema|--config|a|-c|b", 2)] {
+        let (code, out, _) = typed(line);
+        assert_eq!((code, serde_json::from_str::<Value>(&out).expect("JSON")), (OK, json!({ "layers": layers })));
+    }
     assert_eq!(typed("check|-c|missing"), (FAILED, String::new(), "tidegate: missing: no such file\n".into()));
 }
 

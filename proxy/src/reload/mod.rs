@@ -16,11 +16,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     compile::{Compiled, Compiler},
-    config::{Memo, diagnostic::Diagnostic, report},
+    config::{self, Memo, diagnostic::Diagnostic, report},
     drain::Drain,
     last_good::{Keeper, LastGood},
     snapshot::{Current, Serving, Snapshot},
-    source::{Source, Tree},
+    source::{Entry, Source, Tree, is_module},
     telemetry::Timestamp,
     worker::Workers,
 };
@@ -125,7 +125,7 @@ impl First {
     }
 
     /// The settings of the process.
-    pub fn process(&self) -> &crate::config::spec::Process {
+    pub fn process(&self) -> &config::spec::Process {
         &self.loaded.spec.gateway.process
     }
 }
@@ -138,6 +138,20 @@ pub async fn check(sources: Vec<Box<dyn Source>>, mut compiler: Compiler) -> (Ve
         Ok(loaded) => findings(&mut compiler, loaded).await,
         Err(refused) => (refused.diagnostics, refused.tree),
     }
+}
+
+/// The modules that the documents of `sources` name, by path, whether or not the documents are right in all else. What
+/// cannot be read is left out.
+pub async fn modules(sources: Vec<Box<dyn Source>>) -> Vec<(Arc<str>, Entry)> {
+    let mut sources = Sources::new(sources, None);
+    let mut tree = sources.read(false).await;
+    let wanted = config::load(&tree, &mut Memo::default()).wanted;
+    if sources.want(&wanted) {
+        tree = sources.read(true).await;
+    }
+    let layers = tree.layers.iter().rev();
+    let found = |path: &Arc<str>| layers.clone().find_map(|layer| layer.entries.get(path)?.as_ref().ok().cloned());
+    wanted.iter().filter(|path| is_module(path)).filter_map(|path| Some((Arc::clone(path), found(path)?))).collect()
 }
 
 impl Reloader {
