@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help run test test-schema plugins bench lint soak
+.PHONY: help run test test-languages test-schema plugins bench lint soak
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,10 @@ run: plugins ## Build all and run the quickstart: gateway, demo origin and a plu
 test: plugins ## Run every test
 	cargo test --workspace
 	cargo test --manifest-path plugins/Cargo.toml --locked
+
+test-languages: plugins ## Build the plugin of examples/plugins in every language, and test them all
+	scripts/languages.sh
+	TIDEGATE_LANGUAGES=$(CURDIR)/target/languages cargo test --package tidegate-tests --test suites -- languages
 
 plugins: ## Build plugins/* into plugins/dist/NAME.wasm
 	plugins/build.sh

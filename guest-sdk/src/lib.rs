@@ -63,6 +63,7 @@ mod request;
 mod response;
 mod result;
 pub mod schema;
+pub mod table;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod upstream;
@@ -78,7 +79,7 @@ pub use request::Request;
 pub use response::{LocalResponse, Response};
 pub use result::{Error, Problem, Problems, Refused, Result};
 
-/// Exports a [`Plugin`]: the one thing that a plugin's crate has to call, once.
+/// Exports a [`Plugin`], or with `table` before it a [`table::Table`]: the one thing that a crate has to call, once.
 ///
 /// Where the crate's feature `schema` is on and the plugin's settings derive `schemars::JsonSchema`, their description
 /// is exported too; see [`schema`].
@@ -104,6 +105,16 @@ pub use result::{Error, Problem, Problems, Refused, Result};
 /// ```
 #[macro_export]
 macro_rules! export {
+    (table $table:ty) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            type TidegateExported = $crate::table::ExportedTable<$table>;
+    $crate::table::bindings::export_table!(TidegateExported with_types_in $crate::table::bindings);
+        };
+        // Nobody calls it there; the compiler checks it all the same.
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: () = $crate::table::is_table::<$table>();
+    };
     ($plugin:ty) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {

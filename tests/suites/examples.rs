@@ -15,7 +15,8 @@ use tokio::net::TcpStream;
 async fn every_example_answers_as_it_says() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let entries = fs::read_dir(top.join("examples")).unwrap().map(|entry| entry.unwrap().path());
-    let mut examples: Vec<_> = entries.filter(|path| path.is_dir()).collect();
+    // The plugin in several languages is no scenario; `languages` runs it.
+    let mut examples: Vec<_> = entries.filter(|path| path.is_dir() && !path.ends_with("plugins")).collect();
     examples.sort();
     assert!(examples.len() >= 2, "{examples:?}");
     for example in examples {

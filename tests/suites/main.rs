@@ -7,6 +7,7 @@ mod etcd_client;
 mod examples;
 mod file_events;
 mod harness;
+mod languages;
 mod longlived;
 mod middleware;
 mod plugin_docs;

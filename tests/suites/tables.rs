@@ -2,7 +2,7 @@
 //! it reaches a client when they misbehave.
 
 use http::Method;
-use tidegate_tests::{ConfigDir, Gateway, WEB, guests, soon};
+use tidegate_tests::{ConfigDir, Gateway, Origin, WEB, guests, soon};
 
 const STEPS: &str = "middleware: {a: {respond: {body: a}}, b: {respond: {body: b}}, c: {respond: {body: c}}}\n";
 
@@ -162,4 +162,34 @@ async fn an_operator_sees_what_a_table_yields_and_what_it_chooses() {
     ] {
         assert!(rendered.contains(line), "{line}\n{rendered}");
     }
+}
+
+#[tokio::test]
+async fn the_canary_of_the_examples_takes_the_share_that_it_is_asked_for() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/dist/canary-table.wasm");
+    let module = std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error} (make plugins)"));
+    let (stable, canary) = (Origin::start(), Origin::start());
+    let dir = ConfigDir::new().with("stable", stable.address()).with("canary", canary.address());
+    dir.write_bytes("canary.wasm", &module);
+    dir.write(
+        "gateway.yaml",
+        &format!(
+            "{WEB}
+upstreams: {{v1: {{endpoints: ['{{stable}}']}}, v2: {{endpoints: ['{{canary}}']}}}}
+tables: {{canary: {{module: canary.wasm, config: {{stable: v1, canary: v2, percent: 20, key: x-user}}}}}}
+routes: [{{id: all, upstream: v1}}]
+"
+        ),
+    );
+    let gateway = Gateway::start(&dir).await;
+    let mut client = gateway.http1().await;
+    for user in 0..3000 {
+        let mut asked = tidegate_tests::request(Method::GET, "http://shop.test/");
+        asked.headers_mut().insert("x-user", format!("user-{user}").parse().unwrap());
+        assert_eq!(client.send(asked).await.status, 200);
+    }
+    let share = canary.requests() as f64 / 30.0;
+    assert!((share - 20.0).abs() <= 1.0, "{share} %");
+    assert_eq!(stable.requests() + canary.requests(), 3000);
+    assert_eq!(gateway.metric("tidegate_table_errors_total", "").await, 0.0);
 }

