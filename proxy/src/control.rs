@@ -15,7 +15,7 @@ use crate::{
         status::{Attempt, Status, Trigger},
     },
     snapshot::Snapshot,
-    source::Tree,
+    source::{Expiring, Tree},
     telemetry::Metrics,
 };
 
@@ -75,7 +75,8 @@ impl Control for Switchboard {
     }
 
     fn config(&self, explain: bool) -> String {
-        self.snapshot().map_or_else(String::new, |snapshot| render::yaml(&snapshot.spec, explain))
+        let Some(snapshot) = self.snapshot() else { return String::new() };
+        expiring(&self.board.expiring()) + &render::yaml(&snapshot.spec, explain)
     }
 
     fn explain<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Explanation, String>> {
@@ -91,6 +92,16 @@ impl Control for Switchboard {
 
     fn metrics(&self) -> String {
         self.metrics.generations(self.board.live());
+        self.metrics.sources(self.board.samples());
         self.metrics.render()
     }
+}
+
+// What goes by itself, as remarks above the configuration that it is part of.
+fn expiring(sources: &[(Arc<str>, Vec<Expiring>)]) -> String {
+    let each = sources.iter().flat_map(|(source, expiring)| expiring.iter().map(move |entry| (source, entry)));
+    each.map(|(source, Expiring { path, lease, within })| {
+        format!("# {source}{path} goes within {} s, unless lease {lease:x} is kept alive\n", within.as_secs())
+    })
+    .collect()
 }

@@ -107,7 +107,7 @@ impl Api {
             Action::Status => query.only(&[]).map(|()| reply(StatusCode::OK, &self.control.status())),
             Action::Reload => self.reload(&query).await,
             Action::Check => self.check(&query, body).await,
-            Action::Ready => query.only(&[]).map(|()| self.ready()),
+            Action::Ready => self.ready(&query),
             Action::Live => query.only(&[]).map(|()| reply(StatusCode::OK, &json!({"live": true}))),
             Action::Config => self.config(&query),
             Action::Metrics => Ok(text("text/plain; version=0.0.4; charset=utf-8", self.control.metrics())),
@@ -142,12 +142,18 @@ impl Api {
         Ok(reply(status, &json!({"valid": valid, "diagnostics": diagnostics})))
     }
 
-    fn ready(&self) -> Reply {
-        match self.control.ready() {
+    // A gateway whose source is away serves as well as before: only who asks strictly is told to go elsewhere.
+    fn ready(&self, query: &Query) -> Result<Reply, String> {
+        query.only(&["strict"])?;
+        let strict = query.flag("strict")?;
+        Ok(match self.control.ready() {
             Ok(degraded) if degraded.is_empty() => reply(StatusCode::OK, &json!({"ready": true})),
-            Ok(degraded) => reply(StatusCode::OK, &json!({"ready": true, "degraded": degraded})),
+            Ok(degraded) => {
+                let status = if strict { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+                reply(status, &json!({"ready": !strict, "degraded": degraded}))
+            }
             Err(reason) => reply(StatusCode::SERVICE_UNAVAILABLE, &json!({"ready": false, "reason": reason})),
-        }
+        })
     }
 
     fn config(&self, query: &Query) -> Result<Reply, String> {

@@ -21,8 +21,8 @@ use crate::{
     drain::{Drain, Live, Tunnels},
     identity::Identity,
     snapshot::Current,
-    source::{Layer, Tree},
-    telemetry::{Metrics, Timestamp, metrics},
+    source::{Expiring, Health, Layer, Monitor, Tree},
+    telemetry::{Metrics, SourceSample, Timestamp, metrics},
 };
 
 /// The state of the loop as others may know it.
@@ -51,6 +51,7 @@ struct State {
     needs_restart: Vec<String>,
     degraded: Vec<String>,
     refused: Option<Vec<Revision>>,
+    monitors: Vec<Option<Arc<dyn Monitor>>>,
     ending: bool,
 }
 
@@ -115,9 +116,9 @@ impl Board {
             workers: self.workers,
             last_attempt: state.last_attempt.clone(),
             live_generations: self.drain.live().into_iter().map(live).collect(),
-            sources: state.tree.layers.iter().map(health).collect(),
+            sources: state.sources(),
             needs_restart: state.needs_restart.clone(),
-            degraded: state.degraded.clone(),
+            degraded: state.degraded(),
         }
     }
 
@@ -131,7 +132,7 @@ impl Board {
         match (state.ending, state.generation) {
             (true, _) => Err("the gateway is draining and will end".to_owned()),
             (false, 0) => Err("the first generation does not serve yet".to_owned()),
-            (false, _) => Ok(state.degraded.clone()),
+            (false, _) => Ok(state.degraded()),
         }
     }
 
@@ -143,6 +144,33 @@ impl Board {
     /// Wakes whoever waits for the next attempt's outcome.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Entries that go by themselves, under the names of their sources.
+    pub fn expiring(&self) -> Vec<(Arc<str>, Vec<Expiring>)> {
+        self.state().healths().map(|(source, health)| (source, health.expiring)).collect()
+    }
+
+    /// What the metrics say of the sources.
+    pub fn samples(&self) -> Vec<SourceSample> {
+        let sample = |(source, health): (Arc<str>, Health)| SourceSample {
+            source,
+            revision: health.revision,
+            events: health.events,
+            overflows: health.overflows,
+            watches: health.watches,
+            comparisons: [health.comparisons.equal, health.comparisons.different],
+            authentications: health.authentications,
+            failures: health.failures,
+            trouble: health.trouble.map(|trouble| trouble.kind),
+            expiring: health.expiring.len(),
+        };
+        self.state().healths().map(sample).collect()
+    }
+
+    /// Takes note of where it can be seen how the sources are, in the order of the layers.
+    pub(super) fn follows(&self, monitors: Vec<Option<Arc<dyn Monitor>>>) {
+        self.state().monitors = monitors;
     }
 
     /// Notes that the gateway is about to end.
@@ -281,10 +309,47 @@ fn revisions(tree: &Tree, identities: &[Identity]) -> Vec<Revision> {
     tree.layers.iter().zip(identities).map(revision).collect()
 }
 
-fn health(layer: &Layer) -> SourceHealth {
-    let trouble = layer.entries.iter().find_map(|(path, entry)| {
-        let error = entry.as_ref().err()?;
-        Some(format!("{path}: {error}"))
-    });
-    SourceHealth { source: layer.source.to_string(), watch: None, healthy: trouble.is_none(), trouble }
+impl State {
+    // Whoever may probe reads them, so they say what is wrong and not where.
+    fn degraded(&self) -> Vec<String> {
+        let sentence = |(source, health): (Arc<str>, Health)| {
+            let trouble = health.trouble.filter(|trouble| trouble.kind != "starting")?;
+            let (kind, for_s) = (trouble.kind, trouble.since.elapsed().as_secs());
+            Some(format!("{source}: {kind} for {for_s} s; what is known of it serves on"))
+        };
+        self.degraded.iter().cloned().chain(self.healths().filter_map(sentence)).collect()
+    }
+
+    fn healths(&self) -> impl Iterator<Item = (Arc<str>, Health)> {
+        let layers = self.tree.layers.iter().zip(&self.monitors);
+        layers.filter_map(|(layer, monitor)| Some((Arc::clone(&layer.source), monitor.as_ref()?.health())))
+    }
+
+    fn sources(&self) -> Vec<SourceHealth> {
+        let monitors = self.monitors.iter().map(Option::as_ref).chain(std::iter::repeat(None));
+        let health = |(layer, monitor): (&Layer, Option<&Arc<dyn Monitor>>)| {
+            let unread = self.unread(layer);
+            let health = monitor.map(|monitor| monitor.health());
+            let trouble = health.as_ref().and_then(|health| health.trouble.as_ref());
+            SourceHealth {
+                source: layer.source.to_string(),
+                healthy: unread.is_none() && trouble.is_none(),
+                kind: trouble.map(|trouble| trouble.kind).or_else(|| unread.as_ref().map(|_| "unreadable")),
+                for_s: trouble.map(|trouble| trouble.since.elapsed().as_secs()),
+                trouble: trouble.map(|trouble| trouble.text.clone()).or(unread),
+                watch: health.map(|health| health.how),
+            }
+        };
+        self.tree.layers.iter().zip(monitors).map(health).collect()
+    }
+
+    // The first entry that cannot be read; what another layer has is not missed.
+    fn unread(&self, layer: &Layer) -> Option<String> {
+        let elsewhere =
+            |path: &Arc<str>| self.tree.layers.iter().any(|layer| layer.entries.get(path).is_some_and(Result::is_ok));
+        layer.entries.iter().find_map(|(path, entry)| {
+            let error = entry.as_ref().err().filter(|_| !elsewhere(path))?;
+            Some(if path.is_empty() { error.to_string() } else { format!("{path}: {error}") })
+        })
+    }
 }

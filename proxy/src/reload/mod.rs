@@ -162,6 +162,7 @@ impl Reloader {
     pub async fn begin(compiler: Compiler, hands: Hands, sockets: Sockets, first: First) -> Result<Self, Attempt> {
         let First { sources, memo, course, loaded, refused } = first;
         let Hands { workers, drain, board, keeper } = hands;
+        board.follows(sources.monitors());
         let mut reloader = Self {
             compiler,
             workers,
@@ -250,6 +251,9 @@ impl Reloader {
 
     async fn attempt(&mut self, trigger: Trigger, dry_run: bool) -> Attempt {
         let mut course = Course::new(trigger, dry_run);
+        if trigger.is_asked() {
+            self.sources.refresh();
+        }
         let loaded = load::load(&mut self.sources, &mut self.memo, &mut course).await;
         self.carry_on(loaded, course).await
     }

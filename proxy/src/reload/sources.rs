@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::{
     last_good::{LastGood, RestoreError, Restored},
-    source::{Layer, ReadError, Source, Tree},
+    source::{Layer, Monitor, ReadError, Source, Tree},
 };
 
 /// All sources, in the order of the command line.
@@ -48,6 +48,16 @@ impl Sources {
         let layers = join_all(self.all.iter_mut().map(|one| one.read(wanted, patience))).await;
         let layers = layers.into_iter().enumerate().map(|(at, layer)| self.stand_in(at, layer)).collect();
         Tree { layers }
+    }
+
+    /// Where it can be seen how each source is, in the order of the layers.
+    pub(super) fn monitors(&self) -> Vec<Option<Arc<dyn Monitor>>> {
+        self.all.iter().map(|one| one.source.monitor()).collect()
+    }
+
+    /// Has the next reading be of what there is now.
+    pub(super) fn refresh(&mut self) {
+        self.all.iter_mut().for_each(|one| one.source.refresh());
     }
 
     /// Asks for entries that documents name. Answers whether the next reading may hold more for it.

@@ -71,11 +71,17 @@ pub struct LiveGeneration {
 pub struct SourceHealth {
     /// As the operator knows it.
     pub source: String,
-    /// How it is watched (`events`, `poll`, `off`), where the source says.
+    /// How changes are noticed (`events`, `polling`, `watch on http://…`, `off`), where the source says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watch: Option<String>,
-    /// Whether its last reading was whole.
+    /// Whether its last reading was whole, and it is followed.
     pub healthy: bool,
+    /// What is wrong, if anything is, in one word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<&'static str>,
+    /// For how many whole seconds it has been wrong, where the source says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub for_s: Option<u64>,
     /// What is wrong, if it is not; names the next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
@@ -185,6 +191,11 @@ impl Attempt {
 }
 
 impl Trigger {
+    /// Whether somebody asked for the attempt, so that the sources are looked at whatever they noticed.
+    pub const fn is_asked(self) -> bool {
+        matches!(self, Self::Signal | Self::Admin)
+    }
+
     /// Every trigger.
     pub const ALL: [Self; 4] = [Self::Start, Self::Watch, Self::Signal, Self::Admin];
 

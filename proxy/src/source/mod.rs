@@ -3,9 +3,11 @@
 
 pub mod file;
 pub mod memory;
+mod monitor;
 mod naming;
 mod pointer;
 
+pub use monitor::{Comparisons, Expiring, Health, Monitor, Trouble};
 pub(crate) use naming::{is_document, is_module};
 pub use pointer::Pointer;
 
@@ -91,17 +93,6 @@ impl fmt::Display for ReadError {
     }
 }
 
-/// How a source notices changes, for status and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Watching {
-    /// In a word or two, for people: `events`, `polling`.
-    pub how: &'static str,
-    /// Events since the source was opened.
-    pub events: u64,
-    /// Times that events were lost, each followed by a full reading.
-    pub overflows: u64,
-}
-
 /// Where a layer comes from. Never fails for good: what cannot be read is in the layer, as errors.
 pub trait Source: Send {
     /// As the operator knows it.
@@ -113,10 +104,13 @@ pub trait Source: Send {
         false
     }
 
-    /// How changes are noticed; none where there is nothing to notice.
-    fn watching(&self) -> Option<Watching> {
+    /// Where it can be seen how the source is; none where there is nothing to see.
+    fn monitor(&self) -> Option<Arc<dyn Monitor>> {
         None
     }
+
+    /// Somebody asks for a reload: the next reading is to be of what there is now, whatever was noticed until then.
+    fn refresh(&mut self) {}
 
     /// The present state: every document, and of the other entries those in `wanted` (modules and secrets that
     /// documents name). Reads only what may have changed. A source that cannot be read as a whole says so at the entry

@@ -97,9 +97,16 @@ families! {
     LIVE_EXCHANGES = Gauge "tidegate_live_exchanges" ["age"] "Exchanges under way, on the serving generation (current) and older ones (old).";
     ACCESS_DROPPED = Counter "tidegate_access_log_dropped_lines_total" [] "Access-log lines dropped because the writer fell behind or the target could not be written.";
     ACCESS_WRITE_ERRORS = Counter "tidegate_access_log_write_errors_total" [] "Writes of the access log that failed.";
+    SOURCE_HEALTHY = Gauge "tidegate_source_healthy" ["source"] "1 if a source is followed and taken, 0 if what was known of it serves on.";
+    SOURCE_REVISION = Gauge "tidegate_source_revision" ["source"] "A source's own number of the last state that it knows of.";
     SOURCE_EVENTS = Counter "tidegate_source_events_total" ["source"] "Change events of a source.";
     SOURCE_OVERFLOWS = Counter "tidegate_source_overflows_total" ["source"] "Overflows of a source's event queue, each followed by a full reading.";
-    SOURCE_ERRORS = Counter "tidegate_source_errors_total" ["source"] "Readings of a source that failed or were partial.";
+    SOURCE_WATCHES = Counter "tidegate_source_watches_total" ["source"] "Watches that a source opened.";
+    SOURCE_AUTHENTICATIONS = Counter "tidegate_source_authentications_total" ["source"] "Tokens that a source asked for.";
+    SOURCE_EXPIRING = Gauge "tidegate_source_expiring_entries" ["source"] "Entries that go with a lease.";
+    SOURCE_TROUBLE = Gauge "tidegate_source_trouble" ["source", "kind"] "1 for what is wrong with a source now.";
+    SOURCE_FAILURES = Counter "tidegate_source_failures_total" ["source", "kind"] "What failed of following a source, by what it was.";
+    SOURCE_COMPARISONS = Counter "tidegate_source_comparisons_total" ["source", "outcome"] "Comparisons of what is known with all that there is (equal, different).";
     SERIES_OVERFLOW = Counter "tidegate_series_overflow_total" ["family"] "Names that found their family full and are counted as other.";
     BUILD_INFO = Gauge "tidegate_build_info" ["version"] "1, with the version of the gateway.";
     WORKERS = Gauge "tidegate_workers" [] "Workers.";

@@ -18,7 +18,10 @@ mod whole;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
@@ -36,7 +39,7 @@ pub use self::{
     options::{WatchMode, WatchOptions},
     stats::{SourceCounts, SourceStats},
 };
-use super::{Layer, ReadError, Source, Watching};
+use super::{Health, Layer, Monitor, ReadError, Source};
 
 /// A directory with everything below it, or one file. Opened with [`FileSource::open`].
 pub struct FileSource {
@@ -49,6 +52,8 @@ pub struct FileSource {
     queue: Arc<OnceLock<Arc<Inotify>>>,
     /// The queue as the runtime of the first wait sees it.
     readable: Option<Readable>,
+    /// Whether it is polled, for the monitor.
+    polling: Arc<AtomicBool>,
     state: State,
 }
 
@@ -103,7 +108,8 @@ impl FileSource {
         let place = Place { name: Arc::clone(&name), path: absolute, single };
         let scanner = Scanner::new(place, options.clone(), Arc::clone(&hub), Arc::clone(&stats));
         let (state, queue) = (State::new(&options), scanner.queue());
-        Ok(Self { name, options, hub, stats, scanner: Arc::new(Mutex::new(scanner)), queue, readable: None, state })
+        let (scanner, polling) = (Arc::new(Mutex::new(scanner)), Arc::<AtomicBool>::default());
+        Ok(Self { name, options, hub, stats, scanner, queue, readable: None, polling, state })
     }
 
     /// The counters, which outlive the source.
@@ -248,6 +254,7 @@ impl FileSource {
                 Ok(readable) => self.readable = Some(readable),
                 Err(error) => {
                     self.state.deaf = true;
+                    self.polling.store(true, Relaxed);
                     let poll = self.options.poll_interval();
                     tracing::warn!(%error, "file events cannot be waited for: polling every {poll:?} instead");
                 }
@@ -267,6 +274,7 @@ impl FileSource {
         }
         self.state.due = [outcome.due, outcome.open_until].into_iter().flatten().min();
         self.state.polls = outcome.polls;
+        self.polling.store(self.state.polls(), Relaxed);
         outcome
     }
 
@@ -311,15 +319,9 @@ impl Source for FileSource {
         Arc::clone(&self.name)
     }
 
-    fn watching(&self) -> Option<Watching> {
-        let how = match (self.queue.get().is_some(), self.state.polls()) {
-            (true, false) => "events",
-            (true, true) => "events and polling",
-            (false, true) => "polling",
-            (false, false) => "off",
-        };
-        let SourceCounts { events, overflows, .. } = self.stats.snapshot();
-        Some(Watching { how, events, overflows })
+    fn monitor(&self) -> Option<Arc<dyn Monitor>> {
+        let (queue, stats) = (Arc::clone(&self.queue), Arc::clone(&self.stats));
+        Some(Arc::new(FileMonitor { queue, polling: Arc::clone(&self.polling), stats }))
     }
 
     fn read<'a>(&'a mut self, wanted: &'a [Arc<str>]) -> BoxFuture<'a, Layer> {
@@ -328,6 +330,27 @@ impl Source for FileSource {
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(self.change())
+    }
+}
+
+/// What can be seen of a file source from outside.
+struct FileMonitor {
+    queue: Arc<OnceLock<Arc<Inotify>>>,
+    polling: Arc<AtomicBool>,
+    stats: Arc<SourceStats>,
+}
+
+impl Monitor for FileMonitor {
+    fn health(&self) -> Health {
+        let how = match (self.queue.get().is_some(), self.polling.load(Relaxed)) {
+            (true, false) => "events",
+            (true, true) => "events and polling",
+            (false, true) => "polling",
+            (false, false) => "off",
+        };
+        let SourceCounts { events, overflows, fallbacks, missed, .. } = self.stats.snapshot();
+        let failures = vec![("watch_refused", fallbacks), ("event_missed", missed)];
+        Health { how: how.to_owned(), events, overflows, failures, ..Health::default() }
     }
 }
 

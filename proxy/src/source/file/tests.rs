@@ -179,7 +179,7 @@ async fn a_source_says_how_it_is_watched() {
     for (mode, how) in [(WatchMode::Events, "events"), (WatchMode::Poll, "polling"), (WatchMode::Off, "off")] {
         let mut source = FileSource::open(&root, WatchOptions { mode, ..options() }).unwrap();
         source.read(&[]).await;
-        assert_eq!(source.watching().map(|watching| watching.how), Some(how));
+        assert_eq!(source.monitor().map(|monitor| monitor.health().how).as_deref(), Some(how));
     }
 }
 

@@ -12,6 +12,7 @@ mod reloads;
 mod render;
 mod series;
 mod shard;
+mod sources;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -21,7 +22,8 @@ use std::sync::{
 pub use guest::{GuestKind, GuestMetric};
 pub use mirror::{MirrorOutcome, MirrorSeries};
 pub use reloads::Loaded;
-pub use series::{ListenerSeries, PluginSeries, RouteSeries, SourceSeries, UpstreamSeries};
+pub use series::{ListenerSeries, PluginSeries, RouteSeries, UpstreamSeries};
+pub use sources::SourceSample;
 
 use self::{
     guest::GuestMetrics,
@@ -43,7 +45,7 @@ pub struct Metrics {
     tables: Registry<PluginSeries>,
     listeners: Registry<ListenerSeries>,
     mirrors: Registry<MirrorSeries>,
-    sources: Registry<SourceSeries>,
+    sources: Mutex<Vec<SourceSample>>,
     guests: GuestMetrics,
     reloads: Mutex<Reloads>,
     modules_compiled: AtomicU64,
@@ -64,7 +66,7 @@ impl Metrics {
             tables: Registry::new(move || PluginSeries::new(workers)),
             listeners: Registry::new(move || ListenerSeries::new(workers)),
             mirrors: Registry::new(move || MirrorSeries::new(workers)),
-            sources: Registry::new(SourceSeries::default),
+            sources: Mutex::default(),
             guests: GuestMetrics::new(workers),
             reloads: Mutex::default(),
             modules_compiled: AtomicU64::new(0),
@@ -102,11 +104,6 @@ impl Metrics {
     /// The series of a mirror, by the middleware's name.
     pub fn mirror(&self, name: &str) -> Arc<MirrorSeries> {
         self.mirrors.of(name)
-    }
-
-    /// The series of a source, by the name that the operator knows it by.
-    pub fn source(&self, name: &str) -> Arc<SourceSeries> {
-        self.sources.of(name)
     }
 
     /// The metric `name` that `plugin` defines; `None` where its name is not usable, it exists as another kind, or
@@ -153,6 +150,11 @@ impl Metrics {
     /// Says which generations are live; to be called before [`Metrics::render`].
     pub fn generations(&self, live: Vec<Live>) {
         self.reloads().live = live;
+    }
+
+    /// Says how the sources are, in the order of the layers; to be called before [`Metrics::render`].
+    pub fn sources(&self, samples: Vec<SourceSample>) {
+        *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = samples;
     }
 
     /// An access-log line was dropped because the writer fell behind.

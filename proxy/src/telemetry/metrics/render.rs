@@ -191,10 +191,7 @@ fn reloads(metrics: &Metrics, page: &mut Page) {
 fn rest(metrics: &Metrics, page: &mut Page) {
     page.one(names::ACCESS_DROPPED, metrics.access_lines_dropped());
     page.one(names::ACCESS_WRITE_ERRORS, metrics.access_write_errors.load(Relaxed));
-    let sources = metrics.sources.all();
-    page.each(names::SOURCE_EVENTS, &sources, |series| series.events.load(Relaxed));
-    page.each(names::SOURCE_OVERFLOWS, &sources, |series| series.overflows.load(Relaxed));
-    page.each(names::SOURCE_ERRORS, &sources, |series| series.errors.load(Relaxed));
+    super::sources::families(metrics, page);
     page.family(names::SERIES_OVERFLOW, |to| {
         fn overflows<S>(to: &mut Samples<'_>, family: &str, registry: &Registry<S>) {
             to.sample(&[family], registry.overflows());
@@ -234,16 +231,16 @@ fn kinds<'a>(to: &mut Samples<'_>, key: &str, shards: impl Iterator<Item = &'a K
     sums.iter().filter(|(_, count)| **count > 0).for_each(|(kind, count)| to.sample(&[key, kind], count));
 }
 
-struct Page(String);
+pub(super) struct Page(String);
 
 /// The samples of one family.
-struct Samples<'a> {
+pub(super) struct Samples<'a> {
     family: Family,
     out: &'a mut String,
 }
 
 impl Page {
-    fn family(&mut self, family: Family, samples: impl FnOnce(&mut Samples<'_>)) {
+    pub(super) fn family(&mut self, family: Family, samples: impl FnOnce(&mut Samples<'_>)) {
         let Family { name, kind, help, .. } = family;
         write_to(&mut self.0, format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.name()));
         samples(&mut Samples { family, out: &mut self.0 });
@@ -259,7 +256,7 @@ impl Page {
 }
 
 impl Samples<'_> {
-    fn sample(&mut self, labels: &[&str], value: impl Display) {
+    pub(super) fn sample(&mut self, labels: &[&str], value: impl Display) {
         self.line("", labels, None, value);
     }
 

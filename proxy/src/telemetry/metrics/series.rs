@@ -1,4 +1,4 @@
-//! The series of one route, upstream, plugin, listener or source: what each room counts, in its own words. A series
+//! The series of one route, upstream, plugin or listener: what each room counts, in its own words. A series
 //! outlives the snapshots that hold it. Every method that takes a worker's index must be called on that worker's
 //! thread. Knows no text format.
 
@@ -237,30 +237,5 @@ impl ListenerSeries {
     /// A tunnel is through.
     pub fn tunnel_closed(&self, worker: usize) {
         self.0.of(worker).inspect(|shard| shard.tunnels_open.less());
-    }
-}
-
-/// The series of one source. Written by the control plane, seldom.
-#[derive(Debug, Default)]
-pub struct SourceSeries {
-    pub(super) events: AtomicU64,
-    pub(super) overflows: AtomicU64,
-    pub(super) errors: AtomicU64,
-}
-
-impl SourceSeries {
-    /// `count` events arrived.
-    pub fn events(&self, count: u64) {
-        self.events.fetch_add(count, Relaxed);
-    }
-
-    /// The queue of events overflowed, so everything was read again.
-    pub fn overflowed(&self) {
-        self.overflows.fetch_add(1, Relaxed);
-    }
-
-    /// A reading failed, or was partial.
-    pub fn failed(&self) {
-        self.errors.fetch_add(1, Relaxed);
     }
 }

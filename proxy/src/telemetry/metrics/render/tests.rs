@@ -7,7 +7,7 @@ use crate::{
     drain::Live,
     error::Kind,
     exchange,
-    telemetry::{Timestamp, metrics::Loaded, names::FAMILIES},
+    telemetry::{SourceSample, Timestamp, metrics::Loaded, names::FAMILIES},
 };
 
 type Samples = BTreeMap<String, f64>;
@@ -98,7 +98,18 @@ fn every_family_is_exposed_once_it_has_something_to_say() {
     metrics.table("t").finish(0, Err(Kind::PluginTimeout), Duration::ZERO);
     metrics.listener("web").refused(0, Kind::MalformedRequest);
     metrics.mirror("shadow").finish(0, MirrorOutcome::Answered);
-    let _files = metrics.source("./gateway");
+    metrics.sources(vec![SourceSample {
+        source: "etcd /gw/".into(),
+        revision: Some(7),
+        events: 3,
+        overflows: 0,
+        watches: 2,
+        comparisons: [1, 1],
+        authentications: 1,
+        failures: vec![("network", 1)],
+        trouble: Some("network"),
+        expiring: 0,
+    }]);
     metrics.guest("p", "c", GuestKind::Counter).expect("room").add(0, 1);
     metrics.guest("p", "g", GuestKind::Gauge).expect("room").set(1.5);
     metrics.guest("p", "h", GuestKind::Histogram).expect("room").observe(0, 3);
