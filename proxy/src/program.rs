@@ -7,12 +7,17 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::{
-    cli::{Backend, RunOptions},
+    cli::{Backend, LayerChoice, RunOptions},
     config::{diagnostic::Diagnostic, schema},
     gateway::{self, AdminChoice, Gateway, Options},
     quickstart,
     reload::status::Trigger,
     signals::{Signal, Signals},
+    source::{
+        Source,
+        etcd::EtcdSource,
+        file::{FileSource, WatchOptions},
+    },
     state_dir::Choice,
     telemetry::log,
     wasm::{self, Item},
@@ -29,13 +34,13 @@ impl Backend for Program {
     fn run(&self, options: RunOptions) -> Result<(), String> {
         // First of all, so that no signal finds a process that would die of it.
         let signals = Taken::new().map_err(|error| format!("signals cannot be taken: {error}"))?;
-        let quickstart = options.config.is_empty();
-        let sources: Vec<_> = quickstart.then(|| Box::new(quickstart::source()) as _).into_iter().collect();
+        let quickstart = options.layers.is_empty();
+        let mut sources = sources(options.layers, &options.watch)?;
+        sources.extend(quickstart.then(|| Box::new(quickstart::source()) as _));
         let admin = AdminChoice::Configured { flag: options.admin, quickstart };
-        let RunOptions { config, workers, watch, state_dir, pid_file, .. } = options;
+        let RunOptions { workers, state_dir, pid_file, .. } = options;
         let state_dir = Choice::of(state_dir, quickstart, &|name| std::env::var(name).ok()).open()?;
-        let options = Options { config, sources, watch, workers, admin, state_dir, ..Options::default() };
-        let started = Gateway::start(options);
+        let started = Gateway::start(Options { sources, workers, admin, state_dir, ..Options::default() });
         let gateway = started.map_err(|error| error.to_string())?;
         let _pid_file = pid_file.map(PidFile::write).transpose()?;
         for (name, address) in gateway.listeners() {
@@ -47,15 +52,17 @@ impl Backend for Program {
         serve(gateway, signals)
     }
 
-    fn check(&self, config: Vec<PathBuf>) -> Result<(Vec<Diagnostic>, String), String> {
-        gateway::check(Options { config, ..Options::default() }).map_err(|error| error.to_string())
+    fn check(&self, layers: Vec<LayerChoice>) -> Result<(Vec<Diagnostic>, String), String> {
+        let sources = sources(layers, &WatchOptions::default())?;
+        gateway::check(Options { sources, ..Options::default() }).map_err(|error| error.to_string())
     }
 
-    fn schema(&self, config: Vec<PathBuf>) -> Result<Value, String> {
-        let modules = if config.is_empty() {
+    fn schema(&self, layers: Vec<LayerChoice>) -> Result<Value, String> {
+        let modules = if layers.is_empty() {
             Vec::new()
         } else {
-            gateway::modules(Options { config, ..Options::default() }).map_err(|error| error.to_string())?
+            let sources = sources(layers, &WatchOptions::default())?;
+            gateway::modules(Options { sources, ..Options::default() }).map_err(|error| error.to_string())?
         };
         let described = modules.iter().filter_map(|(path, file)| {
             // What is no plugin has no settings; `check` says what is wrong with it.
@@ -84,6 +91,19 @@ impl Backend for Program {
         });
         Ok((report.to_string(), value))
     }
+}
+
+fn sources(layers: Vec<LayerChoice>, watch: &WatchOptions) -> Result<Vec<Box<dyn Source>>, String> {
+    let source = |layer| -> Result<Box<dyn Source>, String> {
+        Ok(match layer {
+            LayerChoice::Etcd(options) => Box::new(EtcdSource::new(*options)),
+            LayerChoice::Files(path) => {
+                let source = FileSource::open(&path, watch.clone());
+                Box::new(source.map_err(|error| format!("{}: {error}", path.display()))?)
+            }
+        })
+    };
+    layers.into_iter().map(source).collect()
 }
 
 // The signals of the process, and the runtime that they arrive on.

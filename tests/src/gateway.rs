@@ -7,7 +7,10 @@ use http::Method;
 use serde_json::Value;
 use tidegate::{
     AdminChoice, Options, admin,
-    source::file::{WatchMode, WatchOptions},
+    source::{
+        Source,
+        file::{WatchMode, WatchOptions},
+    },
 };
 
 use crate::{Answer, Client, ConfigDir, request, soon};
@@ -48,17 +51,27 @@ impl Gateway {
         Self::run(dir, WatchOptions { mode: WatchMode::Off, settle, ..WatchOptions::default() }).await
     }
 
+    /// Starts one over sources of the test's own making.
+    ///
+    /// # Errors
+    /// The text of the refusal.
+    pub async fn over(sources: Vec<Box<dyn Source>>) -> Result<Self, String> {
+        Self::with(Options { sources, ..Options::default() }).await
+    }
+
     async fn run(dir: &ConfigDir, watch: WatchOptions) -> Result<Self, String> {
+        Self::with(Options { config: vec![dir.path()], watch, ..Options::default() }).await
+    }
+
+    async fn with(options: Options) -> Result<Self, String> {
         let options = Options {
-            config: vec![dir.path()],
-            watch,
             workers: Some(2),
             admin: AdminChoice::Fixed(admin::Settings {
                 address: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
                 trust_loopback: true,
                 ..admin::Settings::default()
             }),
-            ..Options::default()
+            ..options
         };
         // It makes runtimes of its own and waits for them, which a runtime's thread must not.
         let started = tokio::task::spawn_blocking(|| tidegate::Gateway::start(options)).await;

@@ -3,6 +3,7 @@
 
 mod cli;
 mod diagnostics;
+mod etcd;
 mod etcd_client;
 mod examples;
 mod file_events;

@@ -2,8 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, Parser, Subcommand, ValueEnum};
 
+use super::etcd::{self, Etcd, LayerChoice};
 use crate::{
     admin::Address,
     source::file::{WatchMode, WatchOptions},
@@ -18,6 +19,7 @@ Examples:
   tidegate                                         the built-in quickstart
   tidegate run --config gateway.yaml
   tidegate run --config base/ --config site/       two layers, the later wins
+  tidegate run --etcd http://127.0.0.1:2379        follow a prefix of etcd (/gw/)
   tidegate check --config gateway.yaml
   tidegate reload && tidegate status
   tidegate explain GET http://api.example.com/api/user/7 -H 'x-tenant: a'
@@ -38,15 +40,17 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Run the gateway; without --config, the built-in quickstart
+    /// Run the gateway; without --config and --etcd, the built-in quickstart
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
     /// Check a configuration exactly as a running gateway would, modules included
     #[command(after_help = CHECK_EXAMPLES)]
     Check {
         /// A document or a directory of them; several are layers, the later wins
-        #[arg(long, short, required = true, value_name = "FILE_OR_DIR")]
+        #[arg(long, short, required_unless_present = "etcd", value_name = "FILE_OR_DIR")]
         config: Vec<PathBuf>,
+        #[command(flatten)]
+        etcd: Etcd,
         /// How findings are printed
         #[arg(long, default_value = "text")]
         format: CheckFormat,
@@ -57,6 +61,8 @@ pub(super) enum Command {
         /// Layers whose plugins describe their settings: these become part of the schema
         #[arg(long, short, value_name = "FILE_OR_DIR")]
         config: Vec<PathBuf>,
+        #[command(flatten)]
+        etcd: Etcd,
     },
     /// Make a running gateway load what its sources hold, and wait for the outcome
     #[command(after_help = RELOAD_EXAMPLES)]
@@ -155,6 +161,8 @@ pub(super) struct Run {
     /// A document or a directory of them; several are layers, the later wins
     #[arg(long, short, value_name = "FILE_OR_DIR")]
     config: Vec<PathBuf>,
+    #[command(flatten)]
+    etcd: Etcd,
     /// Where the admin endpoint listens: ADDRESS:PORT or unix:PATH; goes before the documents [default: 127.0.0.1:9901]
     #[arg(long, value_name = "ADDR", env = "TIDEGATE_ADMIN")]
     admin: Option<Address>,
@@ -186,7 +194,7 @@ pub(super) struct Run {
 #[derive(Debug)]
 pub struct RunOptions {
     /// Layers, the later wins; none is the quickstart.
-    pub config: Vec<PathBuf>,
+    pub layers: Vec<LayerChoice>,
     /// Where the admin endpoint listens; goes before the documents.
     pub admin: Option<Address>,
     /// Worker threads; goes before the documents.
@@ -228,11 +236,13 @@ impl From<Format> for log::Form {
     }
 }
 
-impl From<Run> for RunOptions {
-    fn from(run: Run) -> Self {
-        let watch = WatchOptions { mode: run.watch, poll: run.watch_poll, ..WatchOptions::default() };
-        let Run { config, admin, workers, pid_file, state_dir, .. } = run;
-        Self { config, admin, workers, watch, pid_file, state_dir }
+impl Run {
+    /// What was asked for; `typed` says in which order.
+    pub(super) fn options(self, typed: &ArgMatches) -> Result<RunOptions, String> {
+        let watch = WatchOptions { mode: self.watch, poll: self.watch_poll, ..WatchOptions::default() };
+        let layers = etcd::layers(self.config, &self.etcd, typed)?;
+        let Self { admin, workers, pid_file, state_dir, .. } = self;
+        Ok(RunOptions { layers, admin, workers, watch, pid_file, state_dir })
     }
 }
 
@@ -241,6 +251,8 @@ Examples:
   tidegate run                                     the built-in quickstart on 127.0.0.1:8080
   tidegate run --config gateway/                   every document in a directory
   tidegate run --config g.yaml --admin unix:/run/tidegate.sock
+  tidegate run --etcd http://10.0.0.5:2379 --etcd-prefix /gw/
+  tidegate run --config base/ --etcd https://etcd:2379 --config local/
 
 Signals: HUP and USR1 reload (USR1 opens log files anew, too); TERM and INT let what is under way end, and exit; a
 second one exits at once.
@@ -252,6 +264,7 @@ Examples:
   tidegate check --config gateway.yaml
   tidegate check --config base/ --config site/ --format json
   tidegate check --config gateway/ --format sarif > findings.sarif
+  tidegate check --etcd http://10.0.0.5:2379 --etcd-prefix /gw/
 
 Exit codes: 0 valid (perhaps with warnings); 1 refused; 2 the arguments make no sense.";
 

@@ -3,16 +3,17 @@
 
 mod args;
 mod client;
+mod etcd;
 mod print;
 mod remote;
 
 use std::{ffi::OsString, fs, io::Write, path::PathBuf};
 
-use clap::Parser;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use serde_json::{Value, json};
 
-pub use self::args::RunOptions;
 use self::args::{Arguments, CheckFormat, Command, ConfigCommand, Format, PluginCommand};
+pub use self::{args::RunOptions, etcd::LayerChoice};
 use crate::{
     config::{diagnostic::Diagnostic, sarif},
     telemetry::log,
@@ -30,13 +31,13 @@ pub trait Backend {
     ///
     /// # Errors
     /// When a path is not there, or the engine cannot be made.
-    fn check(&self, config: Vec<PathBuf>) -> Result<(Vec<Diagnostic>, String), String>;
+    fn check(&self, layers: Vec<LayerChoice>) -> Result<(Vec<Diagnostic>, String), String>;
 
     /// The JSON Schema of a document, with the settings of the plugins that these layers name.
     ///
     /// # Errors
     /// When a path is not there.
-    fn schema(&self, config: Vec<PathBuf>) -> Result<Value, String>;
+    fn schema(&self, layers: Vec<LayerChoice>) -> Result<Value, String>;
 
     /// What there is to know of a module: as text and as JSON.
     ///
@@ -71,8 +72,10 @@ pub const USAGE: u8 = 2;
 
 /// Carries out a command line (the program's name first); answers the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, backend: &dyn Backend, console: &mut Console<'_>) -> u8 {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
+    let typed = Arguments::command().try_get_matches_from(arguments);
+    let read = |typed: ArgMatches| Ok((Arguments::from_arg_matches(&typed)?, typed));
+    let (arguments, typed) = match typed.and_then(read) {
+        Ok(read) => read,
         Err(error) => {
             let (to, code): (&mut dyn Write, u8) =
                 if error.use_stderr() { (&mut *console.err, USAGE) } else { (&mut *console.out, OK) };
@@ -80,7 +83,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, backend: &dyn Backend
             return code;
         }
     };
-    match carry_out(arguments, backend, console.out) {
+    match carry_out(arguments, &typed, backend, console.out) {
         Ok(()) => OK,
         Err(Failure::Refused) => FAILED,
         Err(Failure::Failed(message)) => {
@@ -90,16 +93,26 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, backend: &dyn Backend
     }
 }
 
-fn carry_out(arguments: Arguments, backend: &dyn Backend, out: &mut dyn Write) -> Result<(), Failure> {
+fn carry_out(
+    arguments: Arguments,
+    typed: &ArgMatches,
+    backend: &dyn Backend,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let typed = typed.subcommand().map_or(typed, |(_, typed)| typed);
     let command = arguments.command.unwrap_or(Command::Run(arguments.run));
     match command {
         Command::Run(run) => {
             log::init(run.log_format.into(), &run.log_level).map_err(Failure::Failed)?;
-            backend.run(run.into()).map_err(Failure::Failed)
+            backend.run(run.options(typed).map_err(Failure::Failed)?).map_err(Failure::Failed)
         }
-        Command::Check { config, format } => check(backend, config, format, out),
-        Command::Schema { config } => {
-            print::json(out, &backend.schema(config).map_err(Failure::Failed)?);
+        Command::Check { config, etcd, format } => {
+            let layers = etcd::layers(config, &etcd, typed).map_err(Failure::Failed)?;
+            check(backend, layers, format, out)
+        }
+        Command::Schema { config, etcd } => {
+            let layers = etcd::layers(config, &etcd, typed).map_err(Failure::Failed)?;
+            print::json(out, &backend.schema(layers).map_err(Failure::Failed)?);
             Ok(())
         }
         Command::Reload { admin, dry_run, format } => remote::reload(&admin, dry_run, format, out),
@@ -112,8 +125,13 @@ fn carry_out(arguments: Arguments, backend: &dyn Backend, out: &mut dyn Write) -
     }
 }
 
-fn check(backend: &dyn Backend, config: Vec<PathBuf>, format: CheckFormat, out: &mut dyn Write) -> Result<(), Failure> {
-    let (diagnostics, text) = backend.check(config).map_err(Failure::Failed)?;
+fn check(
+    backend: &dyn Backend,
+    layers: Vec<LayerChoice>,
+    format: CheckFormat,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let (diagnostics, text) = backend.check(layers).map_err(Failure::Failed)?;
     let valid = !diagnostics.iter().any(Diagnostic::is_error);
     match format {
         CheckFormat::Sarif => print::json(out, &sarif::log(&diagnostics)),

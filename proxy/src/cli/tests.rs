@@ -25,21 +25,52 @@ impl Backend for Fake {
         Ok(())
     }
 
-    fn check(&self, config: Vec<PathBuf>) -> Result<(Vec<Diagnostic>, String), String> {
-        if config == [PathBuf::from("missing")] {
+    fn check(&self, layers: Vec<LayerChoice>) -> Result<(Vec<Diagnostic>, String), String> {
+        if names(&layers) == ["missing"] {
             return Err("missing: no such file".into());
         }
         Ok((self.finds.clone(), "the findings\n".into()))
     }
 
-    fn schema(&self, config: Vec<PathBuf>) -> Result<Value, String> {
-        Ok(json!({ "layers": config.len() }))
+    fn schema(&self, layers: Vec<LayerChoice>) -> Result<Value, String> {
+        Ok(json!({ "layers": layers.len() }))
     }
 
     fn inspect(&self, module: &[u8]) -> Result<(String, Value), String> {
         let text = String::from_utf8_lossy(module).into_owned();
         if text == "bad" { Err("it is no module".into()) } else { Ok((text, json!({"abi": "native"}))) }
     }
+}
+
+/// The layers in their order, etcd by its addresses and prefix.
+fn names(layers: &[LayerChoice]) -> Vec<String> {
+    let name = |layer: &LayerChoice| match layer {
+        LayerChoice::Files(path) => path.display().to_string(),
+        LayerChoice::Etcd(options) => format!("{} {}", options.client.endpoints.join("+"), options.prefix),
+    };
+    layers.iter().map(name).collect()
+}
+
+#[test]
+fn the_order_of_the_flags_is_the_order_of_the_layers() {
+    for (line, layers) in [
+        ("run|--etcd|http://e:1", vec!["http://e:1 /gw/"]),
+        ("run|--config|a|--etcd|e:1,f:1|--config|b", vec!["a", "e:1+f:1 /gw/", "b"]),
+        ("--etcd|e:1|--etcd-prefix|/x|-c|a", vec!["e:1 /x/", "a"]),
+        ("run|-c|a|-c|b|--etcd-prefix|/y/|--etcd|e:1", vec!["a", "b", "e:1 /y/"]),
+    ] {
+        let backend = Fake::default();
+        assert_eq!(typed_to(&backend, line).0, OK, "{line}");
+        assert_eq!(names(&backend.ran.borrow()[0].layers), layers, "{line}");
+    }
+    assert_eq!(typed("check|--etcd|e:1").0, OK);
+    for line in
+        ["check", "run|--etcd|e:1|--etcd-prefix|/", "run|--etcd|e:1|--etcd-cert|c", "run|--etcd|e:1|--etcd-password|p"]
+    {
+        assert_eq!(typed(line).0, USAGE, "{line}");
+    }
+    let (code, _, said) = typed("run|--etcd|e:1|--etcd-user|u");
+    assert!(code == FAILED && said.contains("--etcd-password-file"), "{said}");
 }
 
 /// Exit code, standard output, standard error.
@@ -69,7 +100,7 @@ fn run_is_what_no_command_means() {
         let fake = Fake::default();
         assert_eq!(typed_to(&fake, line), (OK, String::new(), String::new()), "{line}");
         let ran = fake.ran.borrow();
-        assert!(ran[0].config.is_empty() && ran[0].admin.is_none() && ran[0].workers.is_none());
+        assert!(ran[0].layers.is_empty() && ran[0].admin.is_none() && ran[0].workers.is_none());
         assert_eq!(ran[0].watch, Default::default(), "the defaults are the source's own");
     }
     let fake = Fake::default();
@@ -77,7 +108,7 @@ fn run_is_what_no_command_means() {
     assert_eq!(typed_to(&fake, line).0, OK);
     assert_eq!(typed_to(&fake, &line[4..]).0, OK, "without the command");
     for ran in fake.ran.borrow().iter() {
-        assert_eq!(ran.config, [PathBuf::from("a"), PathBuf::from("b/")]);
+        assert_eq!(names(&ran.layers), ["a", "b/"]);
         assert_eq!(ran.admin, Some(Address::Unix("/x".into())));
         assert_eq!((ran.workers, ran.pid_file.clone()), (Some(3), Some("p".into())));
         assert_eq!((ran.watch.mode, ran.watch.poll.as_secs()), (WatchMode::Poll, 2));
@@ -127,7 +158,7 @@ fn check_prints_what_it_found_and_ends_by_it() {
     let printed: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!((code, &printed["version"]), (FAILED, &json!("2.1.0")));
     assert_eq!(printed["runs"][0]["results"][0]["ruleId"], "unknown-field");
-    for (line, layers) in [("schema", 0), ("schema|--config|a|-c|b", 2)] {
+    for (line, layers) in [("schema", 0), ("schema|--config|a|-c|b|--etcd|e:1", 3)] {
         let (code, out, _) = typed(line);
         assert_eq!((code, serde_json::from_str::<Value>(&out).expect("JSON")), (OK, json!({ "layers": layers })));
     }

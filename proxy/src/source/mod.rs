@@ -1,6 +1,7 @@
 //! Sources: where configuration comes from, each read as a directory. A source yields layers of a [`Tree`] and knows
 //! no YAML. Behind this door a file and an etcd key are the same thing.
 
+pub mod etcd;
 pub mod file;
 pub mod memory;
 mod monitor;

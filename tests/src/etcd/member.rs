@@ -80,6 +80,11 @@ impl Member {
         self.child = Some(command.spawn().expect("etcd runs"));
     }
 
+    /// Whether it was started and not ended by the test.
+    pub const fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Ends it without a chance to say goodbye.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -2,6 +2,7 @@
 //! ended with the value. What an operator would do with `etcdctl` goes over its JSON endpoints.
 
 mod certificates;
+mod fake;
 mod member;
 mod wire;
 
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 use tidegate::etcd::{Client, KeepAlive, Options, Password, Tls, User};
 
 pub use certificates::Certificates;
+pub use fake::{Fake, Misbehaviour};
 pub use member::Member;
 pub use wire::{Whom, Wire};
 

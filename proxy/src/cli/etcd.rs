@@ -1,0 +1,115 @@
+//! The flags by which etcd is named, and the layers of a configuration in the order in which they were typed. Knows no
+//! connection.
+
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args, parser::ValueSource};
+
+use crate::{
+    etcd::{Options, Password, Tls, User},
+    source::etcd::EtcdOptions,
+};
+
+/// How etcd is reached, and which prefix of it is meant.
+#[derive(Args, Debug)]
+pub(super) struct Etcd {
+    /// etcd's client addresses: a prefix of it is a layer, above the --config before it and below those behind it
+    #[arg(long = "etcd", value_name = "URL", value_delimiter = ',', env = "TIDEGATE_ETCD")]
+    etcd: Vec<String>,
+    /// The prefix that is read as a directory
+    #[arg(long, value_name = "PREFIX", default_value = "/gw/", env = "TIDEGATE_ETCD_PREFIX", value_parser = prefix)]
+    etcd_prefix: String,
+    /// The user to etcd
+    #[arg(long, value_name = "NAME", env = "TIDEGATE_ETCD_USER")]
+    etcd_user: Option<String>,
+    /// The user's password; better in a file, or in the variable
+    #[arg(long, value_name = "TEXT", env = "TIDEGATE_ETCD_PASSWORD", hide_env_values = true, requires = "etcd_user")]
+    etcd_password: Option<String>,
+    /// A file with the user's password, read anew for every authentication
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_ETCD_PASSWORD_FILE", conflicts_with = "etcd_password")]
+    etcd_password_file: Option<PathBuf>,
+    /// Who signs etcd's certificates, PEM; those that the system trusts if not given
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_ETCD_CACERT")]
+    etcd_cacert: Option<PathBuf>,
+    /// Our certificate for etcd, PEM
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_ETCD_CERT", requires = "etcd_key")]
+    etcd_cert: Option<PathBuf>,
+    /// The key of our certificate, PEM
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_ETCD_KEY", requires = "etcd_cert")]
+    etcd_key: Option<PathBuf>,
+    /// Take a prefix without a document for a configuration
+    #[arg(long, env = "TIDEGATE_ETCD_ALLOW_EMPTY")]
+    etcd_allow_empty: bool,
+}
+
+/// One layer of a configuration.
+#[derive(Clone, Debug)]
+pub enum LayerChoice {
+    /// A document, or a directory of them.
+    Files(PathBuf),
+    /// A prefix of etcd.
+    Etcd(Box<EtcdOptions>),
+}
+
+impl Etcd {
+    /// The prefix to follow; `None` where no address is given.
+    ///
+    /// # Errors
+    /// In words, where a user has no password.
+    pub(super) fn options(&self) -> Result<Option<EtcdOptions>, String> {
+        if self.etcd.is_empty() {
+            return Ok(None);
+        }
+        let tls = Tls {
+            ca: self.etcd_cacert.clone(),
+            cert: self.etcd_cert.clone(),
+            key: self.etcd_key.clone(),
+            domain: None,
+        };
+        let has_tls = tls.ca.is_some() || tls.cert.is_some();
+        let client = Options {
+            endpoints: self.etcd.clone(),
+            tls: has_tls.then_some(tls),
+            user: self.user()?,
+            ..Options::default()
+        };
+        let (prefix, allow_empty) = (self.etcd_prefix.clone(), self.etcd_allow_empty);
+        Ok(Some(EtcdOptions { client, prefix, allow_empty, ..EtcdOptions::default() }))
+    }
+
+    fn user(&self) -> Result<Option<User>, String> {
+        let Some(name) = self.etcd_user.clone() else { return Ok(None) };
+        let password = match (&self.etcd_password_file, &self.etcd_password) {
+            (Some(file), _) => Password::File(file.clone()),
+            (None, Some(text)) => Password::Text(text.clone()),
+            (None, None) => {
+                return Err(format!(
+                    "--etcd-user {name} needs a password: --etcd-password-file FILE, or TIDEGATE_ETCD_PASSWORD"
+                ));
+            }
+        };
+        Ok(Some(User { name, password }))
+    }
+}
+
+/// The layers in the order of the flags; etcd from the environment comes last. `typed` are the arguments of the command.
+pub(super) fn layers(config: Vec<PathBuf>, etcd: &Etcd, typed: &ArgMatches) -> Result<Vec<LayerChoice>, String> {
+    let places = typed.indices_of("config").into_iter().flatten();
+    let files = config.into_iter().map(LayerChoice::Files);
+    let mut layers: Vec<_> = places.zip(files).collect();
+    if let Some(options) = etcd.options()? {
+        let is_typed = typed.value_source("etcd") == Some(ValueSource::CommandLine);
+        let place = typed.index_of("etcd").filter(|_| is_typed).unwrap_or(usize::MAX);
+        layers.push((place, LayerChoice::Etcd(Box::new(options))));
+    }
+    layers.sort_by_key(|(place, _)| *place);
+    Ok(layers.into_iter().map(|(_, layer)| layer).collect())
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    match text.trim_end_matches('/') {
+        "" => Err("a prefix names a directory: /gw/".into()),
+        _ if text.contains("//") => Err("two slashes in a row are no directory".into()),
+        directory => Ok(format!("{directory}/")),
+    }
+}
