@@ -1,6 +1,7 @@
 //! `tidegate-bench GATEWAY [PART]...`: what the gateway costs, as ratios and slopes from interleaved runs. Prints the
 //! tables, and writes them to `docs/performance.md` when every part ran. Run by `make bench`, which pins it.
 
+mod etcd;
 mod generation;
 mod load;
 mod plugins;
@@ -15,7 +16,7 @@ use std::{env, path::PathBuf, process::ExitCode};
 use serde_json::{Map, Value};
 
 /// The parts, in the order of the tables.
-const PARTS: [&str; 4] = ["proxy", "plugins", "generation", "reload"];
+const PARTS: [&str; 5] = ["proxy", "plugins", "generation", "reload", "etcd"];
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
             "proxy" => proxies::measure(&gateway),
             "plugins" => plugins::measure(&gateway),
             "generation" => generation::in_a_child(),
-            _ => reload::measure(&gateway),
+            "reload" => reload::measure(&gateway),
+            _ => etcd::measure(&gateway),
         };
         println!("{}", report::table(part, &result));
         results.insert(part.to_owned(), result);

@@ -24,7 +24,8 @@ pub(crate) fn table(part: &str, result: &Value) -> String {
         "proxy" => proxy(result),
         "plugins" => plugins(result),
         "generation" => generation(result),
-        _ => reload(result),
+        "reload" => reload(result),
+        _ => etcd(result),
     }
 }
 
@@ -110,6 +111,20 @@ fn reload(result: &Value) -> String {
         number(&result["p99_ms"], 1),
         number(&result["max_ms"], 1),
     )
+}
+
+fn etcd(result: &Value) -> String {
+    let mut text = format!(
+        "### etcd\n\nFrom a `put` of one route to the first response on the new generation, ms, {} puts, one key a route \
+         (aim: p99 20 at 10,000); CPU time of the gateway a change, ms (aim: flat).\n\n\
+         | routes | median | p99 | most | CPU a change |\n|---|---|---|---|---|\n",
+        result["puts"]
+    );
+    for row in result["rows"].as_array().into_iter().flatten() {
+        let [median, p99, most] = ["median_ms", "p99_ms", "max_ms"].map(|field| number(&row[field], 1));
+        text += &format!("| {} | {median} | **{p99}** | {most} | {} |\n", row["routes"], number(&row["cpu_ms"], 2));
+    }
+    text
 }
 
 fn number(value: &Value, digits: usize) -> String {

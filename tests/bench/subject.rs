@@ -21,7 +21,7 @@ pub(crate) struct Subject {
     /// Its configuration and what it writes.
     pub(crate) folder: TempDir,
     /// Where a gateway's admin endpoint listens.
-    admin: Option<SocketAddr>,
+    pub(crate) admin: Option<SocketAddr>,
     process: Child,
 }
 
@@ -54,6 +54,16 @@ impl Subject {
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", "0"]).arg(binary).args(["run", "--workers", "1", "--admin"]);
         command.arg(admin.to_string()).arg("--config").arg(folder.path().join("config"));
+        Self::start("Tidegate", (address, Some(admin)), folder, command)
+    }
+
+    /// Starts the gateway with one worker over the prefix `/gw/` of etcd; it listens on `address`.
+    pub(crate) fn following(binary: &Path, address: SocketAddr, etcd: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let admin = free_address();
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", "0"]).arg(binary).args(["run", "--workers", "1", "--admin"]);
+        command.arg(admin.to_string()).args(["--etcd", etcd]);
         Self::start("Tidegate", (address, Some(admin)), folder, command)
     }
 
@@ -137,7 +147,8 @@ impl Drop for Subject {
     }
 }
 
-fn free_address() -> SocketAddr {
+/// An address that nothing listens on at the moment.
+pub(crate) fn free_address() -> SocketAddr {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
     socket.local_addr().expect("a bound socket has an address")
 }
