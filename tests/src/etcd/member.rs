@@ -74,6 +74,8 @@ impl Member {
         ]);
         // A loaded machine must not lose leaders by itself; one member elects itself whatever the timing.
         command.args(["--heartbeat-interval=50", "--election-timeout=500", "--logger=zap", "--log-level=info"]);
+        // What passwords cost is no subject here, and would be seconds where many tests run.
+        command.arg("--bcrypt-cost=4");
         command.args(["--grpc-keepalive-min-time=10ms", "--max-txn-ops=20000", "--max-request-bytes=1572864"]);
         command.args(&self.flags);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

@@ -138,7 +138,7 @@ impl Etcd {
             tls,
             user: self.user.as_ref().map(user),
             dial_timeout: Duration::from_secs(1),
-            request_timeout: Duration::from_secs(2),
+            request_timeout: Duration::from_secs(5),
             keep_alive: KeepAlive { interval: Duration::from_millis(300), timeout: Duration::from_millis(300) },
             sync_interval: Duration::from_secs(5),
             ..Options::default()
