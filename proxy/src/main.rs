@@ -1,5 +1,7 @@
 //! The `tidegate` binary: arguments to the library, its answer to the exit code.
 
+mod allocator;
+
 use std::{env, io, process::ExitCode};
 
 use tidegate::{
@@ -8,7 +10,7 @@ use tidegate::{
 };
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 fn main() -> ExitCode {
     let (out, err) = (&mut io::stdout(), &mut io::stderr());
