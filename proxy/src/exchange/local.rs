@@ -4,7 +4,6 @@
 use std::{
     any::{Any, TypeId},
     cell::RefCell,
-    collections::HashMap,
     fmt,
     rc::Rc,
 };
@@ -30,15 +29,17 @@ pub type Adoption = Box<dyn FnOnce(&Worker) -> Result<(), String> + Send>;
 
 /// Values by type, one of each.
 #[derive(Default)]
-pub struct Locals(RefCell<HashMap<TypeId, Rc<dyn Any>, foldhash::fast::RandomState>>);
+pub struct Locals(RefCell<Vec<(TypeId, Rc<dyn Any>)>>);
 
 impl Locals {
     /// The worker's `T`, made on first use.
     pub fn of<T: Default + 'static>(&self) -> Rc<T> {
-        let found = self.0.borrow().get(&TypeId::of::<T>()).cloned();
+        let kind = TypeId::of::<T>();
+        // A handful: a look at each is less than a hash.
+        let found = self.0.borrow().iter().find(|(known, _)| *known == kind).map(|(_, any)| Rc::clone(any));
         let any = found.unwrap_or_else(|| {
             let made: Rc<dyn Any> = Rc::new(T::default());
-            self.0.borrow_mut().insert(TypeId::of::<T>(), made.clone());
+            self.0.borrow_mut().push((kind, Rc::clone(&made)));
             made
         });
         any.downcast().unwrap_or_else(|_| unreachable!("the key is the type"))

@@ -46,7 +46,7 @@ pub(super) async fn serve(
 
 type Ready = Result<(Rc<WorkerPlan>, Box<Request>), Error>;
 
-/// A request that has a plan, and nothing more yet.
+/// A request that has a plan, and nothing more yet. In a box, because it goes from hand to hand.
 pub(super) struct Arrived {
     pub(super) life: Box<Life>,
     pub(super) exchange: Rc<Exchange>,
@@ -64,7 +64,7 @@ pub(super) struct Arrived {
 }
 
 // From a head to a plan, or to what is wrong with it. None when the listener is gone.
-fn arrive(session: &Rc<Session>, request: http::Request<Incoming>) -> Option<Arrived> {
+fn arrive(session: &Rc<Session>, request: http::Request<Incoming>) -> Option<Box<Arrived>> {
     let (mut head, incoming) = request.into_parts();
     let snapshot = session.door.view.take(&head);
     let listener = snapshot.shared().listeners.get(&session.door.name)?;
@@ -87,7 +87,9 @@ fn arrive(session: &Rc<Session>, request: http::Request<Incoming>) -> Option<Arr
     let limits = &listener.spec.limits;
     let body_limits = (limits.body_bytes_max, limits.body_idle_timeout);
     let asks = !listener.selections.is_empty();
-    Some(Arrived { life, exchange, snapshot, head, plan, admitted, incoming, ordinal, asks, body_limits, generation })
+    let arrived =
+        Arrived { life, exchange, snapshot, head, plan, admitted, incoming, ordinal, asks, body_limits, generation };
+    Some(Box::new(arrived))
 }
 
 impl Arrived {
@@ -97,8 +99,8 @@ impl Arrived {
     }
 
     // To a request on its plan, or to what is wrong with it.
-    fn proceed(self) -> (Box<Life>, Option<HeaderValue>, Ready) {
-        let Self { mut life, exchange, head, plan, admitted, incoming, ordinal, body_limits, generation, .. } = self;
+    fn proceed(self: Box<Self>) -> (Box<Life>, Option<HeaderValue>, Ready) {
+        let Self { mut life, exchange, head, plan, admitted, incoming, ordinal, body_limits, generation, .. } = *self;
         let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(error) => return (life, generation, Err(error)),

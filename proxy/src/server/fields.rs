@@ -53,7 +53,8 @@ fn wants_trailers(value: &HeaderValue) -> bool {
 }
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name)
+    // Asked of every field of every message: most are told by their length.
+    matches!(name.as_str().len(), 2 | 7 | 10 | 16..=19) && HOP_BY_HOP.contains(name)
 }
 
 // `Connection` may not take away what frames, addresses or authenticates a message.
@@ -106,6 +107,15 @@ mod tests {
         );
         strip(&mut headers);
         assert_eq!(headers, fields("host: a\ncontent-length: 3\nx-keep: 2\nte: trailers"));
+    }
+
+    #[test]
+    fn each_of_them_goes_also_where_it_comes_alone() {
+        for name in &HOP_BY_HOP {
+            let mut headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("x"))]);
+            strip(&mut headers);
+            assert!(headers.is_empty(), "{name}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::exchange::{Arrived, route_head};
 use crate::exchange::Asked;
 
 /// Puts a request on the plan that a table chooses for it, if one does.
-pub(super) async fn choose(mut arrived: Arrived) -> Arrived {
+pub(super) async fn choose(mut arrived: Box<Arrived>) -> Box<Arrived> {
     let (snapshot, exchange) = (arrived.snapshot.clone(), arrived.exchange.clone());
     let Some(listener) = snapshot.shared().listeners.get(&exchange.connection.listener) else { return arrived };
     for selection in &listener.selections {
