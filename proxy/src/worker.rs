@@ -146,20 +146,24 @@ impl Drop for Workers {
     }
 }
 
+// Of a worker's thread: what a plugin that is called at once may use of it, and as much again and more for us.
+const STACK_BYTES: usize = 4 << 20;
+
 impl Hand {
     fn start(index: usize, graveyard: Graveyard) -> io::Result<Self> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            let tasks = LocalSet::new();
-            let post = Post { worker: Rc::new(Worker::new(index)), graveyard, view: None, doors: BTreeMap::new() };
-            let worker = Rc::clone(&post.worker);
-            runtime.block_on(tasks.run_until(post.carry_out(inbox)));
-            // Connections first, then what they used, both inside the runtime that they belong to.
-            let _inside = runtime.enter();
-            drop(tasks);
-            worker.locals.clear();
-        })?;
+        let thread =
+            thread::Builder::new().name(format!("worker-{index}")).stack_size(STACK_BYTES).spawn(move || {
+                let tasks = LocalSet::new();
+                let post = Post { worker: Rc::new(Worker::new(index)), graveyard, view: None, doors: BTreeMap::new() };
+                let worker = Rc::clone(&post.worker);
+                runtime.block_on(tasks.run_until(post.carry_out(inbox)));
+                // Connections first, then what they used, both inside the runtime that they belong to.
+                let _inside = runtime.enter();
+                drop(tasks);
+                worker.locals.clear();
+            })?;
         Ok(Self { orders, thread: Mutex::new(Some(thread)) })
     }
 

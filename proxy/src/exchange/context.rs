@@ -149,9 +149,9 @@ impl Exchange {
         }
     }
 
-    /// How much of the exchange's time is left, where its route sets a limit.
-    pub fn time_left(&self) -> Option<Duration> {
-        self.deadline.get().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    /// How much of the exchange's time is left at `now`, where its route sets a limit.
+    pub fn time_left(&self, now: Instant) -> Option<Duration> {
+        self.deadline.get().map(|deadline| deadline.saturating_duration_since(now))
     }
 }
 
@@ -218,11 +218,14 @@ impl Record {
         });
     }
 
-    /// Adds to the time of the step called `name`.
-    pub fn spend(&self, name: &Arc<str>, time: Duration) {
-        self.note(|recorded| match recorded.steps.iter_mut().find(|step| Arc::ptr_eq(&step.name, name)) {
+    /// Adds to the time of the step called `name`, whose place among the others `place` keeps from the first time on.
+    pub fn spend(&self, place: &Cell<Option<usize>>, name: &Arc<str>, time: Duration) {
+        self.note(|recorded| match place.get().and_then(|place| recorded.steps.get_mut(place)) {
             Some(step) => step.time += time,
-            None => recorded.steps.push(StepTime { name: Arc::clone(name), time }),
+            None => {
+                place.set(Some(recorded.steps.len()));
+                recorded.steps.push(StepTime { name: Arc::clone(name), time });
+            }
         });
     }
 }

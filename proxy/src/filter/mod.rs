@@ -46,6 +46,11 @@ pub trait Visit {
     /// Ends the exchange; the steps before this one see the response that the error becomes.
     fn request(self: Rc<Self>, request: Box<Request>) -> Wait<ControlFlow<Box<Response>, Box<Request>>>;
 
+    /// Whether it has a say in the response. Asked when the response is there.
+    fn sees_response(&self) -> bool {
+        true
+    }
+
     /// Sees the response, whether an upstream's, a later step's, or what an error became.
     ///
     /// # Errors
@@ -165,8 +170,10 @@ impl Chain {
                 Action::Edit(edit) => edit.response(&exchange, &mut response),
                 Action::Around(_) => {
                     let visit = visits.pop().expect("every step before the one reached has begun its visit");
-                    response =
-                        visit.response(response).settle().await.unwrap_or_else(|error| rescue(&exchange, &error));
+                    if visit.sees_response() {
+                        let seen = visit.response(response).settle().await;
+                        response = seen.unwrap_or_else(|error| rescue(&exchange, &error));
+                    }
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Tables that choose by themselves: asked in their order, before a request goes on. The first whose choice matches
 //! the request decides; where none does, or one fails, the route that was matched serves.
 
-use std::time::Instant;
+use std::{cell::Cell, time::Instant};
 
 use super::exchange::{Arrived, route_head};
 use crate::exchange::Asked;
@@ -27,7 +27,7 @@ pub(super) async fn choose(mut arrived: Box<Arrived>) -> Box<Arrived> {
         };
         let began = Instant::now();
         let (asked, chosen) = selection.select.select(&exchange.worker, asked).await;
-        exchange.record.spend(&selection.label, began.elapsed());
+        exchange.record.spend(&Cell::new(None), &selection.label, began.elapsed());
         arrived.head = asked.head;
         let Some(name) = chosen else { continue };
         if let Some(plan) = selection.find(&name, &route_head(&arrived.head, admitted)) {

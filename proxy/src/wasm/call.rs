@@ -11,10 +11,11 @@ use std::{
 };
 
 use http::request;
-use wasmtime::{PoolConcurrencyLimitError, component::ResourceAny};
+use wasmtime::{PoolConcurrencyLimitError, Trap, component::ResourceAny};
 
 use super::{
-    guest::{CreateError, told},
+    engine::{Running, TICK},
+    guest::{CreateError, Guest, told},
     native::{Exports, Params, Phase, Returned},
     pool::{Lease, Leased, Local},
 };
@@ -52,6 +53,8 @@ pub(super) struct Visit {
     /// Whether the response to this request has a body.
     pub(super) without_body: Cell<bool>,
     spent: Cell<Duration>,
+    /// Its place in the exchange's record.
+    step: Cell<Option<usize>>,
     turn: tokio::sync::Mutex<()>,
     /// The guest of this exchange alone, where it is to have one.
     own: RefCell<Option<Lease>>,
@@ -110,6 +113,11 @@ impl Fail {
         }
     }
 
+    fn called(guest: &Guest, error: &wasmtime::Error) -> Self {
+        let denied = guest.denied().map(|text| format!(" ({text})")).unwrap_or_default();
+        Self::Trap(told(error) + &denied)
+    }
+
     pub(super) fn create(error: CreateError) -> Self {
         Self::Trap(format!("while it was created in a further guest: {error}"))
     }
@@ -155,6 +163,7 @@ impl Visit {
             failed: Cell::new(None),
             without_body: Cell::new(false),
             spent: Cell::new(Duration::ZERO),
+            step: Cell::new(None),
             turn: tokio::sync::Mutex::const_new(()),
             own: RefCell::default(),
         })
@@ -171,19 +180,47 @@ impl Visit {
         R: Returned,
     {
         let turn = if self.local.plugin.calls().overlap() { Some(self.turn.lock().await) } else { None };
-        let started = Instant::now();
-        let limit = self.limit();
-        let _running = self.local.pool.shared.filters.ticker.run(self.local.worker);
+        let time = CallTime::start(self);
         let outcome = {
             let mut call = pin!(self.call_guest(export, params));
             let mut timeout = None;
-            poll_fn(|cx| self.poll_within(started + limit, &mut timeout, call.as_mut(), cx)).await
+            poll_fn(|cx| self.poll_within(time.started + time.limit, &mut timeout, call.as_mut(), cx)).await
         };
-        let spent = started.elapsed();
-        self.spent.set(self.spent.get() + spent);
-        self.exchange.record.spend(&self.local.name, spent);
+        let limit = time.stop();
         drop(turn);
         outcome.unwrap_or(Err(Fail::Timeout(limit)))
+    }
+
+    /// Calls a method of the plugin on the guest of `lease`, on this very stack: the worker does nothing else until it
+    /// returns or its deadline ends it. For what [`Local::prompt`] gives.
+    pub(super) fn call_at_once<P, R>(
+        self: &Rc<Self>,
+        mut lease: Lease,
+        export: impl Fn(&Exports) -> Option<Phase<P, R>>,
+        params: impl FnOnce(ResourceAny) -> P,
+    ) -> Result<R, Fail>
+    where
+        P: Params,
+        R: Returned,
+    {
+        let time = CallTime::start(self);
+        let guest = lease.guest();
+        let (method, plugin) = guest.method(self.local.plugin.id, export);
+        guest.store.data_mut().at_once = true;
+        guest.store.set_epoch_deadline(ticks(time.limit));
+        let sight = Sight::open(Rc::clone(self));
+        let called = method.call(&mut guest.store, params(plugin));
+        drop(sight);
+        guest.store.data_mut().at_once = false;
+        let limit = time.stop();
+        match called {
+            Ok((answer,)) => {
+                lease.release();
+                answer.map_err(Fail::Said)
+            }
+            Err(error) if error.downcast_ref() == Some(&Trap::Interrupt) => Err(Fail::Timeout(limit)),
+            Err(error) => Err(Fail::called(guest, &error)),
+        }
     }
 
     async fn call_guest<P, R>(
@@ -204,18 +241,14 @@ impl Visit {
             },
         };
         let guest = lease.guest();
-        let plugin = guest.plugin(self.local.plugin.id).expect("a lease is of a guest that hosts the plugin");
-        let export = export(&guest.exports).expect("only what is exported is declared");
+        let (method, plugin) = guest.method(self.local.plugin.id, export);
         guest.store.set_epoch_deadline(1);
-        match export.call_async(&mut guest.store, params(plugin)).await {
+        match method.call_async(&mut guest.store, params(plugin)).await {
             Ok((answer,)) => {
                 self.give_back(lease);
                 answer.map_err(Fail::Said)
             }
-            Err(error) => {
-                let denied = guest.denied().map(|text| format!(" ({text})")).unwrap_or_default();
-                Err(Fail::Trap(told(&error) + &denied))
-            }
+            Err(error) => Err(Fail::called(guest, &error)),
         }
     }
 
@@ -239,10 +272,10 @@ impl Visit {
     }
 
     // What is left of the call's, the plugin's and the exchange's time.
-    fn limit(&self) -> Duration {
+    fn limit(&self, now: Instant) -> Duration {
         let limits = &self.local.plugin.limits;
         let own = limits.call_timeout.min(limits.exchange_timeout.saturating_sub(self.spent.get()));
-        self.exchange.time_left().map_or(own, |left| own.min(left))
+        self.exchange.time_left(now).map_or(own, |left| own.min(left))
     }
 
     fn give_back(&self, lease: Lease) {
@@ -258,6 +291,37 @@ impl Drop for Visit {
         let result = self.failed.get().map_or(Ok(()), Err);
         self.local.plugin.series.finish(self.local.worker, result, self.spent.get());
     }
+}
+
+/// The time of one call, for its deadline and for whoever counts it.
+struct CallTime<'a> {
+    visit: &'a Visit,
+    started: Instant,
+    limit: Duration,
+    _running: Running<'a>,
+}
+
+impl<'a> CallTime<'a> {
+    fn start(visit: &'a Visit) -> Self {
+        let started = Instant::now();
+        let limit = visit.limit(started);
+        let running = visit.local.pool.shared.filters.ticker.run(visit.local.worker);
+        Self { visit, started, limit, _running: running }
+    }
+
+    // Counts it, and answers with what it was limited to.
+    fn stop(self) -> Duration {
+        let spent = self.started.elapsed();
+        self.visit.spent.set(self.visit.spent.get() + spent);
+        self.visit.exchange.record.spend(&self.visit.step, &self.visit.local.name, spent);
+        self.limit
+    }
+}
+
+// How many ticks from now on are never before `limit` is over, the first of which may be due.
+fn ticks(limit: Duration) -> u64 {
+    let ticks = limit.as_nanos().div_ceil(TICK.as_nanos()) + 1;
+    u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
 /// Puts a visit in the host functions' sight until it is dropped, also by a panic.

@@ -26,6 +26,8 @@ pub struct Module {
     identity: Identity,
     pub(super) pre: InstancePre<Data>,
     pub(super) indices: Indices,
+    /// Whether its guests can wait on the host: they import a function that may.
+    pub(super) waits: bool,
 }
 
 impl Module {
@@ -163,7 +165,8 @@ impl Make for Workshop {
         let component = self.press.component(entry, load::load)?;
         let pre = self.linker.instantiate_pre(&component).map_err(refused)?;
         let indices = Indices::of(&component).map_err(LoadError::Refused)?;
-        Ok(Module { identity: entry.identity, pre, indices })
+        let waits = native::waits(&component, &self.press.engine);
+        Ok(Module { identity: entry.identity, pre, indices, waits })
     }
 }
 

@@ -18,8 +18,8 @@ use super::{
         types::{self, BodyVerdict, LocalResponse, Verdict},
     },
     plugin::{Mode, Plugin},
-    policy::{attempt, judge},
-    pool::{Guests, InUse, Shared},
+    policy::{attempt, attempt_at_once, judge},
+    pool::{Guests, InUse, Lease, Shared},
 };
 use crate::{
     error::{Error, Kind},
@@ -63,9 +63,17 @@ impl filter::Visit for Visit {
         self.without_body.set(request.head.method == Method::HEAD);
         match (calls.request, calls.request_body) {
             (false, None) => Wait::Ready(Ok(Continue(request))),
-            (true, None) => Wait::on(on_request(self, request)),
+            (true, None) => match self.local.prompt() {
+                Some(guest) => Wait::Ready(on_request_at_once(&self, guest, request)),
+                None => Wait::on(on_request(self, request)),
+            },
             (_, Some(mode)) => Wait::on(on_request_with_body(self, request, mode)),
         }
+    }
+
+    fn sees_response(&self) -> bool {
+        let calls = self.local.plugin.calls();
+        calls.response || calls.response_body.is_some() || calls.overlap()
     }
 
     fn response(self: Rc<Self>, response: Response) -> Wait<Response> {
@@ -79,7 +87,10 @@ impl filter::Visit for Visit {
         }
         match (calls.response, calls.response_body.filter(|_| !self.without_body.get())) {
             (false, None) => Wait::Ready(Ok(response)),
-            (true, None) => Wait::on(on_response(self, response)),
+            (true, None) => match self.local.prompt() {
+                Some(guest) => Wait::Ready(on_response_at_once(&self, guest, response)),
+                None => Wait::on(on_response(self, response)),
+            },
             (_, Some(mode)) => Wait::on(on_response_with_body(self, response, mode)),
         }
     }
@@ -88,14 +99,25 @@ impl filter::Visit for Visit {
 async fn on_request(visit: Rc<Visit>, request: Box<Request>) -> Result<Seen, Error> {
     let shown = Shown::request(&visit, request);
     let verdict = attempt(&visit, |exports| exports.on_request, |plugin| (plugin, Resource::new_borrow(0))).await;
-    let mut request = shown.take_request();
-    match verdict? {
+    request_seen(&visit, shown.take_request(), verdict?)
+}
+
+fn on_request_at_once(visit: &Rc<Visit>, guest: Lease, request: Box<Request>) -> Result<Seen, Error> {
+    let shown = Shown::request(visit, request);
+    let verdict =
+        attempt_at_once(visit, guest, |exports| exports.on_request, |plugin| (plugin, Resource::new_borrow(0)));
+    request_seen(visit, shown.take_request(), verdict?)
+}
+
+// What a verdict makes of a request; `None`: the plugin is skipped.
+fn request_seen(visit: &Visit, mut request: Box<Request>, verdict: Option<Verdict>) -> Result<Seen, Error> {
+    match verdict {
         Some(Verdict::Respond(answer)) => match local_response(answer) {
             Ok(response) => return Ok(Break(Box::new(response))),
-            Err(fail) => judge(&visit, fail).map(|()| undo_request(&visit, &mut request))?,
+            Err(fail) => judge(visit, fail).map(|()| undo_request(visit, &mut request))?,
         },
         Some(Verdict::Proceed) => {}
-        None => undo_request(&visit, &mut request),
+        None => undo_request(visit, &mut request),
     }
     Ok(Continue(request))
 }
@@ -163,15 +185,26 @@ async fn on_whole_request(visit: &Rc<Visit>, mut request: Box<Request>, bytes_ma
 async fn on_response(visit: Rc<Visit>, response: Response) -> Result<Response, Error> {
     let shown = Shown::response(&visit, response);
     let verdict = attempt(&visit, |exports| exports.on_response, |plugin| (plugin, Resource::new_borrow(0))).await;
-    let mut response = shown.take_response();
-    match verdict? {
+    response_seen(&visit, shown.take_response(), verdict?)
+}
+
+fn on_response_at_once(visit: &Rc<Visit>, guest: Lease, response: Response) -> Result<Response, Error> {
+    let shown = Shown::response(visit, response);
+    let verdict =
+        attempt_at_once(visit, guest, |exports| exports.on_response, |plugin| (plugin, Resource::new_borrow(0)));
+    response_seen(visit, shown.take_response(), verdict?)
+}
+
+// As `request_seen`.
+fn response_seen(visit: &Visit, mut response: Response, verdict: Option<Verdict>) -> Result<Response, Error> {
+    match verdict {
         Some(Verdict::Proceed) => {}
         Some(Verdict::Respond(answer)) => match local_response(answer) {
             Ok(answer) if response.tunnel.is_none() => response = answer,
-            Ok(_) => judge(&visit, Fail::Contract("it answers in place of a protocol switch"))?,
-            Err(fail) => judge(&visit, fail)?,
+            Ok(_) => judge(visit, Fail::Contract("it answers in place of a protocol switch"))?,
+            Err(fail) => judge(visit, fail)?,
         },
-        None => undo_response(&visit, &mut response),
+        None => undo_response(visit, &mut response),
     }
     if matches!(response.head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) && !response.body.is_empty() {
         response.head.headers.remove(header::CONTENT_LENGTH);

@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use wasmtime::{Engine, ResourceLimiter, Store, component::ResourceAny};
+use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline, component::ResourceAny};
 
 use super::{
     Counters,
     compile::Module,
-    native::{Exports, types::Problem},
+    native::{Exports, Phase, types::Problem},
     plugin::{Calls, Plugin},
 };
 use crate::telemetry::PluginSeries;
@@ -17,6 +17,9 @@ pub(super) struct Data {
     limits: Limits,
     /// The plugin that is being created, if one is.
     pub(super) creating: Option<Arc<Plugin>>,
+    /// The present call holds its worker until it returns: at its deadline it is ended, where others give way at each
+    /// tick and go on.
+    pub(super) at_once: bool,
 }
 
 /// A running instance of a module.
@@ -70,6 +73,20 @@ impl Guest {
     #[inline]
     pub(super) fn plugin(&self, id: u64) -> Option<ResourceAny> {
         self.plugins.get(&id).copied()
+    }
+
+    /// A method that a plugin declares, and the handle to call it with.
+    ///
+    /// # Panics
+    /// Where the plugin is not configured here, or does not declare the method.
+    #[inline]
+    pub(super) fn method<P, R>(
+        &self,
+        plugin: u64,
+        export: impl Fn(&Exports) -> Option<Phase<P, R>>,
+    ) -> (Phase<P, R>, ResourceAny) {
+        let method = export(&self.exports).expect("only what is exported is declared");
+        (method, self.plugin(plugin).expect("a lease is of a guest that hosts the plugin"))
     }
 
     /// The plugins that are configured here.
@@ -129,11 +146,13 @@ impl Guest {
 
 /// A store for one guest: bounded in memory, and in time by whoever drops the call.
 pub(super) fn store(engine: &Engine, memory_bytes_max: usize) -> Store<Data> {
-    let data = Data { limits: Limits::new(memory_bytes_max), creating: None };
+    let data = Data { limits: Limits::new(memory_bytes_max), creating: None, at_once: false };
     let mut store = Store::new(engine, data);
     store.limiter(|data| &mut data.limits);
     store.set_epoch_deadline(1);
-    store.epoch_deadline_async_yield_and_update(1);
+    store.epoch_deadline_callback(|store| {
+        Ok(if store.data().at_once { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
+    });
     store
 }
 

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use super::{
@@ -61,6 +62,9 @@ pub(super) enum Mode {
     Buffered(usize),
 }
 
+/// How long a call may hold its worker. What may take longer runs on a stack of its own and gives way at each tick.
+const AT_ONCE_MAX: Duration = Duration::from_millis(2);
+
 impl Plugin {
     /// A number for [`Plugin::id`].
     pub(super) fn next_id() -> u64 {
@@ -71,6 +75,15 @@ impl Plugin {
     /// What it is called for.
     pub(super) fn calls(&self) -> Calls {
         self.calls.get().copied().unwrap_or_default()
+    }
+
+    /// Whether it is called at once, on the worker's own stack: it cannot wait, and may hold the worker for
+    /// [`AT_ONCE_MAX`] at most.
+    pub(super) fn is_prompt(&self) -> bool {
+        !self.module.waits
+            && self.limits.call_timeout <= AT_ONCE_MAX
+            && self.isolation == Isolation::Reused
+            && !self.calls().overlap()
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     budget::Allowance,
     call::{Fail, Visit},
     native::{Exports, Params, Phase, Returned},
+    pool::Lease,
 };
 use crate::{
     config::spec::FailurePolicy,
@@ -34,7 +35,32 @@ where
         let left_alone = Error::new(Kind::PluginFailed, format!("plugin {}: it failed too often", visit.local.name));
         return decide(visit, left_alone).map(|()| None);
     }
-    match visit.call(export, params).await {
+    conclude(visit, visit.call(export, params).await)
+}
+
+/// The same, at once, on a guest that [`Local::prompt`](super::pool::Local::prompt) gave.
+///
+/// # Errors
+/// As of [`attempt`].
+pub(super) fn attempt_at_once<P, R>(
+    visit: &Rc<Visit>,
+    guest: Lease,
+    export: impl Fn(&Exports) -> Option<Phase<P, R>>,
+    params: impl FnOnce(ResourceAny) -> P,
+) -> Result<Option<R>, Error>
+where
+    P: Params,
+    R: Returned,
+{
+    if visit.skipped.get() {
+        guest.release();
+        return Ok(None);
+    }
+    conclude(visit, visit.call_at_once(guest, export, params))
+}
+
+fn conclude<R>(visit: &Visit, called: Result<R, Fail>) -> Result<Option<R>, Error> {
+    match called {
         Ok(answer) => {
             visit.local.breaker.succeeded();
             Ok(Some(answer))

@@ -80,6 +80,8 @@ pub(super) struct Local {
     /// The plugin's name, counted on this worker only.
     pub(super) name: Arc<str>,
     pub(super) worker: usize,
+    /// See [`Plugin::is_prompt`].
+    prompt: bool,
     pub(super) pool: Rc<Pool>,
     pub(super) breaker: Breaker,
     /// Of what it logs itself.
@@ -143,6 +145,7 @@ impl Guests {
                 plugin: Arc::clone(plugin),
                 name: Arc::from(&*plugin.name),
                 worker: worker.index,
+                prompt: plugin.is_prompt(),
                 pool: Rc::clone(pool),
                 breaker: Breaker::default(),
                 log: LogBudget::default(),
@@ -173,7 +176,27 @@ impl Guests {
     }
 }
 
+impl Local {
+    /// A guest to call the plugin at once in; `None` where it has to be called otherwise.
+    #[inline]
+    pub(super) fn prompt(&self) -> Option<Lease> {
+        if self.prompt && self.breaker.allows() { self.pool.ready(self.plugin.id) } else { None }
+    }
+}
+
 impl Pool {
+    // The guest that was used last, if `plugin` is configured in it and there may be one more at work.
+    #[inline]
+    fn ready(self: &Rc<Self>, plugin: u64) -> Option<Lease> {
+        let busy = self.busy.get();
+        if busy >= self.shared.busy_max {
+            return None;
+        }
+        let guest = self.free.borrow_mut().pop_if(|guest| guest.plugin(plugin).is_some())?;
+        self.busy.set(busy + 1);
+        Some(Lease { guest: Some(guest), pool: Rc::clone(self) })
+    }
+
     /// Takes a guest, one in which `local`'s plugin is configured if there is one.
     pub(super) fn lease(self: &Rc<Self>, local: &Local) -> Result<Leased, Fail> {
         let busy = self.busy.get();

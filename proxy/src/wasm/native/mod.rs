@@ -11,7 +11,7 @@ use wasmtime::{
     Result, Store,
     component::{
         Component, ComponentExportIndex, ComponentNamedList, HasSelf, Instance, Lift, Linker, Lower, Resource,
-        ResourceAny, TypedFunc,
+        ResourceAny, TypedFunc, types::ComponentItem,
     },
 };
 
@@ -37,6 +37,19 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Data>> {
     let mut linker = Linker::new(engine);
     bindings::Imports::add_to_linker::<_, HasSelf<Data>>(&mut linker, |data| data)?;
     Ok(linker)
+}
+
+/// The functions that a guest waits in, by interface; `bindings` makes these, and no others, asynchronous.
+const WAITING: [(&str, &str); 2] = [("tidegate:plugin/clock@", "sleep"), ("tidegate:plugin/upstream@", "call")];
+
+/// Whether `component` imports a function that its guests may wait in.
+pub(super) fn waits(component: &Component, engine: &wasmtime::Engine) -> bool {
+    component.component_type().imports(engine).any(|(interface, item)| match item.ty {
+        ComponentItem::ComponentInstance(functions) => WAITING.iter().any(|(module, function)| {
+            interface.starts_with(module) && functions.get_export(engine, function).is_some()
+        }),
+        _ => false,
+    })
 }
 
 type Create = TypedFunc<(String,), (Result<ResourceAny, Vec<Problem>>,)>;

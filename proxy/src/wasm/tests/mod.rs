@@ -4,6 +4,7 @@
 mod containment;
 mod loading;
 mod phases;
+mod prompt;
 mod reuse;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
