@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
     uri::{Authority, PathAndQuery},
@@ -106,11 +107,11 @@ impl HostRequest for Data {
     }
 
     fn set_header(&mut self, _: Resource<RequestHandle>, name: String, value: Vec<u8>) -> Edited {
-        edit_request(|request| set(&mut request.head.headers, &name, &value))
+        edit_request(|request| set(&mut request.head.headers, &name, value))
     }
 
     fn append_header(&mut self, _: Resource<RequestHandle>, name: String, value: Vec<u8>) -> Edited {
-        edit_request(|request| append(&mut request.head.headers, &name, &value))
+        edit_request(|request| append(&mut request.head.headers, &name, value))
     }
 
     fn remove_header(&mut self, _: Resource<RequestHandle>, name: String) -> Edited {
@@ -158,11 +159,11 @@ impl HostResponse for Data {
     }
 
     fn set_header(&mut self, _: Resource<ResponseHandle>, name: String, value: Vec<u8>) -> Edited {
-        edit_response(|response| set(&mut response.head.headers, &name, &value))
+        edit_response(|response| set(&mut response.head.headers, &name, value))
     }
 
     fn append_header(&mut self, _: Resource<ResponseHandle>, name: String, value: Vec<u8>) -> Edited {
-        edit_response(|response| append(&mut response.head.headers, &name, &value))
+        edit_response(|response| append(&mut response.head.headers, &name, value))
     }
 
     fn remove_header(&mut self, _: Resource<ResponseHandle>, name: String) -> Edited {
@@ -186,7 +187,7 @@ impl HostResponse for Data {
 pub(in crate::wasm) fn fields(fields: Vec<Field>) -> Result<HeaderMap, Refusal> {
     let mut headers = HeaderMap::with_capacity(fields.len().min(FIELDS_MAX));
     for field in fields {
-        append(&mut headers, &field.name, &field.value)?;
+        append(&mut headers, &field.name, field.value)?;
     }
     Ok(headers)
 }
@@ -274,7 +275,7 @@ fn values(headers: &HeaderMap, name: &str) -> Vec<Vec<u8>> {
     headers.get_all(name).iter().map(|value| value.as_bytes().to_vec()).collect()
 }
 
-fn set(headers: &mut HeaderMap, name: &str, value: &[u8]) -> Result<(), Refusal> {
+fn set(headers: &mut HeaderMap, name: &str, value: Vec<u8>) -> Result<(), Refusal> {
     let (name, value) = (own(name)?, content(value)?);
     if headers.len() >= FIELDS_MAX && !headers.contains_key(&name) {
         return Err(Refusal::TooLarge);
@@ -283,7 +284,7 @@ fn set(headers: &mut HeaderMap, name: &str, value: &[u8]) -> Result<(), Refusal>
     Ok(())
 }
 
-fn append(headers: &mut HeaderMap, name: &str, value: &[u8]) -> Result<(), Refusal> {
+fn append(headers: &mut HeaderMap, name: &str, value: Vec<u8>) -> Result<(), Refusal> {
     let (name, value) = (own(name)?, content(value)?);
     if headers.len() >= FIELDS_MAX {
         return Err(Refusal::TooLarge);
@@ -297,11 +298,12 @@ fn remove(headers: &mut HeaderMap, name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn content(value: &[u8]) -> Result<HeaderValue, Refusal> {
+fn content(value: Vec<u8>) -> Result<HeaderValue, Refusal> {
     if value.len() > VALUE_BYTES_MAX {
         return Err(Refusal::TooLarge);
     }
-    HeaderValue::from_bytes(value).map_err(|_| Refusal::Malformed)
+    // Takes the bytes over where it can.
+    HeaderValue::from_maybe_shared(Bytes::from(value)).map_err(|_| Refusal::Malformed)
 }
 
 /// The name of a field that plugins may change: not one that frames a message, nor `host`, which is the request's
