@@ -12,9 +12,37 @@ pub(crate) const COPIES: [usize; 4] = [0, 4, 8, 16];
 const ROUNDS: usize = 5;
 pub(crate) const SPAN: Duration = Duration::from_millis(1_200);
 
-/// One plugin: its name in the table, its name in the configuration, and what it may cost, in µs.
-const PLUGINS: [(&str, &str, f64); 2] =
-    [("reads one header and sets one", "header", 1.5), ("does nothing", "nothing", 0.5)];
+/// What is measured of one plugin.
+struct Case {
+    /// As the table names it.
+    title: &'static str,
+    /// In the configuration.
+    name: &'static str,
+    module: &'static str,
+    /// Its `limits`, as YAML.
+    limits: &'static str,
+    /// What it may cost, in µs.
+    aim: f64,
+}
+
+const CASES: [Case; 4] = [
+    Case { title: "reads one header and sets one", name: "header", module: "header", limits: "{}", aim: 1.5 },
+    Case { title: "does nothing", name: "nothing", module: "nothing", limits: "{}", aim: 0.5 },
+    Case {
+        title: "reads one header and sets one, called at once",
+        name: "prompt-header",
+        module: "header",
+        limits: "{call-timeout: 2ms}",
+        aim: 1.5,
+    },
+    Case {
+        title: "does nothing, called at once",
+        name: "prompt-nothing",
+        module: "nothing",
+        limits: "{call-timeout: 2ms}",
+        aim: 0.5,
+    },
+];
 
 /// Interleaved rounds over all chains; medians and slopes.
 pub(crate) fn measure(gateway: &Path) -> Value {
@@ -26,9 +54,9 @@ pub(crate) fn measure(gateway: &Path) -> Value {
             ("plugins/nothing.wat", guests::NOTHING),
         ];
         let subject = Subject::gateway(gateway, &files);
-        let mut costs = vec![Vec::new(); PLUGINS.len() * COPIES.len()];
+        let mut costs = vec![Vec::new(); CASES.len() * COPIES.len()];
         for _ in 0..ROUNDS {
-            for (plugin, (_, name, _)) in PLUGINS.iter().enumerate() {
+            for (plugin, Case { name, .. }) in CASES.iter().enumerate() {
                 for (chain, copies) in COPIES.iter().enumerate() {
                     let used = || subject.used().user + subject.used().kernel;
                     let span = load::span(subject.address, &format!("/{name}/{copies}"), SPAN, used).await;
@@ -36,7 +64,7 @@ pub(crate) fn measure(gateway: &Path) -> Value {
                 }
             }
         }
-        let rows = PLUGINS.iter().zip(costs.chunks(COPIES.len())).map(|((title, _, aim), costs)| {
+        let rows = CASES.iter().zip(costs.chunks(COPIES.len())).map(|(Case { title, aim, .. }, costs)| {
             let cpu: Vec<_> = costs.iter().map(|rounds| median(rounds.iter().copied())).collect();
             json!({ "name": title, "cpu_us": cpu, "slope_us": slope(&cpu), "aim_us": aim, "rounds_us": costs })
         });
@@ -50,14 +78,16 @@ fn configuration(origin: &str) -> String {
     let mut text =
         format!("listeners:\n  web: {{address: '{{listen}}'}}\nupstreams:\n  origin: {{endpoints: ['{origin}']}}\n");
     text += "middleware:\n";
-    for (_, name, _) in PLUGINS {
+    for Case { name, module, limits, .. } in CASES {
         for copy in 1..=16 {
             // Different configurations, so that the copies are plugins of their own.
-            text += &format!("  {name}-{copy}: {{module: plugins/{name}.wat, config: {{copy: {copy}}}}}\n");
+            text += &format!(
+                "  {name}-{copy}: {{module: plugins/{module}.wat, config: {{copy: {copy}}}, limits: {limits}}}\n"
+            );
         }
     }
     text += "routes:\n";
-    for (_, name, _) in PLUGINS {
+    for Case { name, .. } in CASES {
         for copies in COPIES {
             let chain: Vec<_> = (1..=copies).map(|copy| format!("{name}-{copy}")).collect();
             let chain = chain.join(", ");
