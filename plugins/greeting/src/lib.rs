@@ -7,7 +7,9 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tidegate_guest::{
-    Phases, Plugin, Problem, Problems, Request, Response, Result, Verdict, exchange, metrics::Counter,
+    Phases, Plugin, Problem, Problems, Request, Response, Result, Verdict, exchange,
+    fields::{is_reserved, is_token},
+    metrics::Counter,
 };
 
 /// The settings of `greeting`.
@@ -39,10 +41,10 @@ impl Plugin for Greeting {
         if settings.text.is_empty() || settings.text.chars().any(char::is_control) {
             problems.push(Problem::at("/text", "must be a text of one line"));
         }
-        if settings.header.is_empty()
-            || !settings.header.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        {
+        if !is_token(&settings.header) {
             problems.push(Problem::at("/header", "must be a header name: letters, digits and `-`"));
+        } else if is_reserved(&settings.header) {
+            problems.push(Problem::at("/header", "is not a plugin's to set"));
         }
         problems.or(())?;
         Ok(Self { settings, greeted: Counter::new("greeted") })
@@ -103,5 +105,7 @@ mod tests {
     fn what_is_wrong_with_the_settings_is_said_all_at_once_and_where() {
         let problems = Host::new().load::<Greeting>(json!({ "text": "", "header": "a b" })).err().unwrap();
         assert_eq!([&*problems[0].pointer, &*problems[1].pointer], ["/text", "/header"]);
+        let problems = Host::new().load::<Greeting>(json!({ "text": "a", "header": "Connection" })).err().unwrap();
+        assert_eq!(problems[0].pointer, "/header");
     }
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tidegate_guest::{Problem, Problems};
+use tidegate_guest::{
+    Problem, Problems,
+    fields::{is_reserved, is_token},
+};
 
 use crate::keys::Digest;
 
@@ -57,8 +60,11 @@ impl Settings {
         let mut problems = Problems::default();
         let mut say = |pointer: String, message: &str| problems.push(Problem::at(pointer, message));
         for (field, header) in [("header", &self.header), ("consumer-header", &self.consumer_header)] {
-            if header.as_ref().is_some_and(|name| !is_token(name)) {
+            let Some(name) = header else { continue };
+            if !is_token(name) {
                 say(format!("/{field}"), "must be a header name: letters, digits and `-`");
+            } else if is_reserved(name) {
+                say(format!("/{field}"), "is not a plugin's to change: it frames messages or concerns one connection");
             }
         }
         if let (Some(consumer), Some(header)) = (&self.consumer_header, self.header())
@@ -66,7 +72,7 @@ impl Settings {
         {
             say("/consumer-header".into(), "is the header that the key comes in");
         }
-        if self.query.as_ref().is_some_and(|name| !is_token(name)) {
+        if self.query.as_ref().is_some_and(|name| !is_parameter(name)) {
             say("/query".into(), "must be a name of letters, digits, `-` and `_`");
         }
         if self.anonymous.as_ref().is_some_and(|name| !is_name(name)) {
@@ -111,7 +117,7 @@ impl Settings {
 
 const NAME_RULE: &str = "must be 1 to 128 characters of printable ASCII, without a space at either end";
 
-fn is_token(name: &str) -> bool {
+fn is_parameter(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 

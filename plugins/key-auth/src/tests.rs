@@ -134,6 +134,18 @@ fn what_is_wrong_with_the_settings_is_said_all_at_once_and_where() {
 }
 
 #[test]
+fn a_header_that_is_not_a_plugins_to_change_is_refused_when_the_settings_are_read() {
+    for name in ["host", "Content-Length", "transfer-encoding", "connection", "upgrade", "te"] {
+        for field in ["consumer-header", "header"] {
+            let settings = json!({ "consumers": consumers(), field: name });
+            let problems = Host::new().load::<KeyAuth>(settings).err().unwrap_or_default();
+            let places: Vec<_> = problems.iter().map(|problem| problem.pointer.as_str()).collect();
+            assert_eq!(places, [format!("/{field}")], "{name}");
+        }
+    }
+}
+
+#[test]
 fn refusals_and_passes_are_counted() {
     let host = Host::new();
     let plugin = host.load::<KeyAuth>(json!({ "consumers": consumers() })).unwrap();
