@@ -7,23 +7,28 @@ use crate::{
         exports::tidegate::plugin::handler::{GuestPlugin, Plugin as Handle},
         tidegate::plugin::{http, types},
     },
+    chunks,
     plugin::Mode,
     result::settings,
 };
 
 /// One configured plugin, as the gateway holds it.
 #[derive(Debug)]
-pub struct Configured<P>(P);
+pub struct Configured<P>(P, Phases);
 
 impl<P: Plugin> GuestPlugin for Configured<P> {
     fn create(config: String) -> Result<Handle, Vec<types::Problem>> {
         let made = settings(&config).and_then(P::new);
         let problem = |problem: crate::Problem| types::Problem { pointer: problem.pointer, message: problem.message };
-        made.map(|plugin| Handle::new(Self(plugin))).map_err(|problems| problems.into_iter().map(problem).collect())
+        let configured = |plugin: P| {
+            let phases = plugin.phases();
+            Handle::new(Self(plugin, phases))
+        };
+        made.map(configured).map_err(|problems| problems.into_iter().map(problem).collect())
     }
 
     fn declare(&self) -> types::Declaration {
-        declared(self.0.phases())
+        declared(self.1)
     }
 
     fn on_request(&self, request: &http::Request) -> Result<types::Verdict, String> {
@@ -35,7 +40,10 @@ impl<P: Plugin> GuestPlugin for Configured<P> {
     }
 
     fn on_request_chunk(&self, chunk: Vec<u8>, last: bool) -> Result<types::BodyVerdict, String> {
-        body_answer(self.0.on_request_chunk(chunk, last))
+        body_answer(match self.1.request_body {
+            Some(Mode::Stream) => chunks::show(chunk, last, |chunks| self.0.on_request_stream(chunks)),
+            _ => self.0.on_request_chunk(chunk, last),
+        })
     }
 
     fn on_response(&self, response: &http::Response) -> Result<types::Verdict, String> {
@@ -47,7 +55,10 @@ impl<P: Plugin> GuestPlugin for Configured<P> {
     }
 
     fn on_response_chunk(&self, chunk: Vec<u8>, last: bool) -> Result<types::BodyVerdict, String> {
-        body_answer(self.0.on_response_chunk(chunk, last))
+        body_answer(match self.1.response_body {
+            Some(Mode::Stream) => chunks::show(chunk, last, |chunks| self.0.on_response_stream(chunks)),
+            _ => self.0.on_response_chunk(chunk, last),
+        })
     }
 
     fn on_end(&self, outcome: types::Outcome) -> Result<(), String> {
@@ -81,7 +92,7 @@ fn declared(phases: Phases) -> types::Declaration {
         (phases.end, types::Phases::END),
     ];
     let mode = |mode| match mode {
-        Mode::Chunks => types::BodyMode::Streamed,
+        Mode::Chunks | Mode::Stream => types::BodyMode::Streamed,
         Mode::Whole(bytes_max) => types::BodyMode::Buffered(bytes_max),
     };
     types::Declaration {

@@ -2,9 +2,11 @@
 //! this module, so that the same code talks to either.
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use crate::bindings::tidegate::plugin::{clock, exchange, http, kv, log, metrics, random, types, upstream};
+pub(crate) use crate::bindings::tidegate::plugin::{
+    body, clock, exchange, http, kv, log, metrics, random, types, upstream,
+};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use crate::{
     bindings::tidegate::plugin::types,
-    testing::imports::{clock, exchange, http, kv, log, metrics, random, upstream},
+    testing::imports::{body, clock, exchange, http, kv, log, metrics, random, upstream},
 };

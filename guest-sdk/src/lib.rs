@@ -46,6 +46,7 @@
 //!
 //! On any other target the same code talks to the test host, [`testing`]; nothing has to be switched on for it.
 
+mod chunks;
 pub mod clock;
 pub mod exchange;
 #[cfg(target_arch = "wasm32")]
@@ -70,6 +71,7 @@ pub mod upstream;
 
 #[doc(hidden)]
 pub mod bindings;
+pub use chunks::{Chunk, Chunks};
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub use export::Configured;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::{LocalResponse, Problems, Request, Response, Result};
+use crate::{Chunks, LocalResponse, Problems, Request, Response, Result};
 
 /// A plugin with one configuration. A guest may hold many of them, each made by [`Plugin::new`].
 ///
@@ -98,6 +98,16 @@ pub trait Plugin: Sized + 'static {
         Ok(BodyVerdict::Pass)
     }
 
+    /// A request's body begins, and is seen chunk by chunk in straight-line code; requests without a body have none. See
+    /// [`Chunks`] and [`Phases::request_stream`].
+    ///
+    /// # Errors
+    /// See [`Plugin::on_request`]. Where a body breaks off, its error may be passed on: that is no failure of the plugin.
+    fn on_request_stream(&self, chunks: Chunks<'_>) -> Result<Verdict> {
+        let _ = chunks;
+        Ok(Verdict::Proceed)
+    }
+
     /// The head of a response is there: the upstream's, that of a step further along, or the gateway's own for a failure
     /// there.
     ///
@@ -124,6 +134,16 @@ pub trait Plugin: Sized + 'static {
     fn on_response_chunk(&self, chunk: Vec<u8>, last: bool) -> Result<BodyVerdict> {
         let _ = (chunk, last);
         Ok(BodyVerdict::Pass)
+    }
+
+    /// A response's body begins, and is seen chunk by chunk in straight-line code. See [`Chunks`] and
+    /// [`Phases::response_stream`]. It is too late to answer with anything else.
+    ///
+    /// # Errors
+    /// See [`Plugin::on_response_chunk`] and [`Plugin::on_request_stream`].
+    fn on_response_stream(&self, chunks: Chunks<'_>) -> Result<Verdict> {
+        let _ = chunks;
+        Ok(Verdict::Proceed)
     }
 
     /// The exchange is over, in whichever way.
@@ -157,6 +177,7 @@ pub struct Phases {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Chunks,
+    Stream,
     Whole(u32),
 }
 
@@ -211,6 +232,16 @@ impl Phases {
         Self { request_body: Some(Mode::Chunks), ..self }
     }
 
+    /// And [`Plugin::on_request_stream`]. Of the ways to see a request's body, the last one that is asked for holds.
+    ///
+    /// ```
+    /// # use tidegate_guest::Phases;
+    /// let phases = Phases::none().request_stream();
+    /// ```
+    pub const fn request_stream(self) -> Self {
+        Self { request_body: Some(Mode::Stream), ..self }
+    }
+
     /// And [`Plugin::on_request_body`], for bodies up to `bytes_max` or the operator's `buffer-bytes-max`, whichever is
     /// less. The client of a larger one is answered 413, unless [`Request::pass_large_body`] was called.
     ///
@@ -230,6 +261,16 @@ impl Phases {
     /// ```
     pub const fn response_chunks(self) -> Self {
         Self { response_body: Some(Mode::Chunks), ..self }
+    }
+
+    /// And [`Plugin::on_response_stream`].
+    ///
+    /// ```
+    /// # use tidegate_guest::Phases;
+    /// let phases = Phases::none().response_stream();
+    /// ```
+    pub const fn response_stream(self) -> Self {
+        Self { response_body: Some(Mode::Stream), ..self }
     }
 
     /// And [`Plugin::on_response_body`], with a bound as for [`Phases::whole_request_body`]. A larger one is a failure of

@@ -9,6 +9,7 @@ use super::{
     Host,
     heads::{BodyWish, RequestHead, ResponseHead, unchecked},
     messages::{ClientRequest, Forwarded, Received, UpstreamResponse},
+    passing::Passing,
     run::Run,
 };
 use crate::{Outcome, Plugin};
@@ -154,6 +155,8 @@ pub(super) struct Visit {
     pub(super) request_body: Cell<BodyWish>,
     pub(super) response: RefCell<ResponseHead>,
     pub(super) response_body: Cell<BodyWish>,
+    /// The body that is shown in chunks, while one is.
+    pub(super) passing: RefCell<Option<Passing>>,
 }
 
 impl Visit {
@@ -177,6 +180,7 @@ impl Visit {
             request_body: Cell::default(),
             response: RefCell::default(),
             response_body: Cell::default(),
+            passing: RefCell::default(),
         }
     }
 

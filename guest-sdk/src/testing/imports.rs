@@ -1,6 +1,8 @@
 //! What a plugin imports, with the names and types that `wit-bindgen` makes of the WIT, over a test host. The rest of the
 //! crate cannot tell one from the other.
 
+pub(crate) use super::passing::imports as body;
+
 pub(crate) mod clock {
     //! Clocks that stand still unless they are moved.
 

@@ -55,6 +55,7 @@ mod exchange;
 mod heads;
 pub(crate) mod imports;
 mod messages;
+mod passing;
 mod run;
 mod scope;
 mod space;

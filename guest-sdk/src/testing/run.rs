@@ -1,6 +1,6 @@
 //! The phases of one exchange in the gateway's order, and what each verdict or failure means for what follows.
 
-use std::{ops::Range, rc::Rc};
+use std::rc::Rc;
 
 use http::{Method, header};
 
@@ -9,9 +9,12 @@ use super::{
     heads::{self, ResponseHead, unchecked},
     imports::http as resource,
     messages::{Forwarded, Message, Received, UpstreamResponse},
+    passing::Passing,
     scope,
 };
-use crate::{BodyVerdict, Error, LocalResponse, Plugin, Request, Response, Result, Verdict, plugin::Mode};
+use crate::{
+    BodyVerdict, Error, LocalResponse, Plugin, Request, Response, Result, Verdict, chunks::show, plugin::Mode,
+};
 
 /// One exchange on its way. `Err` is how it ended before its time.
 pub(super) struct Run<'a, P> {
@@ -24,9 +27,6 @@ pub(super) struct Run<'a, P> {
 }
 
 type Chunks = Vec<Vec<u8>>;
-
-// What a plugin is given of a body at a time.
-const CHUNK_BYTES_MAX: usize = 64 << 10;
 
 impl<'a, P: Plugin> Run<'a, P> {
     pub(super) fn new(loaded: &'a Loaded<P>, visit: Visit) -> Self {
@@ -72,10 +72,14 @@ impl<'a, P: Plugin> Run<'a, P> {
         match self.loaded.plugin.phases().request_body {
             None => Ok(chunks),
             Some(_) if self.skipped || wish.skip => Ok(chunks),
-            Some(Mode::Chunks) if is_empty(&chunks) => Ok(chunks),
-            Some(Mode::Chunks) => {
+            Some(Mode::Chunks | Mode::Stream) if is_empty(&chunks) => Ok(chunks),
+            Some(mode @ (Mode::Chunks | Mode::Stream)) => {
                 self.visit.request.borrow_mut().fields.remove(header::CONTENT_LENGTH);
-                self.streamed(chunks, |plugin, chunk, last| plugin.on_request_chunk(chunk, last), true)
+                let see = |plugin: &P, chunk, last| match mode {
+                    Mode::Stream => show(chunk, last, |chunks| plugin.on_request_stream(chunks)),
+                    _ => plugin.on_request_chunk(chunk, last),
+                };
+                self.streamed(chunks, see, true)
             }
             Some(Mode::Whole(bytes_max)) => {
                 let bytes = chunks.concat();
@@ -120,10 +124,14 @@ impl<'a, P: Plugin> Run<'a, P> {
         match self.loaded.plugin.phases().response_body {
             None => Ok(chunks),
             Some(_) if none || self.skipped || wish.skip => Ok(chunks),
-            Some(Mode::Chunks) if is_empty(&chunks) => Ok(chunks),
-            Some(Mode::Chunks) => {
+            Some(Mode::Chunks | Mode::Stream) if is_empty(&chunks) => Ok(chunks),
+            Some(mode @ (Mode::Chunks | Mode::Stream)) => {
                 self.visit.response.borrow_mut().fields.remove(header::CONTENT_LENGTH);
-                self.streamed(chunks, |plugin, chunk, last| plugin.on_response_chunk(chunk, last), false)
+                let see = |plugin: &P, chunk, last| match mode {
+                    Mode::Stream => show(chunk, last, |chunks| plugin.on_response_stream(chunks)),
+                    _ => plugin.on_response_chunk(chunk, last),
+                };
+                self.streamed(chunks, see, false)
             }
             Some(Mode::Whole(bytes_max)) => {
                 let bytes = chunks.concat();
@@ -154,24 +162,22 @@ impl<'a, P: Plugin> Run<'a, P> {
         see: impl Fn(&P, Vec<u8>, bool) -> Result<BodyVerdict>,
         may_answer: bool,
     ) -> Result<Chunks, Received> {
-        let bytes = chunks.iter().flat_map(|chunk| pieces(chunk.len()).map(move |piece| &chunk[piece]));
-        let pieces: Vec<&[u8]> = bytes.collect();
-        let mut passed = Chunks::new();
-        for (position, piece) in pieces.iter().enumerate() {
-            let last = position + 1 == pieces.len();
-            let chunk = match self.attempt(|plugin| see(plugin, piece.to_vec(), last))? {
-                Some(BodyVerdict::Replace(bytes)) => bytes,
-                Some(BodyVerdict::Respond(answer)) if may_answer => self.answer(answer).map(|()| piece.to_vec())?,
-                Some(BodyVerdict::Respond(_)) => {
-                    self.fail("it answers in the middle of a response's body").map(|()| piece.to_vec())?
-                }
-                Some(BodyVerdict::Pass) | None => piece.to_vec(),
-            };
-            if !chunk.is_empty() {
-                passed.push(chunk);
+        self.visit.passing.replace(Some(Passing::new(chunks)));
+        while let Some((piece, last)) = self.passing(Passing::begin) {
+            match self.attempt(|plugin| see(plugin, piece, last))? {
+                Some(BodyVerdict::Replace(bytes)) => self.passing(|passing| passing.replace(bytes)),
+                Some(BodyVerdict::Respond(answer)) if may_answer => self.answer(answer)?,
+                Some(BodyVerdict::Respond(_)) => self.fail("it answers in the middle of a response's body")?,
+                Some(BodyVerdict::Pass) => {}
+                None => self.passing(Passing::undo),
             }
         }
+        let passed = self.visit.passing.take().map_or_else(Chunks::new, Passing::passed);
         Ok(passed)
+    }
+
+    fn passing<T>(&self, f: impl FnOnce(&mut Passing) -> T) -> T {
+        f(self.visit.passing.borrow_mut().as_mut().expect("set before the first chunk, taken after the last"))
     }
 
     /// Calls one phase. `None`: it failed, now or before, and the exchange goes on without the plugin.
@@ -260,8 +266,4 @@ fn received(answer: LocalResponse) -> Option<Received> {
 
 fn is_empty(chunks: &Chunks) -> bool {
     chunks.iter().all(Vec::is_empty)
-}
-
-fn pieces(length: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..length).step_by(CHUNK_BYTES_MAX).map(move |from| from..(from + CHUNK_BYTES_MAX).min(length))
 }

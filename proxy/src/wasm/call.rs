@@ -18,6 +18,7 @@ use super::{
     guest::{CreateError, Guest, told},
     native::{Exports, Params, Phase, Returned},
     pool::{Lease, Leased, Local},
+    pull::Pull,
 };
 use crate::{
     config::spec::Isolation,
@@ -47,6 +48,8 @@ pub(super) struct Visit {
     pub(super) calls: Cell<u32>,
     /// An answer, or a failure, that came up while a request's body was on its way.
     pub(super) midway: RefCell<Option<Box<Result<Response, Error>>>>,
+    /// What the present call asks for of a body, where it is a call that may.
+    pub(super) pull: RefCell<Option<Rc<Pull>>>,
     /// The plugin failed and the policy is to go on without it.
     pub(super) skipped: Cell<bool>,
     pub(super) failed: Cell<Option<Kind>>,
@@ -159,6 +162,7 @@ impl Visit {
             kept: RefCell::default(),
             calls: Cell::new(0),
             midway: RefCell::default(),
+            pull: RefCell::default(),
             skipped: Cell::new(false),
             failed: Cell::new(None),
             without_body: Cell::new(false),
@@ -179,13 +183,19 @@ impl Visit {
         P: Params,
         R: Returned,
     {
+        let mut call = pin!(self.call_guest(export, params));
+        self.turn(|cx| call.as_mut().poll(cx)).await
+    }
+
+    /// Polls a call in its turn and within its time: what of it runs until `poll` is ready.
+    pub(super) async fn turn<T>(
+        self: &Rc<Self>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<Result<T, Fail>>,
+    ) -> Result<T, Fail> {
         let turn = if self.local.plugin.calls().overlap() { Some(self.turn.lock().await) } else { None };
         let time = CallTime::start(self);
-        let outcome = {
-            let mut call = pin!(self.call_guest(export, params));
-            let mut timeout = None;
-            poll_fn(|cx| self.poll_within(time.started + time.limit, &mut timeout, call.as_mut(), cx)).await
-        };
+        let (deadline, mut timeout) = (time.started + time.limit, None);
+        let outcome = poll_fn(|cx| self.poll_within(deadline, &mut timeout, &mut poll, cx)).await;
         let limit = time.stop();
         drop(turn);
         outcome.unwrap_or(Err(Fail::Timeout(limit)))
@@ -223,7 +233,8 @@ impl Visit {
         }
     }
 
-    async fn call_guest<P, R>(
+    /// One call, without a bound on its time: for [`Visit::turn`].
+    pub(super) async fn call_guest<P, R>(
         &self,
         export: impl Fn(&Exports) -> Option<Phase<P, R>>,
         params: impl FnOnce(ResourceAny) -> P,
@@ -258,11 +269,11 @@ impl Visit {
         self: &Rc<Self>,
         deadline: Instant,
         timeout: &mut Option<Timeout>,
-        call: Pin<&mut impl Future<Output = T>>,
+        call: &mut impl FnMut(&mut Context<'_>) -> Poll<T>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<T>> {
         let sight = Sight::open(Rc::clone(self));
-        if let Poll::Ready(output) = call.poll(cx) {
+        if let Poll::Ready(output) = call(cx) {
             return Poll::Ready(Some(output));
         }
         drop(sight);

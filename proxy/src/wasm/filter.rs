@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use wasmtime::component::Resource;
 
 use super::{
-    body::{Collected, Streamed, Whole, collect},
+    body::{Collected, Whole, collect},
     call::{Fail, Visit},
     native::{
         fields, final_status,
@@ -20,6 +20,7 @@ use super::{
     plugin::{Mode, Plugin},
     policy::{attempt, attempt_at_once, judge},
     pool::{Guests, InUse, Lease, Shared},
+    stream::Streamed,
 };
 use crate::{
     error::{Error, Kind},

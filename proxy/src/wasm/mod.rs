@@ -3,8 +3,8 @@
 //!
 //! A module becomes a component (`load`), is compiled (`compile`) and linked to what the gateway provides (`native`).
 //! A plugin is a module with a configuration (`plugin`); a guest (`guest`) hosts many of them. Each worker keeps its
-//! guests in pools (`pool`); a call (`call`) takes one out for as long as it is on its stack. `filter` and `body` are
-//! a plugin's phases, `policy` what its failures mean. `docs/plugins.md` tells it to authors and operators.
+//! guests in pools (`pool`); a call (`call`) takes one out for as long as it is on its stack. `filter`, `body` and
+//! `stream` are a plugin's phases, `pull` a call that asks for chunks, `policy` what failures mean. `docs/plugins.md` tells it to authors and operators.
 
 mod body;
 mod breaker;
@@ -23,7 +23,9 @@ mod policy;
 mod pool;
 mod problem;
 mod provided;
+mod pull;
 mod schema;
+mod stream;
 mod surface;
 mod sweep;
 mod table;

@@ -28,6 +28,17 @@ where
     P: Params,
     R: Returned,
 {
+    attempted(visit, visit.call(export, params)).await
+}
+
+/// The same of a call, or of a part of one, that is there already.
+///
+/// # Errors
+/// As [`attempt`].
+pub(super) async fn attempted<R>(
+    visit: &Rc<Visit>,
+    call: impl Future<Output = Result<R, Fail>>,
+) -> Result<Option<R>, Error> {
     if visit.skipped.get() {
         return Ok(None);
     }
@@ -35,7 +46,7 @@ where
         let left_alone = Error::new(Kind::PluginFailed, format!("plugin {}: it failed too often", visit.local.name));
         return decide(visit, left_alone).map(|()| None);
     }
-    conclude(visit, visit.call(export, params).await)
+    conclude(visit, call.await)
 }
 
 /// The same, at once, on a guest that [`Local::prompt`](super::pool::Local::prompt) gave.

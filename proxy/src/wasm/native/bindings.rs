@@ -17,6 +17,7 @@ wasmtime::component::bindgen!({
     world: "imports",
     path: "wit",
     imports: {
+        "tidegate:plugin/body.next": async | trappable,
         "tidegate:plugin/clock.sleep": async | trappable,
         "tidegate:plugin/upstream.call": async | trappable,
         default: trappable,

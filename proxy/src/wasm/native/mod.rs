@@ -2,6 +2,7 @@
 //! Knows no pools and no policies.
 
 mod bindings;
+mod body;
 mod exchange;
 mod http;
 mod services;
@@ -40,7 +41,8 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Data>> {
 }
 
 /// The functions that a guest waits in, by interface; `bindings` makes these, and no others, asynchronous.
-const WAITING: [(&str, &str); 2] = [("tidegate:plugin/clock@", "sleep"), ("tidegate:plugin/upstream@", "call")];
+const WAITING: [(&str, &str); 3] =
+    [("tidegate:plugin/body@", "next"), ("tidegate:plugin/clock@", "sleep"), ("tidegate:plugin/upstream@", "call")];
 
 /// Whether `component` imports a function that its guests may wait in.
 pub(super) fn waits(component: &Component, engine: &wasmtime::Engine) -> bool {

@@ -40,7 +40,7 @@ fn what_cannot_be_loaded_is_named_with_the_next_step() {
         (
             import("tidegate:plugin/http@0.9.0", "[method]request.path"),
             "tidegate:plugin/http@0.9.0#[method]request.path",
-            "this gateway provides tidegate:plugin/clock@0.1.0",
+            "this gateway provides tidegate:plugin/body@0.1.0, tidegate:plugin/clock@0.1.0",
         ),
         (import("tidegate:plugin/http@0.1.0", "[method]request.heder"), "request.heder", "has [method]request.header"),
         (typo, "exports what plugins do not have", "[method]plugin.on-request"),

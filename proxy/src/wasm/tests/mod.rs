@@ -5,6 +5,7 @@ mod containment;
 mod loading;
 mod phases;
 mod prompt;
+mod pulling;
 mod reuse;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
