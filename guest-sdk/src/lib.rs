@@ -83,7 +83,7 @@ pub use result::{Error, Problem, Problems, Refused, Result};
 
 /// Exports a [`Plugin`], or with `table` before it a [`table::Table`]: the one thing that a crate has to call, once.
 ///
-/// Where the crate's feature `schema` is on and the plugin's settings derive `schemars::JsonSchema`, their description
+/// Where the crate's feature `schema` is on and the settings derive `schemars::JsonSchema`, their description
 /// is exported too; see [`schema`].
 ///
 /// ```
@@ -110,7 +110,31 @@ macro_rules! export {
     (table $table:ty) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
-            type TidegateExported = $crate::table::ExportedTable<$table>;
+            #[allow(unused_imports, reason = "used where the settings derive no schema")]
+            use $crate::schema::Undescribed as _;
+            use $crate::table::bindings::{
+                exports::tidegate::table::{routing, settings},
+                tidegate::table::types,
+            };
+
+            struct TidegateExported;
+
+            impl routing::Guest for TidegateExported {
+                fn table(config: String) -> Result<types::Definition, Vec<types::Problem>> {
+                    <$crate::table::ExportedTable<$table> as routing::Guest>::table(config)
+                }
+
+                fn select() -> Result<Option<String>, String> {
+                    <$crate::table::ExportedTable<$table> as routing::Guest>::select()
+                }
+            }
+
+            impl settings::Guest for TidegateExported {
+                fn schema() -> Option<String> {
+                    $crate::schema::Of::<<$table as $crate::table::Table>::Settings>::SETTINGS.schema()
+                }
+            }
+
     $crate::table::bindings::export_table!(TidegateExported with_types_in $crate::table::bindings);
         };
         // Nobody calls it there; the compiler checks it all the same.
@@ -142,3 +166,8 @@ macro_rules! export {
         const _: () = $crate::testing::is_plugin::<$plugin>();
     };
 }
+
+// What the guide says in Rust compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/tables.md")]
+struct GuideToTables;

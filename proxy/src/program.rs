@@ -65,7 +65,7 @@ impl Backend for Program {
             gateway::modules(Options { sources, ..Options::default() }).map_err(|error| error.to_string())?
         };
         let described = modules.iter().filter_map(|(path, file)| {
-            // What is no plugin has no settings; `check` says what is wrong with it.
+            // What is neither plugin nor table has no settings; `check` says what is wrong with it.
             let settings = wasm::inspect(&file.bytes).ok()?.settings_schema?;
             Some((path.to_string(), settings))
         });

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, process::Output, time::Duration};
 
 use rustix::process::Signal;
-use tidegate_tests::{Client, ConfigDir, Origin, Process, eventually, free_address, guests, soon, tidegate};
+use tidegate_tests::{Client, ConfigDir, Origin, Process, eventually, free_address, guests, plugin, soon, tidegate};
 use tokio::net::TcpStream;
 
 const CONFIGURATION: &str = "
@@ -109,6 +109,30 @@ async fn status_render_and_explain_talk_to_the_running_process() {
     drop(scene.process);
     let (code, text) = said(tidegate(&["status", "--admin", &scene.admin]));
     assert!(code == 1 && text.contains(&scene.admin), "{text}");
+}
+
+#[test]
+fn the_schema_of_a_configuration_holds_the_settings_of_its_plugins_and_tables() {
+    let dir = ConfigDir::new();
+    dir.write_bytes("plugins/canary.wasm", &plugin("canary-table"));
+    dir.write_bytes("keys.wasm", &plugin("key-auth"));
+    dir.write("plain.wat", &guests::stamp(1));
+    dir.write(
+        "gateway.yaml",
+        "middleware: {a: {module: keys.wasm}, b: {module: plain.wat}}\ntables: {c: {module: plugins/canary.wasm}}\n",
+    );
+    let (code, text) = said(tidegate(&["schema", "--config", &dir.path().display().to_string()]));
+    let schema: serde_json::Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{code}: {error}: {text}"));
+    let of = |module: &str| &schema["$defs"][format!("settings of {module}")]["properties"];
+    assert_eq!(of("plugins/canary.wasm")["percent"]["maximum"], 100.0);
+    assert!(of("keys.wasm")["consumer-header"].is_object() && of("plain.wat").is_null());
+    for definition in ["Middleware", "Table"] {
+        assert_eq!(schema["$defs"][definition]["allOf"].as_array().map(Vec::len), Some(2));
+    }
+    let table = dir.path().join("plugins/canary.wasm").display().to_string();
+    let (code, text) = said(tidegate(&["plugin", "inspect", &table]));
+    assert!(code == 0 && text.contains("abi: table") && text.contains("The share, 0 to 100."), "{text}");
 }
 
 #[test]

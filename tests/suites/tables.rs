@@ -165,7 +165,7 @@ async fn an_operator_sees_what_a_table_yields_and_what_it_chooses() {
 }
 
 #[tokio::test]
-async fn the_canary_of_the_examples_takes_the_share_that_it_is_asked_for() {
+async fn the_canary_of_the_examples_takes_the_share_that_it_is_asked_for_and_keeps_its_users() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/dist/canary-table.wasm");
     let module = std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error} (make plugins)"));
     let (stable, canary) = (Origin::start(), Origin::start());
@@ -183,13 +183,32 @@ routes: [{{id: all, upstream: v1}}]
     );
     let gateway = Gateway::start(&dir).await;
     let mut client = gateway.http1().await;
-    for user in 0..3000 {
+    let mut ask = async |user: usize, cookie: &str| {
+        let before = canary.requests();
         let mut asked = tidegate_tests::request(Method::GET, "http://shop.test/");
         asked.headers_mut().insert("x-user", format!("user-{user}").parse().unwrap());
+        if !cookie.is_empty() {
+            asked.headers_mut().insert("cookie", cookie.parse().unwrap());
+        }
         assert_eq!(client.send(asked).await.status, 200);
+        canary.requests() > before
+    };
+    let mut chosen = Vec::new();
+    for user in 0..3000 {
+        chosen.push(ask(user, "").await);
     }
     let share = canary.requests() as f64 / 30.0;
     assert!((share - 20.0).abs() <= 1.0, "{share} %");
     assert_eq!(stable.requests() + canary.requests(), 3000);
+    for (user, was) in chosen.iter().enumerate().step_by(30) {
+        let now = (ask(user, "").await, ask(user, "canary=always").await, ask(user, "a=b; canary=never").await);
+        assert_eq!(now, (*was, true, false), "user {user}");
+    }
+    // A larger share takes nobody out of it.
+    dir.edit("gateway.yaml", "percent: 20", "percent: 30");
+    gateway.apply().await;
+    for user in (0..3000).filter(|user| chosen[*user]).step_by(9) {
+        assert!(ask(user, "").await, "user {user}");
+    }
     assert_eq!(gateway.metric("tidegate_table_errors_total", "").await, 0.0);
 }

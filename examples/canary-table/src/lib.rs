@@ -4,6 +4,7 @@
 //! The table yields two routes. It is asked about every request, and names one of them. Where it does not answer (it
 //! trapped, it was too slow), the routes of the document serve: a canary that breaks costs nobody a request.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tidegate_guest::{
     Problem, Problems, Result,
@@ -11,7 +12,7 @@ use tidegate_guest::{
 };
 
 /// What stands under `config:`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     /// The upstream that most users get.
@@ -19,6 +20,7 @@ struct Settings {
     /// The upstream that the share gets.
     canary: String,
     /// The share, 0 to 100.
+    #[schemars(range(min = 0.0, max = 100.0))]
     percent: f64,
     /// The header that says who a user is; without it, the client's address does.
     #[serde(default)]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tidegate_guest::{
     Problem, Problems, Result,
@@ -10,7 +11,7 @@ use tidegate_guest::{
 };
 
 /// What stands under `config:`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     /// Every tenant is a host below it.
@@ -21,7 +22,7 @@ struct Settings {
     tenants: BTreeMap<String, Tenant>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Tenant {
     /// `HOST:PORT`.

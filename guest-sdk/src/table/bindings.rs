@@ -13,7 +13,7 @@
 )]
 
 wit_bindgen::generate!({
-    world: "table",
+    world: "described-table",
     path: "../proxy/wit/table",
     pub_export_macro: true,
     export_macro_name: "export_table",

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::reference;
 
-/// The schema of a document. `settings` are those of plugins: the path of a module, and the schema of what its `config`
-/// takes.
+/// The schema of a document. `settings` are those of plugins and tables: the path of a module, and the schema of what its
+/// `config` takes.
 pub fn schema(settings: &[(String, Value)]) -> Value {
     let mut document = reference::schema();
     walk(&mut document, &mut published);
@@ -88,8 +88,13 @@ fn add_settings(definitions: &mut Map<String, Value>, settings: &[(String, Value
         cases.push(json!({ "if": module, "then": { "properties": { "config": { "$ref": within } } } }));
         definitions.insert(name, schema);
     }
-    if let (false, Some(Value::Object(middleware))) = (cases.is_empty(), definitions.get_mut("Middleware")) {
-        middleware.insert("allOf".into(), cases.into());
+    if cases.is_empty() {
+        return;
+    }
+    for named in ["Middleware", "Table"] {
+        if let Some(Value::Object(definition)) = definitions.get_mut(named) {
+            definition.insert("allOf".into(), cases.clone().into());
+        }
     }
 }
 
@@ -189,6 +194,7 @@ mod tests {
         let case = &whole["$defs"]["Middleware"]["allOf"][0];
         let path = case["then"]["properties"]["config"]["$ref"].as_str().unwrap();
         assert_eq!(path, "#/$defs/settings%20of%20plugins~1a%20b.wasm");
+        assert_eq!(whole["$defs"]["Table"]["allOf"], whole["$defs"]["Middleware"]["allOf"]);
         let settings = &whole["$defs"]["settings of plugins/a b.wasm"];
         assert_eq!(settings["properties"]["a"]["$ref"], format!("{path}/$defs/A"));
     }

@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::{
     load::{Abi, LoadError, abi, binary, load, load_table},
-    provided::PROVIDED,
     schema::schema,
     surface::{Item, Surface},
 };
@@ -43,8 +42,8 @@ pub fn inspect(bytes: &[u8]) -> Result<Report, LoadError> {
     let provided = abi.unwrap_or(Abi::Native).provided();
     let imports = surface.imports.iter().map(|item| (item.clone(), provided.has(&item.module, &item.name))).collect();
     let loaded = if abi == Some(Abi::Table) { load_table(bytes) } else { load(bytes) };
-    let asked = match &loaded {
-        Ok(component) if PROVIDED.describes(&surface) => schema(component),
+    let asked = match (&loaded, provided.describes(&surface)) {
+        (Ok(component), Some(described)) => schema(component, &described.settings_name),
         _ => Ok(None),
     };
     let (settings_schema, settings_error) = asked.map_or_else(|error| (None, Some(error)), |schema| (schema, None));

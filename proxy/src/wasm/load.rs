@@ -173,8 +173,7 @@ fn encode(mut bytes: Vec<u8>, surface: &Surface, provided: &Provided) -> Result<
         let mut resolve = provided.resolve.clone();
         let exported = |name: &String| own_exports(surface, provided).any(|item| &item.name == name);
         resolve.interfaces[provided.handler].functions.retain(|name, _| exported(name));
-        let described = provided.described.as_ref().filter(|_| provided.describes(surface));
-        let world = described.map_or(provided.world, |described| described.world);
+        let world = provided.describes(surface).map_or(provided.world, |described| described.world);
         embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8)
             .map_err(|error| LoadError::Refused(format!("{error:#}")))?;
     }

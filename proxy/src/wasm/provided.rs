@@ -29,7 +29,7 @@ pub(super) struct Provided {
 /// The world of guests that describe their settings.
 pub(super) struct Described {
     pub(super) world: WorldId,
-    /// `tidegate:plugin/settings@0.1.0`.
+    /// `tidegate:plugin/settings@0.1.0` or `tidegate:table/settings@0.1.0`.
     pub(super) settings_name: String,
 }
 
@@ -39,10 +39,10 @@ pub(super) static PROVIDED: LazyLock<Provided> = LazyLock::new(|| Provided::read
 pub(super) static TABLE: LazyLock<Provided> = LazyLock::new(|| Provided::read(TABLE_WIT, "table", "routing"));
 
 impl Provided {
-    fn read(wit: &str, world: &str, exported: &str) -> Self {
+    fn read(wit: &str, name: &str, exported: &str) -> Self {
         let mut resolve = Resolve::default();
         let package = resolve.push_source("shipped.wit", wit).expect("the shipped WIT is valid");
-        let world = resolve.select_world(&[package], Some(world)).expect("the shipped WIT has this world");
+        let world = resolve.select_world(&[package], Some(name)).expect("the shipped WIT has this world");
         let mut functions = BTreeMap::new();
         for (key, item) in &resolve.worlds[world].imports {
             if let WorldItem::Interface { id, .. } = item {
@@ -56,7 +56,7 @@ impl Provided {
         functions.insert(format!("[export]{handler_name}"), own);
         functions.insert(handler_name.clone(), names(&resolve, handler, &["dtor"]));
         let described = resolve.packages[package].interfaces.get("settings").map(|settings| {
-            let world = resolve.select_world(&[package], Some("described-plugin"));
+            let world = resolve.select_world(&[package], Some(&format!("described-{name}")));
             let settings_name = resolve.id_of(*settings).expect("an interface of a package has an id");
             functions.insert(settings_name.clone(), names(&resolve, *settings, &[]));
             Described { world: world.expect("the shipped WIT has this world"), settings_name }
@@ -64,11 +64,10 @@ impl Provided {
         Self { resolve, world, described, handler, handler_name, functions }
     }
 
-    /// Whether a module describes its settings.
-    pub(super) fn describes(&self, surface: &Surface) -> bool {
-        let described =
-            |described: &Described| surface.exports.iter().any(|item| item.module == described.settings_name);
-        self.described.as_ref().is_some_and(described)
+    /// The interface by which a module describes its settings, if it does.
+    pub(super) fn describes(&self, surface: &Surface) -> Option<&Described> {
+        let exports = |name: &String| surface.exports.iter().any(|item| &item.module == name);
+        self.described.as_ref().filter(|described| exports(&described.settings_name))
     }
 
     /// Whether the function exists.
