@@ -23,11 +23,23 @@ pub struct Period(pub Duration);
 
 impl Period {
     /// So many milliseconds: for defaults.
+    ///
+    /// ```
+    /// # use tidegate_guest::Period;
+    /// const TIMEOUT: Period = Period::from_millis(1500);
+    /// assert_eq!(TIMEOUT.0.as_secs_f64(), 1.5);
+    /// ```
     pub const fn from_millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
     }
 
     /// So many seconds: for defaults.
+    ///
+    /// ```
+    /// # use tidegate_guest::Period;
+    /// const LEEWAY: Period = Period::from_secs(30);
+    /// assert_eq!(LEEWAY.0.as_secs(), 30);
+    /// ```
     pub const fn from_secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))
     }

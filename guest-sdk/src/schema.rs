@@ -63,6 +63,7 @@ impl<S> Of<S> {
 // Found before the trait's method where `S` derives a schema, and not at all where it does not.
 #[cfg(feature = "schema")]
 impl<S: schemars::JsonSchema> Of<S> {
+    #[doc(hidden)]
     pub fn schema(&self) -> Option<String> {
         Some(of::<S>().to_string())
     }

@@ -20,6 +20,7 @@ mod proxying;
 mod refusal;
 mod routing;
 mod saving;
+mod sdk_docs;
 mod seeing;
 mod soak;
 mod storm;
