@@ -12,6 +12,7 @@ mod languages;
 mod longlived;
 mod middleware;
 mod plugin_docs;
+mod plugin_streams;
 mod plugin_tables;
 mod plugins;
 mod plugins_jwt;
