@@ -14,14 +14,14 @@ use super::{
 use crate::{
     config::spec::Listener,
     error::{Error, Kind},
-    exchange::{Authority, TraceContext},
+    exchange::TraceContext,
 };
 
 /// A request that may be routed.
 #[derive(Debug)]
 pub(super) struct Admitted {
-    /// What goes out as `Host`.
-    pub(super) authority: Authority,
+    /// The host that it is for, which goes out as `Host`.
+    pub(super) known: Rc<Known>,
     /// Whether the client named it; otherwise only routes for any host match.
     pub(super) named: bool,
     /// The protocol that it asks to upgrade to.
@@ -51,7 +51,7 @@ pub(super) fn admit(
     let upgrade = seen.upgrade.then(|| upgrade(session, head, ordinal)).flatten();
     let cookies = seen.cookies;
     rewrite(session, head, &known, (trace, cookies));
-    Ok(Admitted { authority: known.authority.clone(), named, upgrade })
+    Ok(Admitted { known, named, upgrade })
 }
 
 // What one pass over the fields finds.

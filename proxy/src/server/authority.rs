@@ -13,6 +13,8 @@ pub(super) struct Known {
     sent: Box<[u8]>,
     /// Lower-case.
     pub(super) authority: Authority,
+    /// Its host alone.
+    pub(super) host: Box<str>,
     /// The same as a field value.
     pub(super) field: HeaderValue,
     /// The element of `Forwarded` (RFC 7239) for this peer and host.
@@ -29,7 +31,8 @@ impl Known {
         let authority = Authority::from_maybe_shared(lower.clone()).ok()?;
         let field = HeaderValue::from_maybe_shared(lower).ok()?;
         let forwarded = trust.element(&authority);
-        Some(Self { sent: sent.into(), authority, field, forwarded })
+        let host = authority.host().into();
+        Some(Self { sent: sent.into(), authority, host, field, forwarded })
     }
 
     /// Whether this is what `sent` says.

@@ -116,7 +116,8 @@ impl Arrived {
         life.received = received;
         exchange.deadline.set(plan.plan().timeout.and_then(|timeout| exchange.started.checked_add(timeout)));
         drop(exchange.route.set(Rc::clone(plan.facts())));
-        let Admitted { authority, upgrade, .. } = admitted;
+        let Admitted { known, upgrade, .. } = admitted;
+        let authority = known.authority.clone();
         life.upgrade.clone_from(&upgrade);
         (life, generation, Ok((plan, Box::new(Request { head, authority, body, upgrade, exchange }))))
     }
@@ -140,7 +141,7 @@ fn asked(head: &http::request::Parts, admitted: &Result<Admitted, Error>, plan: 
     Asked {
         method: head.method.clone(),
         target: head.uri.clone(),
-        authority: admitted.as_ref().ok().map(|admitted| admitted.authority.clone()),
+        authority: admitted.as_ref().ok().map(|admitted| admitted.known.authority.clone()),
         user_agent: field(header::USER_AGENT),
         referer: field(header::REFERER),
     }
@@ -149,7 +150,7 @@ fn asked(head: &http::request::Parts, admitted: &Result<Admitted, Error>, plan: 
 /// What of a request decides its route.
 pub(super) fn route_head<'a>(head: &'a http::request::Parts, admitted: &'a Admitted) -> route::Head<'a> {
     route::Head {
-        host: if admitted.named { admitted.authority.host() } else { "" },
+        host: if admitted.named { &admitted.known.host } else { "" },
         path: head.uri.path(),
         query: head.uri.query().unwrap_or(""),
         method: &head.method,

@@ -19,7 +19,7 @@ pub(super) async fn choose(mut arrived: Box<Arrived>) -> Box<Arrived> {
         let nothing = http::Request::new(()).into_parts().0;
         let asked = Asked {
             head: std::mem::replace(&mut arrived.head, nothing),
-            authority: admitted.authority.clone(),
+            authority: admitted.known.authority.clone(),
             client: exchange.client,
             secure: exchange.secure,
             listener: exchange.connection.listener.clone(),

@@ -243,6 +243,8 @@ impl Seen {
             header::CONTENT_LENGTH => {
                 let length = length(&value)?;
                 match self.length.replace(length) {
+                    // As it is where it is that number, without a copy.
+                    None if is_plain(value.as_bytes()) => drop(fields.insert(name, value)),
                     None => drop(fields.insert(name, HeaderValue::from(length))),
                     Some(first) if first == length => {}
                     Some(_) => return Err(Malformed("it has two different content-lengths")),
@@ -295,6 +297,11 @@ impl Seen {
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
     let text = value.to_str().unwrap_or_default();
     text.split(',').map(str::trim).filter(|token| !token.is_empty())
+}
+
+// Digits, and none too many.
+fn is_plain(number: &[u8]) -> bool {
+    number == b"0" || (number.first() != Some(&b'0') && number.iter().all(u8::is_ascii_digit))
 }
 
 // One number, or the same one again and again (RFC 9110 section 8.6).
