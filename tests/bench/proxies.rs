@@ -38,9 +38,25 @@ http {
   upstream origin { server {origin}; keepalive 256; keepalive_requests 1000000000; }
   server {
     listen {listen};
-    location / { proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection \"\"; }
+    location / { proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection \"\"; {fields} }
   }
 }
+";
+
+// What the gateway tells an origin of each request and a client of each response, in nginx's words and in HAProxy's.
+const NGINX_FIELDS: &str = "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $remote_addr; \
+proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host; \
+proxy_set_header X-Forwarded-Port $server_port; \
+proxy_set_header Forwarded \"for=$remote_addr;host=$http_host;proto=$scheme\"; proxy_set_header Via \"1.1 nginx\"; \
+proxy_set_header traceparent \"00-$request_id-00f067aa0ba902b7-01\"; add_header Via \"1.1 nginx\";";
+const HAPROXY_FIELDS: &str = "  http-request set-header X-Forwarded-For %[src]
+  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Host %[req.hdr(host)]
+  http-request set-header X-Forwarded-Port %[dst_port]
+  http-request set-header Forwarded for=%[src];host=%[req.hdr(host)];proto=http
+  http-request set-header Via \"1.1 haproxy\"
+  http-request set-header traceparent 00-%[uuid(4)]-00f067aa0ba902b7-01
+  http-response set-header Via \"1.1 haproxy\"
 ";
 
 const HAPROXY: &str = "\
@@ -57,19 +73,24 @@ defaults
   timeout server 60s
 frontend web
   bind {listen}
-  default_backend origin
+{fields}  default_backend origin
 backend origin
   server origin {origin} pool-max-conn 256 pool-purge-delay 60s
 ";
 
-/// Interleaved rounds over all three; medians.
+/// Interleaved rounds over all; medians. Each of the others as it comes, which tells nobody anything, and telling what
+/// the gateway tells.
 pub(crate) fn measure(gateway: &Path) -> Value {
     load::beside_an_origin(async |origin| {
-        let fill = |text: &str| text.replace("{origin}", &origin.to_string());
+        let fill = |text: &str, fields| text.replace("{origin}", &origin.to_string()).replace("{fields}", fields);
+        let nginx = ["nginx", "-p", "{folder}", "-c", "{folder}/proxy.conf"];
+        let haproxy = ["haproxy", "-db", "-f", "{folder}/proxy.conf"];
         let subjects = [
-            Subject::gateway(gateway, &[("gateway.yaml", &fill(TIDEGATE))]),
-            Subject::other("nginx", &["nginx", "-p", "{folder}", "-c", "{folder}/proxy.conf"], &fill(NGINX)),
-            Subject::other("HAProxy", &["haproxy", "-db", "-f", "{folder}/proxy.conf"], &fill(HAPROXY)),
+            Subject::gateway(gateway, &[("gateway.yaml", &fill(TIDEGATE, ""))]),
+            Subject::other("nginx", &nginx, &fill(NGINX, "")),
+            Subject::other("HAProxy", &haproxy, &fill(HAPROXY, "")),
+            Subject::other("nginx, with the same fields", &nginx, &fill(NGINX, NGINX_FIELDS)),
+            Subject::other("HAProxy, with the same fields", &haproxy, &fill(HAPROXY, HAPROXY_FIELDS)),
         ];
         let mut rounds: Vec<Vec<Used>> = vec![Vec::new(); subjects.len()];
         for round in 0..ROUNDS {
@@ -113,6 +134,7 @@ fn summary(subjects: &[Subject], rounds: &[Vec<Used>]) -> Value {
         })
         .collect();
     let cpu = |row: &Value| row["cpu_us"].as_f64().unwrap_or(f64::INFINITY);
-    let best = rows[1..].iter().map(cpu).fold(f64::INFINITY, f64::min);
-    json!({ "connections": CONNECTIONS, "ratio": cpu(&rows[0]) / best, "rows": rows })
+    let ratio = |others: &[Value]| cpu(&rows[0]) / others.iter().map(cpu).fold(f64::INFINITY, f64::min);
+    let (bare, equal) = (ratio(&rows[1..3]), ratio(&rows[3..]));
+    json!({ "connections": CONNECTIONS, "ratio": bare, "ratio_same_fields": equal, "rows": rows })
 }

@@ -53,7 +53,11 @@ fn proxy(result: &Value) -> String {
         let [cpu, user, kernel] = ["cpu_us", "user_us", "kernel_us"].map(|field| number(&row[field], 1));
         text += &format!("| {} | {cpu} | {user} | {kernel} |\n", row["name"].as_str().unwrap_or_default());
     }
-    text + &format!("\nTidegate to the better of the two: **{}** (aim: at most 1.15).\n", number(&result["ratio"], 2))
+    let [bare, equal] = ["ratio", "ratio_same_fields"].map(|field| number(&result[field], 2));
+    text + &format!(
+        "\nTidegate to the better of the two: **{bare}** (aim: at most 1.15); where they tell origin and client what the \
+         gateway tells (`X-Forwarded-*`, `Forwarded`, `Via`, `traceparent`): **{equal}**.\n"
+    )
 }
 
 fn plugins(result: &Value) -> String {
