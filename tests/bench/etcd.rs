@@ -1,5 +1,6 @@
 //! From a `put` of one route to the first response on the new generation, and the CPU time that one such change costs
-//! the gateway, with few routes and with many, one key a route. Against a real etcd with one member, on the load's core.
+//! the gateway, with few routes and with many, one key a route; and from the start of a process to its first response
+//! while etcd is away. Against a real etcd with one member, on the load's core.
 
 use std::{
     path::Path,
@@ -8,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tidegate::etcd::{Client, Op};
-use tidegate_tests::Etcd;
+use tidegate_tests::{Etcd, guests};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -18,6 +19,7 @@ use tokio::{
 
 use crate::{
     report::{median, percentile},
+    shipped::{self, SHIPPED},
     subject::Subject,
 };
 
@@ -29,11 +31,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(40);
 const CHANGES: u64 = 100;
 
+/// Plugins, each of a module of its own, that a cold start brings up; and how often it is timed.
+const PLUGINS: usize = 20;
+const STARTS: usize = 10;
+
 /// A row for each number of routes.
 pub(crate) fn measure(gateway: &Path) -> Value {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let rows: Vec<_> = ROUTES.iter().map(|routes| runtime.block_on(with_routes(gateway, *routes))).collect();
-    json!({"puts": PUTS, "rows": rows})
+    json!({"puts": PUTS, "rows": rows, "cold_start": runtime.block_on(cold_start(gateway))})
 }
 
 async fn with_routes(gateway: &Path, routes: usize) -> Value {
@@ -44,7 +50,8 @@ async fn with_routes(gateway: &Path, routes: usize) -> Value {
     let mut puts = vec![Op::put("/gw/gateway.yaml", document), probe(0)];
     puts.extend((1..routes).map(|number| Op::put(format!("/gw/routes/r{number}.json"), route(number))));
     client.txn(Vec::new(), puts, Vec::new()).await.expect("etcd takes them");
-    let subject = Subject::following(gateway, listen, &etcd.urls()[0]);
+    let state = tempfile::tempdir().expect("a temporary directory");
+    let subject = Subject::following(gateway, listen, &etcd.urls()[0], state.path());
 
     let mut socket = TcpStream::connect(subject.address).await.expect("the gateway listens");
     socket.set_nodelay(true).expect("a TCP socket takes the option");
@@ -61,6 +68,72 @@ async fn with_routes(gateway: &Path, routes: usize) -> Value {
         "cpu_ms": cpu_ms,
         "generations": generations,
     })
+}
+
+/// Milliseconds from the start of a process to its first response, with etcd gone and the last good tree on disk.
+async fn cold_start(gateway: &Path) -> Value {
+    let mut etcd = Etcd::start().await;
+    let listen = crate::subject::free_address();
+    let (modules, document) = with_plugins(&listen.to_string());
+    let client = etcd.client();
+    for (number, module) in modules.iter().enumerate() {
+        client.put(format!("/gw/plugins/p{number}.wasm"), module.clone()).await.expect("etcd takes a module");
+    }
+    client.put("/gw/gateway.yaml", document).await.expect("etcd takes a document");
+    let state = tempfile::tempdir().expect("a temporary directory");
+    let url = etcd.urls().swap_remove(0);
+    let first = Subject::following(gateway, listen, &url, state.path());
+    let end = Instant::now() + PATIENCE;
+    while first.metric("tidegate_last_good_kept_timestamp_seconds") == 0.0 {
+        assert!(Instant::now() < end, "what serves is not kept");
+        sleep(PAUSE).await;
+    }
+    drop(first);
+    etcd.member(0).kill();
+    let mut times = Vec::new();
+    for _ in 0..STARTS {
+        let began = Instant::now();
+        let subject = Subject::following(gateway, listen, &url, state.path());
+        let mut socket = TcpStream::connect(subject.address).await.expect("the gateway listens");
+        ask(&mut socket).await;
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+        assert!(subject.metric("tidegate_last_good_serves") > 0.0, "it was not the last good tree that served");
+    }
+    json!({
+        "plugins": PLUGINS,
+        "bytes": modules.iter().map(Vec::len).sum::<usize>(),
+        "median_ms": median(times.iter().copied()),
+        "max_ms": times.iter().copied().fold(0.0, f64::max),
+    })
+}
+
+/// Modules, each one other bytes, and a document that has them all in one chain: those that ship where they are built,
+/// or else small ones.
+fn with_plugins(listen: &str) -> (Vec<Vec<u8>>, String) {
+    let built: Vec<_> =
+        SHIPPED.iter().filter_map(|plugin| Some((plugin.config, shipped::module(plugin.name)?))).collect();
+    if built.is_empty() {
+        eprintln!("bench: no plugin that ships is built (make plugins): small ones start cold instead");
+    }
+    let (mut modules, mut middleware) = (Vec::new(), String::new());
+    for number in 0..PLUGINS {
+        let (config, mut module) = match built.get(number % built.len().max(1)) {
+            Some((config, module)) => (config.replace("{copy}", &number.to_string()), module.clone()),
+            None => ("{}".to_owned(), wat::parse_str(guests::stamp(0)).expect("a module")),
+        };
+        // A section that means nothing makes it a module of its own.
+        module.extend([0, 2, 1, u8::try_from(number).expect("few plugins")]);
+        middleware += &format!("  p{number}: {{module: plugins/p{number}.wasm, config: {config}}}\n");
+        modules.push(module);
+    }
+    let chain: Vec<_> = (0..PLUGINS).map(|number| format!("p{number}")).collect();
+    let document = format!(
+        "listeners: {{web: {{address: '{listen}'}}}}\nmiddleware:\n{middleware}routes:\n\
+         \x20 - {{id: chain, path: /chain, middleware: [{}, {{respond: {{status: 200, body: served}}}}]}}\n\
+         \x20 - {{id: probe, path: /probe, middleware: [{{respond: {{status: 200, body: served}}}}]}}\n",
+        chain.join(", ")
+    );
+    (modules, document)
 }
 
 /// Milliseconds from the `put` to the first response that shows it.

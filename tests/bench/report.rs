@@ -128,7 +128,15 @@ fn etcd(result: &Value) -> String {
         let [median, p99, most] = ["median_ms", "p99_ms", "max_ms"].map(|field| number(&row[field], 1));
         text += &format!("| {} | {median} | **{p99}** | {most} | {} |\n", row["routes"], number(&row["cpu_ms"], 2));
     }
-    text
+    let cold = &result["cold_start"];
+    text + &format!(
+        "\nFrom the start of a process to its first response, etcd gone, from the last good tree with {} plugins ({} KiB of \
+         modules), ms: median **{}**, most {} (aim: 1,000).\n",
+        cold["plugins"],
+        cold["bytes"].as_u64().unwrap_or_default() / 1024,
+        number(&cold["median_ms"], 0),
+        number(&cold["max_ms"], 0),
+    )
 }
 
 fn number(value: &Value, digits: usize) -> String {

@@ -15,13 +15,13 @@ use crate::{
 
 /// A plugin that ships: its name, what stands under `config:` in every copy (`{copy}` is its number), and the query of the
 /// requests.
-struct Shipped {
-    name: &'static str,
-    config: &'static str,
+pub(crate) struct Shipped {
+    pub(crate) name: &'static str,
+    pub(crate) config: &'static str,
     query: &'static str,
 }
 
-const SHIPPED: [Shipped; 5] = [
+pub(crate) const SHIPPED: [Shipped; 5] = [
     Shipped { name: "greeting", config: "{text: good morning, header: x-{copy}}", query: "" },
     Shipped {
         name: "key-auth",
@@ -81,7 +81,8 @@ pub(crate) async fn measure(gateway: &Path, origin: SocketAddr) -> Value {
     json!({ "rows": rows, "routes": routes })
 }
 
-fn module(name: &str) -> Option<Vec<u8>> {
+/// The module of a plugin that ships, if it is built.
+pub(crate) fn module(name: &str) -> Option<Vec<u8>> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above");
     fs::read(top.join(format!("plugins/dist/{name}.wasm"))).ok()
 }

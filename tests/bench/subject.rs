@@ -57,13 +57,14 @@ impl Subject {
         Self::start("Tidegate", (address, Some(admin)), folder, command)
     }
 
-    /// Starts the gateway with one worker over the prefix `/gw/` of etcd; it listens on `address`.
-    pub(crate) fn following(binary: &Path, address: SocketAddr, etcd: &str) -> Self {
+    /// Starts the gateway with one worker over the prefix `/gw/` of etcd; it listens on `address`, and keeps what it keeps
+    /// in `state`.
+    pub(crate) fn following(binary: &Path, address: SocketAddr, etcd: &str, state: &Path) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let admin = free_address();
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", "0"]).arg(binary).args(["run", "--workers", "1", "--admin"]);
-        command.arg(admin.to_string()).args(["--etcd", etcd]);
+        command.arg(admin.to_string()).args(["--etcd", etcd, "--state-dir"]).arg(state);
         Self::start("Tidegate", (address, Some(admin)), folder, command)
     }
 
