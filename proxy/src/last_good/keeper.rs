@@ -150,6 +150,7 @@ impl Writer {
         if !self.is_last_writer(&mut lock)? {
             self.objects.distrust();
             self.others = self.others()?;
+            self.kept.clear();
         }
         let entries = || wanted.tree.layers.iter().flat_map(|layer| layer.entries.values().flatten());
         let bytes = entries().map(|entry| entry.bytes.len() as u64).sum();
@@ -161,9 +162,14 @@ impl Writer {
         self.directory.write(&self.file, &[&index.encode()], true)?;
         self.directory.sync()?;
         let kept: HashSet<_> = entries().map(|entry| entry.identity).collect();
-        let collect = self.kept.is_empty() || !self.kept.is_subset(&kept);
-        self.kept = kept;
-        if collect { self.collect() } else { Ok(()) }
+        let before = std::mem::replace(&mut self.kept, kept);
+        if before.is_empty() {
+            return self.collect();
+        }
+        let named = |identity: &Identity| {
+            self.kept.contains(identity) || self.others.values().any(|others| others.contains(identity))
+        };
+        before.iter().filter(|identity| !named(identity)).try_for_each(|identity| self.objects.remove(*identity))
     }
 
     // Whether the last one who wrote here is this process; says so for the next one.

@@ -67,6 +67,12 @@ impl Objects {
         self.sound.clear();
     }
 
+    /// Removes one.
+    pub(super) fn remove(&mut self, identity: Identity) -> io::Result<()> {
+        self.sound.remove(&identity);
+        self.directory.remove(&identity.to_string())
+    }
+
     /// Removes all but these.
     pub(super) fn retain(&mut self, kept: &HashSet<Identity>) -> io::Result<()> {
         for name in self.directory.names()? {
