@@ -62,7 +62,7 @@ fn gather(objects: &[Checked], previous: &BTreeMap<Name, Arc<Part<Listener>>>) -
             Some(Value::Upstream(part)) => drop(spec.upstreams.insert(name, Arc::clone(part))),
             Some(Value::Middleware(part)) => drop(spec.middleware.insert(name, Arc::clone(part))),
             Some(Value::Table(part)) => drop(spec.tables.insert(name, Arc::clone(part))),
-            Some(Value::Route(part, _)) => spec.routes.push(Arc::clone(part)),
+            Some(Value::Route(part, _)) => spec.routes.push_back(Arc::clone(part)),
             None => {}
         }
     }

@@ -173,8 +173,8 @@ fn a_rendered_configuration_reads_back_as_the_same() {
     }
 }
 
-fn identities<T>(parts: &BTreeMap<Name, Arc<Part<T>>>) -> BTreeMap<Name, Identity> {
-    parts.iter().map(|(name, part)| (name.clone(), part.identity)).collect()
+fn identities<'a, T: 'a>(parts: impl IntoIterator<Item = (&'a Name, &'a Arc<Part<T>>)>) -> BTreeMap<Name, Identity> {
+    parts.into_iter().map(|(name, part)| (name.clone(), part.identity)).collect()
 }
 
 #[test]

@@ -82,7 +82,7 @@ pub fn join(spec: &Spec, tables: &[(Name, Arc<Yielded>)]) -> Result<(Spec, Vec<D
                 if aimless.is_some() && !cross::answers(route, &whole) {
                     found.push(cross::leads_nowhere("this route", route.place.clone()));
                 }
-                whole.routes.push(Arc::clone(route));
+                whole.routes.push_back(Arc::clone(route));
             }
             found[first..].iter_mut().for_each(|found| say_whose(found, table, name));
         }

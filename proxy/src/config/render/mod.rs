@@ -9,6 +9,8 @@ mod yaml;
 
 use std::{collections::HashMap, sync::Arc};
 
+use imbl::Vector;
+
 use super::{
     document::{Kind, Object},
     node::{Node, Value},
@@ -18,7 +20,7 @@ use yaml::Out;
 
 /// Where the objects of a configuration were written. Opaque: for [`yaml`] alone.
 #[derive(Clone, Default)]
-pub struct Origins(pub(super) Arc<[Arc<Object>]>);
+pub struct Origins(pub(super) Vector<Arc<Object>>);
 
 impl std::fmt::Debug for Origins {
     // Documents hold what is written in them, secrets perhaps too.

@@ -11,6 +11,7 @@ mod upstream;
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use imbl::{OrdMap, Vector};
 use serde::{Serialize, Serializer};
 
 pub use self::{
@@ -55,7 +56,7 @@ impl<T> Deref for Part<T> {
 /// Names of listeners, upstreams, middleware, routes.
 pub type Name = Arc<str>;
 
-/// A whole checked configuration.
+/// A whole checked configuration. What there may be many of is shared between versions.
 #[derive(Clone, Debug, Default)]
 pub struct Spec {
     /// Settings of the process and gateway-wide ones.
@@ -63,13 +64,13 @@ pub struct Spec {
     /// By name.
     pub listeners: BTreeMap<Name, Arc<Part<Listener>>>,
     /// By name; those that routes name in place (`target:`) are called after their address.
-    pub upstreams: BTreeMap<Name, Arc<Part<Upstream>>>,
+    pub upstreams: OrdMap<Name, Arc<Part<Upstream>>>,
     /// By name; inline definitions are called `<route id>/<position>`, from 1.
-    pub middleware: BTreeMap<Name, Arc<Part<Middleware>>>,
+    pub middleware: OrdMap<Name, Arc<Part<Middleware>>>,
     /// By name.
     pub tables: BTreeMap<Name, Arc<Part<Table>>>,
     /// Those of documents, and after compilation those of tables. In order of precedence where nothing else decides: layer, then document path, then position.
-    pub routes: Vec<Arc<Part<Route>>>,
+    pub routes: Vector<Arc<Part<Route>>>,
     /// Where all of it was written, for [`super::render::yaml`].
     pub origins: Origins,
 }
