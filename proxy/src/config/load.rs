@@ -12,6 +12,7 @@ use super::{
     document::Document,
     memo::{Load, Memo},
     merge,
+    patch::{Last, patch},
     render::Origins,
     secret::{Environment, Reference},
     spec::Spec,
@@ -42,6 +43,9 @@ pub fn load(tree: &Tree, memo: &mut Memo) -> Checked {
 /// The same, with the environment's variables from `variable`.
 pub fn load_with(tree: &Tree, memo: &mut Memo, variable: &dyn Fn(&str) -> Option<String>) -> Checked {
     let environment = Environment { variable, tree };
+    if let Some(checked) = patch(memo, tree, &environment) {
+        return checked;
+    }
     let mut found = Vec::new();
     let previous = std::mem::take(&mut memo.listeners);
     let mut load = memo.load();
@@ -64,10 +68,11 @@ pub fn load_with(tree: &Tree, memo: &mut Memo, variable: &dyn Fn(&str) -> Option
     let spec = Spec { origins: Origins(objects.into()), ..spec };
     memo.listeners.clone_from(&spec.listeners);
 
-    let wanted = wanted(&outcomes);
+    let (spec, wanted) = (Arc::new(spec), wanted(&outcomes));
     unreadable(tree, &wanted, &mut found);
+    memo.last = found.is_empty().then(|| Last::of(tree, &spec, &wanted, &outcomes));
     let refused = found.iter().any(Diagnostic::is_error);
-    Checked { spec: (!refused).then(|| Arc::new(spec)), wanted, diagnostics: sorted(found) }
+    Checked { spec: (!refused).then_some(spec), wanted, diagnostics: sorted(found) }
 }
 
 /// How diagnostics call an entry of a layer.

@@ -10,6 +10,7 @@ use super::{
     check::{self, Outcome},
     document::{self, Document, Kind, Object},
     parse,
+    patch::Last,
     secret::Environment,
     spec::{Listener, Name, Part},
 };
@@ -22,6 +23,10 @@ pub struct Memo {
     pub parsed_files: u64,
     /// How many objects were checked since it was made.
     pub checked_objects: u64,
+    /// How many loads looked at nothing but what had changed.
+    pub patched: u64,
+    /// What the last load came to, where there was nothing to find.
+    pub(super) last: Option<Last>,
     documents: HashMap<FileKey, (Identity, Arc<Document>)>,
     outcomes: HashMap<(Kind, Name), (Arc<Object>, Arc<Outcome>)>,
     pub(super) listeners: BTreeMap<Name, Arc<Part<Listener>>>,
@@ -43,6 +48,47 @@ impl Memo {
         let outcomes = HashMap::with_capacity(self.outcomes.len());
         Load { memo: self, documents, outcomes }
     }
+
+    /// The document that was read of a file, and the one that is there now. `None` where none was.
+    pub(super) fn read_again(
+        &mut self,
+        key: FileKey,
+        entry: &Entry,
+        label: impl FnOnce() -> Arc<str>,
+    ) -> Option<(Arc<Document>, Arc<Document>)> {
+        let (identity, known) = self.documents.get_mut(&key)?;
+        let before = Arc::clone(known);
+        if *identity != entry.identity {
+            self.parsed_files += 1;
+            (*identity, *known) = (entry.identity, Arc::new(read(&label(), &entry.bytes)));
+        }
+        Some((before, Arc::clone(known)))
+    }
+
+    /// What came of an object, and what comes of the one in its place. `None` where there was none.
+    pub(super) fn check_again(
+        &mut self,
+        object: &Arc<Object>,
+        environment: &Environment<'_>,
+    ) -> Option<(Arc<Outcome>, Arc<Outcome>)> {
+        let (before, known) = self.outcomes.get_mut(&(object.kind, Arc::clone(&object.name)))?;
+        let old = Arc::clone(known);
+        if !is_same(before, object) {
+            self.checked_objects += 1;
+            *known = Arc::new(check::check(object, environment));
+        }
+        *before = Arc::clone(object);
+        Some((old, Arc::clone(known)))
+    }
+
+    /// What came of an object.
+    pub(super) fn outcome_of(&self, object: &Object) -> Option<&Arc<Outcome>> {
+        self.outcomes.get(&(object.kind, Arc::clone(&object.name))).map(|(_, outcome)| outcome)
+    }
+}
+
+fn is_same(before: &Arc<Object>, object: &Arc<Object>) -> bool {
+    Arc::ptr_eq(before, object) || (before.file == object.file && before.at == object.at && before.node == object.node)
 }
 
 impl Load<'_> {
@@ -61,9 +107,8 @@ impl Load<'_> {
     pub(super) fn outcome(&mut self, object: &Arc<Object>, environment: &Environment<'_>) -> Arc<Outcome> {
         let key = (object.kind, Arc::clone(&object.name));
         let known = self.memo.outcomes.remove(&key).filter(|(before, outcome)| {
-            let same = Arc::ptr_eq(before, object)
-                || (before.file == object.file && before.at == object.at && before.node == object.node);
-            same && outcome.secrets.iter().all(|(secret, print)| secret.fingerprint(environment) == *print)
+            is_same(before, object)
+                && outcome.secrets.iter().all(|(secret, print)| secret.fingerprint(environment) == *print)
         });
         let outcome = known.map_or_else(
             || {

@@ -22,6 +22,7 @@ mod memo;
 mod merge;
 mod node;
 mod parse;
+mod patch;
 mod raw;
 mod secret;
 mod suggest;

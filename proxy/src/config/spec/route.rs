@@ -96,3 +96,13 @@ pub struct Target {
     /// Its share; 0 takes none. All 0: 500, as the Gateway API has it.
     pub weight: u32,
 }
+
+impl HostPattern {
+    /// What it says of a host; `None` where that is nothing: a wildcard without a suffix is any host.
+    pub(crate) fn named(&self) -> Option<&Self> {
+        match self {
+            Self::Wildcard(suffix) if suffix.is_empty() => None,
+            host => Some(host),
+        }
+    }
+}
