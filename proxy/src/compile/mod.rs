@@ -1,12 +1,16 @@
 //! Compile: from a checked specification to the parts of a snapshot, reusing every part whose identity is still
 //! alive, and warming what is new. Changes nothing that serves; must not know documents or sources.
 
+mod lanes;
 mod parts;
 mod plans;
 mod steps;
 mod tables;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     config::{
@@ -23,6 +27,7 @@ use crate::{
     wasm::Wasm,
 };
 
+use lanes::Lanes;
 use parts::Parts;
 use plans::Planner;
 use steps::Steps;
@@ -36,9 +41,8 @@ pub struct Compiler {
     log: Arc<access::Log>,
     workers: usize,
     parts: Parts,
-    rows: plans::Rows,
-    // What serves holds its tables here: they are found by identity as long as they do.
-    tables: Tables,
+    // Of what serves.
+    kept: Kept,
 }
 
 /// The parts of a snapshot that stands, with what its workers must take before it may serve.
@@ -60,7 +64,14 @@ pub struct Compiled {
 }
 
 /// What a compilation leaves for the next one to find.
-pub struct Kept(plans::Rows, Tables);
+#[derive(Default)]
+pub struct Kept {
+    lanes: Lanes,
+    upstreams: BTreeMap<Name, Arc<Upstream>>,
+    steps: Steps,
+    // Held, so that they are found by their identity.
+    _tables: Tables,
+}
 
 /// How much of a snapshot was built anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -81,16 +92,7 @@ impl Compiler {
     /// A compiler for as many workers as `states` is for.
     pub fn new(wasm: Arc<Wasm>, states: Arc<States>, metrics: Arc<Metrics>, log: Arc<access::Log>) -> Self {
         let workers = states.workers;
-        Self {
-            wasm,
-            states,
-            metrics,
-            log,
-            workers,
-            parts: Parts::default(),
-            rows: plans::Rows::default(),
-            tables: Tables::default(),
-        }
+        Self { wasm, states, metrics, log, workers, parts: Parts::default(), kept: Kept::default() }
     }
 
     /// Compiles `spec` with the modules that it names. Host tables are shared with `previous` where they are equal.
@@ -120,7 +122,9 @@ impl Compiler {
             states: &self.states,
             sink,
         };
-        let (listeners, rows) = planner.listeners(&self.rows, &mut self.parts, previous, &mut built)?;
+        let changed = self.kept.changed(spec, &upstreams, &steps);
+        let before = (&self.kept.lanes, changed.as_deref());
+        let (listeners, lanes) = planner.listeners(before, &mut self.parts, previous, &mut built)?;
         self.parts.sweep();
         let identity = Identity::of_all(
             [Identity::of(&spec.gateway)]
@@ -135,14 +139,13 @@ impl Compiler {
             adoptions,
             identity,
             built,
-            rows: Kept(rows, tables),
+            rows: Kept { lanes, upstreams, steps, _tables: tables },
         })
     }
 
     /// Remembers the rows of a compilation that serves now. One that does not serve leaves nothing behind.
     pub fn keep(&mut self, rows: Kept) {
-        let Kept(rows, tables) = rows;
-        (self.rows, self.tables) = (rows, tables);
+        self.kept = rows;
     }
 
     fn upstreams(&mut self, spec: &Spec, built: &mut Built) -> BTreeMap<Name, Arc<Upstream>> {
@@ -155,6 +158,25 @@ impl Compiler {
             (Arc::clone(name), upstream)
         };
         spec.upstreams.iter().map(each).collect()
+    }
+}
+
+impl Kept {
+    /// The places of the routes that are others now, where all else that routes depend on is the same object as before:
+    /// every upstream, and every step that is not one of theirs alone.
+    fn changed(&self, spec: &Spec, upstreams: &BTreeMap<Name, Arc<Upstream>>, steps: &Steps) -> Option<Vec<usize>> {
+        if !spec.tables.is_empty() {
+            return None;
+        }
+        let moved =
+            |(name, before): (&Name, &Arc<Upstream>)| upstreams.get(name).is_some_and(|now| !Arc::ptr_eq(before, now));
+        if self.upstreams.iter().any(moved) {
+            return None;
+        }
+        let changed = self.lanes.changed(&spec.routes)?;
+        let ids: HashSet<&str> = changed.iter().map(|at| &*spec.routes[*at].id).collect();
+        let own = |step: &Name| step.rsplit_once('/').is_some_and(|(route, _)| ids.contains(route));
+        self.steps.moved(steps).all(own).then_some(changed)
     }
 }
 

@@ -26,21 +26,28 @@ pub(super) struct Parts {
 }
 
 /// Parts that live as long as somebody holds them.
-pub(super) struct Living<T: ?Sized>(HashMap<Identity, Weak<T>>);
+pub(super) struct Living<T: ?Sized> {
+    parts: HashMap<Identity, Weak<T>>,
+    /// How many lived when the others were forgotten last.
+    lived: usize,
+}
+
+/// So many may be dead beyond as many as lived: looking at all of them each time would cost what there is.
+const DEAD_MAX: usize = 256;
 
 impl<T: ?Sized> Default for Living<T> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self { parts: HashMap::new(), lived: 0 }
     }
 }
 
 impl<T: ?Sized> Living<T> {
     pub(super) fn find(&self, identity: Identity) -> Option<Arc<T>> {
-        self.0.get(&identity).and_then(Weak::upgrade)
+        self.parts.get(&identity).and_then(Weak::upgrade)
     }
 
     pub(super) fn keep(&mut self, identity: Identity, part: &Arc<T>) {
-        self.0.insert(identity, Arc::downgrade(part));
+        self.parts.insert(identity, Arc::downgrade(part));
     }
 
     pub(super) fn find_or_make(&mut self, identity: Identity, make: impl FnOnce() -> Arc<T>) -> Arc<T> {
@@ -52,7 +59,10 @@ impl<T: ?Sized> Living<T> {
     }
 
     fn sweep(&mut self) {
-        self.0.retain(|_, part| part.strong_count() > 0);
+        if self.parts.len() > 2 * self.lived + DEAD_MAX {
+            self.parts.retain(|_, part| part.strong_count() > 0);
+            self.lived = self.parts.len();
+        }
     }
 }
 

@@ -8,7 +8,13 @@ use std::{
 
 use futures_util::future::LocalBoxFuture;
 
-use super::{Built, parts::Parts, steps::Steps, tables::Tables};
+use super::{
+    Built,
+    lanes::{Found, Lane, Lanes, Rows},
+    parts::Parts,
+    steps::Steps,
+    tables::Tables,
+};
 use crate::{
     config::{
         diagnostic::Diagnostic,
@@ -19,14 +25,17 @@ use crate::{
     filter::{Chain, Origin, Step},
     identity::Identity,
     route::{BuildError, Row, Table},
-    snapshot::{ListenerPlan, Plan, Snapshot},
+    snapshot::{ListenerPlan, Plan, Selection, Snapshot},
     state::States,
     telemetry::{Metrics, access::Sink},
     upstream::{Upstream, Weighted},
 };
 
-/// The rows of each route on each kind of listener, as they were at the last compilation.
-pub(super) type Rows = HashMap<Identity, Arc<[Row<Arc<Plan>>]>>;
+/// What a listener asks before it matches.
+type Selections = Box<[Arc<Selection>]>;
+
+/// What was made of what was there.
+type Edited = (Lane, Table<Arc<Plan>>);
 
 /// Compiled listeners by name.
 pub(super) type Listeners = BTreeMap<Name, Arc<ListenerPlan>>;
@@ -50,52 +59,108 @@ struct Around {
 }
 
 impl Planner<'_> {
-    /// All listeners, and the rows to find again next time; `before` is what was found to serve last.
+    /// All listeners, and what to find again next time; `before` is what was found to serve last, and `changed` the
+    /// places of the routes that are others since, where nothing else is that a route depends on.
     pub(super) fn listeners(
         &self,
-        before: &Rows,
+        (before, changed): (&Lanes, Option<&[usize]>),
         parts: &mut Parts,
         previous: Option<&Snapshot>,
         built: &mut Built,
-    ) -> Result<(Listeners, Rows), Vec<Diagnostic>> {
-        let mut rows = Rows::new();
+    ) -> Result<(Listeners, Lanes), Vec<Diagnostic>> {
+        let mut lanes = Lanes { routes: self.spec.routes.clone(), by_listener: BTreeMap::new() };
+        let mut known = None;
         let mut listeners = Listeners::new();
         for (name, listener) in &self.spec.listeners {
             let around = self.around(listener);
-            let mut own = Vec::with_capacity(self.spec.routes.len());
-            let mut selected: BTreeMap<&Name, Vec<(&Name, Arc<[_]>)>> = BTreeMap::new();
-            for route in self.spec.routes.iter().filter(|route| serves(route, name)) {
-                let (identity, steps) = self.identify(route, &around);
-                let found = rows.get(&identity).or_else(|| before.get(&identity)).cloned();
-                let found = found.unwrap_or_else(|| {
-                    built.rows += route.matches.len();
-                    self.rows(route, identity, &around, &steps, parts)
-                });
-                match &route.table {
-                    Some(from) if from.selected => {
-                        selected.entry(&from.table).or_default().push((&from.name, Arc::clone(&found)));
-                    }
-                    _ => own.extend(found.iter().cloned()),
-                }
-                rows.insert(identity, found);
-            }
             let previous = previous.and_then(|snapshot| snapshot.listeners.get(name));
-            let selections = self
-                .tables
-                .selections(selected, previous.map(|plan| &*plan.selections))
-                .map_err(|error| vec![too_much(name, &error).at(listener.place.clone())])?;
-            let table = Table::build(&own, previous.map(|plan| &plan.table))
-                .map_err(|error| vec![too_much(name, &error).at(listener.place.clone())])?;
+            let wrong = |error: BuildError| vec![too_much(name, &error).at(listener.place.clone())];
+            let lane = before.by_listener.get(name).filter(|lane| lane.around == around.identity);
+            let edited = match (lane, changed, previous) {
+                (Some(lane), Some(changed), Some(previous)) => {
+                    self.edited((name, &around), (lane, changed), &previous.table, parts, built).map_err(wrong)?
+                }
+                _ => None,
+            };
+            let (lane, table, selections) = match edited {
+                Some((lane, table)) => (lane, table, Box::default()),
+                None => {
+                    let known = known.get_or_insert_with(|| before.by_identity());
+                    self.whole((name, &around), known, previous, parts, built).map_err(wrong)?
+                }
+            };
             built.host_tables += table.built();
             let fallback = self.fallback(&around, parts);
-            let rows = own.iter().map(|row| row.identity);
-            let chosen = selections.iter().map(|selection| selection.identity);
+            let chosen = selections.iter().map(|selection: &Arc<Selection>| selection.identity);
             let own = [listener.identity, fallback.identity].into_iter();
-            let identity = Identity::of_all(own.chain(rows).chain(chosen));
+            let identity = Identity::of_all(own.chain(lane.sums()).chain(chosen));
             let plan = ListenerPlan { spec: Arc::clone(listener), identity, table, selections, fallback };
             listeners.insert(Arc::clone(name), Arc::new(plan));
+            lanes.by_listener.insert(Arc::clone(name), lane);
         }
-        Ok((listeners, rows))
+        Ok((listeners, lanes))
+    }
+
+    /// What a listener had, with these routes looked at again; `None` where that is not enough.
+    fn edited(
+        &self,
+        (name, around): (&Name, &Around),
+        (lane, changed): (&Lane, &[usize]),
+        table: &Table<Arc<Plan>>,
+        parts: &mut Parts,
+        built: &mut Built,
+    ) -> Result<Option<Edited>, BuildError> {
+        let look = |at: &usize| {
+            let route = &self.spec.routes[*at];
+            let found = serves(route, name).then(|| {
+                let (identity, steps) = self.identify(route, around);
+                lane.found(*at, identity).unwrap_or_else(|| {
+                    built.rows += route.matches.len();
+                    Found { identity, rows: self.rows(route, identity, around, &steps, parts) }
+                })
+            });
+            (*at, found)
+        };
+        let changes = changed.iter().map(look).collect();
+        let mut lane = lane.clone();
+        let hosts = lane.replace(changes);
+        Ok(lane.table(table, &hosts)?.map(|table| (lane, table)))
+    }
+
+    /// What a listener has of every route.
+    fn whole(
+        &self,
+        (name, around): (&Name, &Around),
+        known: &mut HashMap<Identity, Rows>,
+        previous: Option<&Arc<ListenerPlan>>,
+        parts: &mut Parts,
+        built: &mut Built,
+    ) -> Result<(Lane, Table<Arc<Plan>>, Selections), BuildError> {
+        let mut selected: BTreeMap<&Name, Vec<(&Name, Rows)>> = BTreeMap::new();
+        let mut look = |route: &'_ Arc<Part<Route>>| {
+            let (identity, steps) = self.identify(route, around);
+            let rows = known.entry(identity).or_insert_with(|| {
+                built.rows += route.matches.len();
+                self.rows(route, identity, around, &steps, parts)
+            });
+            Found { identity, rows: Arc::clone(rows) }
+        };
+        let mut found = Vec::with_capacity(self.spec.routes.len());
+        for route in &self.spec.routes {
+            let served = serves(route, name).then(|| look(route));
+            match (&route.table, served) {
+                (Some(from), Some(rows)) if from.selected => {
+                    selected.entry(&from.table).or_default().push((&from.name, rows.rows));
+                    found.push(None);
+                }
+                (_, served) => found.push(served),
+            }
+        }
+        let lane = Lane::new(around.identity, found);
+        let selections = self.tables.selections(selected, previous.map(|plan| &*plan.selections))?;
+        let rows: Vec<_> = lane.rows().cloned().collect();
+        let table = Table::build(&rows, previous.map(|plan| &plan.table))?;
+        Ok((lane, table, selections))
     }
 
     fn around(&self, listener: &Part<Listener>) -> Around {

@@ -20,6 +20,7 @@ use crate::{
 };
 
 /// Every middleware by name.
+#[derive(Default)]
 pub(super) struct Steps(BTreeMap<Name, Made>);
 
 enum Made {
@@ -85,6 +86,16 @@ impl Steps {
             compiler.parts.keep_action(identity, action.expect("every plugin was made"));
         }
         Ok((Self(made), adoptions))
+    }
+
+    /// The names under which another step is to be found in `now`.
+    pub(super) fn moved<'a>(&'a self, now: &'a Self) -> impl Iterator<Item = &'a Name> {
+        let moved = |(name, before): &(&'a Name, &'a Made)| match (before, now.0.get(*name)) {
+            (Made::One(before, _), Some(Made::One(now, _))) => before != now,
+            (Made::Chain(before), Some(Made::Chain(now))) => before != now,
+            (_, now) => now.is_some(),
+        };
+        self.0.iter().filter(moved).map(|(name, _)| name)
     }
 
     /// The steps that `names` stand for, chains unfolded.

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::join_all;
 
-use super::{Built, Compiler};
+use super::{Built, Compiler, lanes::Rows};
 use crate::{
     config::{
         diagnostic::Diagnostic,
@@ -18,8 +18,8 @@ use crate::{
     exchange::{Adoption, Select},
     identity::Identity,
     resolve::Modules,
-    route::{BuildError, Row, Table},
-    snapshot::{Plan, Selection},
+    route::{BuildError, Table},
+    snapshot::Selection,
 };
 
 /// A table that was made: the same object as long as its name, definition and module are.
@@ -36,7 +36,6 @@ pub(super) struct MadeTable {
 #[derive(Default)]
 pub(super) struct Tables(Vec<(Arc<Part<TableSpec>>, Arc<MadeTable>)>);
 
-type Rows = Arc<[Row<Arc<Plan>>]>;
 // A table, and whether it is new.
 type Outcome = Result<(Arc<MadeTable>, bool), Vec<Diagnostic>>;
 

@@ -49,6 +49,13 @@ impl Bench {
         });
         (identity, built)
     }
+
+    fn finds(&self, listener: &str, host: &str, path: &str) -> Option<(Name, Identity)> {
+        let (method, headers) = (http::Method::GET, http::HeaderMap::new());
+        let head = crate::route::Head { host, path, query: "", method: &method, headers: &headers };
+        let plan = self.serving.as_ref().expect("loaded").listeners[listener].table.find(&head)?;
+        Some((Arc::clone(&plan.id), plan.identity))
+    }
 }
 
 const WEB: &str = "listeners: {web: {address: '127.0.0.1:0'}}\nupstreams: {up: {endpoints: ['127.0.0.1:9']}}\n";
@@ -105,4 +112,57 @@ async fn a_changed_upstream_reaches_its_routes() {
     bench.load(&[("a.yaml", &first)]).await;
     let (_, built) = bench.load(&[("a.yaml", &first.replace("127.0.0.1:9", "127.0.0.1:10"))]).await;
     assert_eq!(built, Built { upstreams: 1, rows: 2, host_tables: 2, ..Built::default() });
+}
+
+/// A route of a small world at random, by what is left of `random`.
+fn random_route(number: usize, random: usize) -> String {
+    let host = ["", "host: a.test, ", "host: b.test, ", "hosts: [a.test, '*.test'], "][random % 4];
+    let path = ["path: /x", "path: '/y/*'", "path: {regex: '/z[0-9]'}", "path: '/w/{id}'"][random / 4 % 4];
+    let on = ["", "listeners: [web], ", "listeners: [more], "][random / 16 % 3];
+    let steps = ["", "middleware: [tag], ", "middleware: [{headers: {response: {set: {x: '1'}}}}], "][random / 48 % 3];
+    let to = ["upstream: up", "target: '127.0.0.1:8'", "upstream: other"][random / 144 % 3];
+    format!("routes: [{{id: r{number}, {host}{path}, {on}{steps}{to}}}]\n")
+}
+
+#[tokio::test]
+async fn what_is_compiled_from_the_last_is_what_is_compiled_from_nothing() {
+    const BASE: &str = "listeners: {web: {address: '127.0.0.1:0'}, more: {address: '127.0.0.1:0'}}\n";
+    const ROUTES: usize = 150;
+    let shared = |port: usize| {
+        format!(
+            "upstreams: {{up: {{endpoints: ['127.0.0.1:{port}']}}, other: {{endpoints: ['127.0.0.1:7']}}}}\n\
+             middleware: {{tag: {{headers: {{response: {{set: {{x-tag: '{port}'}}}}}}}}}}\n"
+        )
+    };
+    let mut documents: BTreeMap<String, String> = (0..ROUTES)
+        .map(|number| (format!("r{number:03}.yaml"), random_route(number, number * 7)))
+        .chain([("a.yaml".to_owned(), BASE.to_owned()), ("b.yaml".to_owned(), shared(9))])
+        .collect();
+    let (mut bench, mut anew) = (Bench::new(), Bench::new());
+    let mut random = 0x006c_616e_6573_usize;
+    for step in 0..200 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (number, kind) = ((random >> 33) % ROUTES, (random >> 20) % 23);
+        let path = format!("r{number:03}.yaml");
+        match kind {
+            0 => drop(documents.insert("b.yaml".to_owned(), shared(9 + random % 5))),
+            1 => drop(documents.remove(&path)),
+            _ => drop(documents.insert(path, random_route(number, random >> 40))),
+        }
+        let all: Vec<_> = documents.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let (identity, _) = bench.load(&all).await;
+        (anew.compiler.kept, anew.serving) = (Kept::default(), None);
+        assert_eq!(identity, anew.load(&all).await.0, "step {step}");
+        for listener in ["web", "more"] {
+            for (host, path) in
+                [("a.test", "/x"), ("b.test", "/y/1"), ("c.test", "/w/1"), ("d", "/v"), ("b.test", "/x")]
+            {
+                assert_eq!(
+                    bench.finds(listener, host, path),
+                    anew.finds(listener, host, path),
+                    "step {step}: {host}{path}"
+                );
+            }
+        }
+    }
 }

@@ -102,17 +102,43 @@ impl<T: Clone> Table<T> {
         let patterns = Patterns::of(rows.iter().map(|row| &*row.on), previous.map(|hosts| &hosts.patterns))?;
         let mut hosts = Hosts { patterns, ..Hosts::default() };
         for (host, rows) in by_host(rows) {
-            let kept = previous.and_then(|previous| previous.under(host)).filter(|table| table.is_of(&rows));
-            let table = match kept {
-                Some(table) => Arc::clone(table),
-                None => {
-                    hosts.built += 1;
-                    Arc::new(HostTable::build(&rows, &hosts.patterns)?)
-                }
-            };
-            hosts.put(host, table);
+            hosts.take(host, &rows, previous)?;
         }
         Ok(Self(Arc::new(hosts)))
+    }
+
+    /// The table in which these hosts (`None` is any) have these rows, all of theirs and in their order, and all others
+    /// what they have here. `None` where a row has a regular expression that is not known here: then build anew.
+    ///
+    /// # Errors
+    /// As [`Table::build`].
+    pub fn with<'a>(
+        &self,
+        changed: impl Iterator<Item = (Option<&'a HostPattern>, Vec<&'a Row<T>>)>,
+    ) -> Result<Option<Self>, BuildError>
+    where
+        T: 'a,
+    {
+        let before = &*self.0;
+        let mut hosts = Hosts {
+            exact: before.exact.clone(),
+            wildcard: before.wildcard.clone(),
+            wildcard_labels: before.wildcard_labels,
+            any: before.any.clone(),
+            patterns: before.patterns.clone(),
+            built: 0,
+        };
+        for (host, rows) in changed {
+            if !rows.iter().all(|row| hosts.patterns.has_all_of(&row.on)) {
+                return Ok(None);
+            }
+            if rows.is_empty() {
+                hosts.remove(host);
+            } else {
+                hosts.take(host, &rows, Some(before))?;
+            }
+        }
+        Ok(Some(Self(Arc::new(hosts))))
     }
 }
 
@@ -134,15 +160,12 @@ impl<T> Table<T> {
     }
 }
 
-// A wildcard without a suffix is any host. A host named twice by one row counts once.
+// A host named twice by one row counts once.
 fn by_host<T>(rows: &[Row<T>]) -> HashMap<Option<&HostPattern>, Vec<&Row<T>>, RandomState> {
     let mut hosts: HashMap<_, Vec<&Row<T>>, RandomState> = HashMap::default();
     for row in rows {
         let any = row.hosts.is_empty().then_some(None);
-        let named = row.hosts.iter().map(|host| match host {
-            HostPattern::Wildcard(suffix) if suffix.is_empty() => None,
-            host => Some(host),
-        });
+        let named = row.hosts.iter().map(HostPattern::named);
         for host in any.into_iter().chain(named) {
             let of_host = hosts.entry(host).or_default();
             if !of_host.last().is_some_and(|last| std::ptr::eq(*last, row)) {
@@ -159,6 +182,31 @@ impl<T> Hosts<T> {
             None => self.any.as_ref(),
             Some(HostPattern::Exact(name)) => self.exact.get(name.as_str()),
             Some(HostPattern::Wildcard(suffix)) => self.wildcard.get(suffix.as_str()),
+        }
+    }
+
+    // The table of these rows, taken from there if it is the same.
+    fn take(&mut self, host: Option<&HostPattern>, rows: &[&Row<T>], previous: Option<&Self>) -> Result<(), BuildError>
+    where
+        T: Clone,
+    {
+        let kept = previous.and_then(|previous| previous.under(host)).filter(|table| table.is_of(rows));
+        let table = match kept {
+            Some(table) => Arc::clone(table),
+            None => {
+                self.built += 1;
+                Arc::new(HostTable::build(rows, &self.patterns)?)
+            }
+        };
+        self.put(host, table);
+        Ok(())
+    }
+
+    fn remove(&mut self, host: Option<&HostPattern>) {
+        match host {
+            None => self.any = None,
+            Some(HostPattern::Exact(name)) => drop(self.exact.remove(name.as_str())),
+            Some(HostPattern::Wildcard(suffix)) => drop(self.wildcard.remove(suffix.as_str())),
         }
     }
 

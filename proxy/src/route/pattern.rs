@@ -94,6 +94,11 @@ impl Patterns {
         Ok(patterns)
     }
 
+    /// Whether every pattern of a match is here.
+    pub(super) fn has_all_of(&self, on: &Match) -> bool {
+        texts(on).all(|text| self.0.contains_key(text))
+    }
+
     /// Whether each pattern of `other` is here, as the same object.
     #[cfg(test)]
     pub(super) fn shares_all_of(&self, other: &Self) -> bool {
