@@ -35,6 +35,7 @@ async fn scene(more: &[&str]) -> Scene {
     let arguments = ["run", "--config", &path, "--admin", &admin, "--workers", "2"];
     let process = Process::start(&[&arguments, more].concat());
     soon("the gateway listens", async || TcpStream::connect(web).await.is_ok()).await;
+    soon("its admin endpoint answers", async || TcpStream::connect(&admin).await.is_ok()).await;
     Scene { origin, dir, web, admin, process }
 }
 
