@@ -115,6 +115,16 @@ pub enum Op {
     },
     /// Delete these keys.
     Delete(Range),
+    /// A transaction within this one: what it does is part of the same revision. A list within may be as long as the
+    /// server's `--max-txn-ops` leaves after the longest list around it.
+    Txn {
+        /// What must hold for the first branch.
+        compares: Vec<Compare>,
+        /// The first branch.
+        then: Vec<Self>,
+        /// The other one.
+        otherwise: Vec<Self>,
+    },
 }
 
 /// The answer to a transaction.
@@ -137,6 +147,8 @@ pub enum Answer {
     Put,
     /// How many keys were deleted.
     Delete(i64),
+    /// What came of a transaction within; its header says nothing.
+    Txn(Box<Committed>),
 }
 
 impl Range {
@@ -220,6 +232,13 @@ impl Compare {
         self
     }
 
+    /// The same of every key from this one on that is below `end`.
+    #[must_use]
+    pub fn until(mut self, end: impl Into<Vec<u8>>) -> Self {
+        self.end = end.into();
+        self
+    }
+
     pub(super) fn wire(self) -> wire::Compare {
         use wire::compare::{CompareResult, CompareTarget, TargetUnion};
         let (target, union) = match self.target {
@@ -257,6 +276,7 @@ impl Op {
             Self::Range(range) => Request::RequestRange(range.wire()),
             Self::Put { key, value, lease } => Request::RequestPut(wire::PutRequest { key, value, lease }),
             Self::Delete(range) => Request::RequestDeleteRange(range.wire_delete()),
+            Self::Txn { compares, then, otherwise } => Request::RequestTxn(transaction(compares, then, otherwise)),
         };
         wire::RequestOp { request: Some(request) }
     }
@@ -323,6 +343,7 @@ impl From<wire::TxnResponse> for Committed {
                 Response::ResponseRange(range) => Answer::Range(range.into()),
                 Response::ResponsePut(_) => Answer::Put,
                 Response::ResponseDeleteRange(deleted) => Answer::Delete(deleted.deleted),
+                Response::ResponseTxn(answer) => Answer::Txn(Box::new(answer.into())),
             })
         });
         Self { header: answer.header.into(), succeeded: answer.succeeded, answers: answers.collect() }
@@ -341,6 +362,15 @@ impl Event {
         match self {
             Self::Put(kv) | Self::Delete(kv) => kv,
         }
+    }
+}
+
+/// A transaction as the wire has it.
+pub(super) fn transaction(compares: Vec<Compare>, then: Vec<Op>, otherwise: Vec<Op>) -> wire::TxnRequest {
+    wire::TxnRequest {
+        compare: compares.into_iter().map(Compare::wire).collect(),
+        success: then.into_iter().map(Op::wire).collect(),
+        failure: otherwise.into_iter().map(Op::wire).collect(),
     }
 }
 

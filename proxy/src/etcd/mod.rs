@@ -179,11 +179,7 @@ impl Client {
     /// # Errors
     /// As [`Client::put`].
     pub async fn txn(&self, compares: Vec<Compare>, then: Vec<Op>, otherwise: Vec<Op>) -> Result<Committed, Error> {
-        let request = wire::TxnRequest {
-            compare: compares.into_iter().map(Compare::wire).collect(),
-            success: then.into_iter().map(Op::wire).collect(),
-            failure: otherwise.into_iter().map(Op::wire).collect(),
-        };
+        let request = kv::transaction(compares, then, otherwise);
         let bytes_max = self.0.options.answer_bytes_max;
         let send = |channel, request| async move { kv(channel, bytes_max).txn(request).await };
         self.call(request, Repeat::Never, send).await.map(Committed::from)
