@@ -22,6 +22,7 @@ use crate::{
     config::{diagnostic::Diagnostic, report, spec::Name},
     control::Switchboard,
     drain::{Drain, Tunnels},
+    fleet::{self, Reporter, Says},
     last_good::{Keeper, LastGood},
     reload::{
         self, Board, First, Hands, Reloader, Sockets,
@@ -48,6 +49,9 @@ const LOG_DEADLINE: Duration = Duration::from_secs(2);
 // What was applied a moment ago is a few files; a disk that hangs must not keep a process from ending.
 const KEEP_DEADLINE: Duration = Duration::from_secs(2);
 
+// Its lease ends by itself where etcd does not answer.
+const WORD_DEADLINE: Duration = Duration::from_millis(500);
+
 /// What to run, and how.
 #[derive(Default)]
 pub struct Options {
@@ -65,6 +69,8 @@ pub struct Options {
     pub wasm: wasm::Settings,
     /// Where compiled modules and the last good tree are kept; nowhere if `None`.
     pub state_dir: Option<StateDir>,
+    /// How the gateway says in etcd what it serves, if it does.
+    pub fleet: Option<fleet::Settings>,
 }
 
 /// Whether there is an admin endpoint.
@@ -93,6 +99,7 @@ pub struct Gateway {
     log: Arc<access::Log>,
     admin: Option<Admin>,
     keeper: Option<Arc<Keeper>>,
+    reporter: Option<Reporter>,
     control: Option<Runtime>,
 }
 
@@ -168,8 +175,13 @@ impl Gateway {
     /// Stops accepting, lets exchanges and tunnels end until `deadline`, and ends. Answers whether all had ended.
     pub fn shutdown(mut self, deadline: Duration) -> bool {
         let Some(control) = self.control.take() else { return true };
+        let reporter = self.reporter.take();
         let quiet = control.block_on(async {
             self.switchboard.end().await;
+            // It takes nothing new any more, so nobody is to wait for it.
+            if let Some(reporter) = reporter {
+                reporter.end(WORD_DEADLINE).await;
+            }
             self.workers.shut().await;
             let began = Instant::now();
             let quiet = self.drain.quiet(deadline).await;
@@ -278,12 +290,14 @@ async fn assemble(options: Options) -> Result<Gateway, StartError> {
         .map_err(|attempt| StartError::Refused(attempt.report))?;
     let (commands, inbox) = mpsc::channel(COMMANDS_WAITING_MAX);
     tokio::spawn(reloader.run(inbox));
+    let says = || Says { board: Arc::clone(&board), metrics: Arc::clone(&metrics) };
+    let reporter = options.fleet.map(|settings| Reporter::start(settings, says()));
     let switchboard = Arc::new(Switchboard { board, commands, metrics });
     let admin = match admin {
         Some(settings) => Some(Admin::start(settings, Arc::clone(&switchboard) as _).await.map_err(no_admin)?),
         None => None,
     };
-    Ok(Gateway { switchboard, workers, drain, tunnels, log, admin, keeper, control: None })
+    Ok(Gateway { switchboard, workers, drain, tunnels, log, admin, keeper, reporter, control: None })
 }
 
 // What the sources are known by from one start to the next, wherever it starts.

@@ -1,21 +1,28 @@
 //! The program: what the command line starts. Runs a gateway until a signal ends it, checks a configuration, looks at
 //! a module. Knows gateways and signals; holds no logic of theirs.
 
-use std::{fs, io, path::PathBuf, process, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::{
-    cli::{Backend, LayerChoice, RunOptions},
+    cli::{Backend, LayerChoice, Outcome, PushOptions, RunOptions},
     config::{diagnostic::Diagnostic, schema},
+    fleet::Fleet,
     gateway::{self, AdminChoice, Gateway, Options},
+    publish::{Collected, Pulled},
     quickstart,
     reload::status::Trigger,
     signals::{Signal, Signals},
     source::{
         Source,
-        etcd::EtcdSource,
+        etcd::{EtcdOptions, EtcdSource},
         file::{FileSource, WatchOptions},
     },
     state_dir::Choice,
@@ -29,6 +36,8 @@ const LOG_DEADLINE: Duration = Duration::from_secs(1);
 /// The commands that the library carries out.
 #[derive(Clone, Copy, Debug)]
 pub struct Program;
+
+mod publishing;
 
 impl Backend for Program {
     fn run(&self, options: RunOptions) -> Result<(), String> {
@@ -70,6 +79,22 @@ impl Backend for Program {
             Some((path.to_string(), settings))
         });
         Ok(schema::schema(&described.collect::<Vec<_>>()))
+    }
+
+    fn push(&self, options: &PushOptions) -> Result<Outcome, String> {
+        publishing::push(options)
+    }
+
+    fn pull(&self, etcd: &EtcdOptions, directory: &Path, force: bool) -> Result<Pulled, String> {
+        publishing::pull(etcd, directory, force)
+    }
+
+    fn collect(&self, etcd: &EtcdOptions, txn_ops_max: usize, dry_run: bool) -> Result<Collected, String> {
+        publishing::collect(etcd, txn_ops_max, dry_run)
+    }
+
+    fn fleet(&self, etcd: &EtcdOptions, status_prefix: &str) -> Result<Fleet, String> {
+        publishing::fleet(etcd, status_prefix)
     }
 
     fn inspect(&self, module: &[u8]) -> Result<(String, Value), String> {

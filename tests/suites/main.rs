@@ -18,6 +18,7 @@ mod plugins;
 mod plugins_jwt;
 mod plugins_rate_limit;
 mod proxying;
+mod publish;
 mod refusal;
 mod routing;
 mod saving;

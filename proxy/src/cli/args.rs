@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgMatches, Args, Parser, Subcommand, ValueEnum};
 
-use super::etcd::{self, Etcd, LayerChoice};
+use super::{
+    etcd::{self, Etcd, LayerChoice},
+    publish_args::{FleetCommand, GC_EXAMPLES, Gc, PULL_EXAMPLES, PUSH_EXAMPLES, Pull, Push},
+};
 use crate::{
     admin::Address,
     source::file::{WatchMode, WatchOptions},
@@ -108,6 +111,20 @@ pub(super) enum Command {
         /// How it is printed
         #[arg(long, default_value = "text")]
         format: Format,
+    },
+    /// Publish a directory to a prefix of etcd in one step, if a gateway would take it
+    #[command(after_help = PUSH_EXAMPLES, mut_arg("etcd", etcd::required))]
+    Push(Push),
+    /// Fetch a prefix of etcd as a directory
+    #[command(after_help = PULL_EXAMPLES, mut_arg("etcd", etcd::required))]
+    Pull(Pull),
+    /// Collect contents under a prefix of etcd that no key names any more
+    #[command(after_help = GC_EXAMPLES, mut_arg("etcd", etcd::required))]
+    Gc(Gc),
+    /// The gateways that follow a prefix of etcd
+    Fleet {
+        #[command(subcommand)]
+        command: FleetCommand,
     },
     /// What a plugin's module is
     Plugin {
@@ -300,7 +317,7 @@ fn workers(text: &str) -> Result<usize, String> {
     }
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
     let number: u32 = digits.parse().map_err(|_| "a number with its unit: 500ms, 2s")?;
     match &text[digits.len()..] {

@@ -3,16 +3,26 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgMatches, Args, parser::ValueSource};
+use clap::{Arg, ArgMatches, Args, parser::ValueSource};
 
 use crate::{
     etcd::{Options, Password, Tls, User},
     source::etcd::EtcdOptions,
 };
 
-/// How etcd is reached, and which prefix of it is meant.
+/// A prefix of etcd as a layer.
 #[derive(Args, Debug)]
 pub(super) struct Etcd {
+    #[command(flatten)]
+    reach: Reach,
+    /// Take a prefix without a document for a configuration
+    #[arg(long, env = "TIDEGATE_ETCD_ALLOW_EMPTY")]
+    etcd_allow_empty: bool,
+}
+
+/// How etcd is reached, and which prefix of it is meant.
+#[derive(Args, Debug)]
+pub(super) struct Reach {
     /// etcd's client addresses: a prefix of it is a layer, above the --config before it and below those behind it
     #[arg(long = "etcd", value_name = "URL", value_delimiter = ',', env = "TIDEGATE_ETCD")]
     etcd: Vec<String>,
@@ -37,9 +47,11 @@ pub(super) struct Etcd {
     /// The key of our certificate, PEM
     #[arg(long, value_name = "FILE", env = "TIDEGATE_ETCD_KEY", requires = "etcd_cert")]
     etcd_key: Option<PathBuf>,
-    /// Take a prefix without a document for a configuration
-    #[arg(long, env = "TIDEGATE_ETCD_ALLOW_EMPTY")]
-    etcd_allow_empty: bool,
+}
+
+/// Of a command that is about a prefix, and has no other layers: it names one.
+pub(super) fn required(etcd: Arg) -> Arg {
+    etcd.required(true).help("etcd's client addresses").long_help(None)
 }
 
 /// One layer of a configuration.
@@ -52,11 +64,18 @@ pub enum LayerChoice {
 }
 
 impl Etcd {
-    /// The prefix to follow; `None` where no address is given.
+    fn options(&self) -> Result<Option<EtcdOptions>, String> {
+        let options = self.reach.options()?;
+        Ok(options.map(|options| EtcdOptions { allow_empty: self.etcd_allow_empty, ..options }))
+    }
+}
+
+impl Reach {
+    /// The prefix; `None` where no address is given.
     ///
     /// # Errors
     /// In words, where a user has no password.
-    pub(super) fn options(&self) -> Result<Option<EtcdOptions>, String> {
+    fn options(&self) -> Result<Option<EtcdOptions>, String> {
         if self.etcd.is_empty() {
             return Ok(None);
         }
@@ -73,8 +92,15 @@ impl Etcd {
             user: self.user()?,
             ..Options::default()
         };
-        let (prefix, allow_empty) = (self.etcd_prefix.clone(), self.etcd_allow_empty);
-        Ok(Some(EtcdOptions { client, prefix, allow_empty, ..EtcdOptions::default() }))
+        Ok(Some(EtcdOptions { client, prefix: self.etcd_prefix.clone(), ..EtcdOptions::default() }))
+    }
+
+    /// The prefix that a command is about.
+    ///
+    /// # Errors
+    /// In words, where no address is given, or a user has no password.
+    pub(super) fn required(&self) -> Result<EtcdOptions, String> {
+        self.options()?.ok_or_else(|| "no etcd is named: give --etcd URL, or TIDEGATE_ETCD".to_owned())
     }
 
     fn user(&self) -> Result<Option<User>, String> {
@@ -106,7 +132,8 @@ pub(super) fn layers(config: Vec<PathBuf>, etcd: &Etcd, typed: &ArgMatches) -> R
     Ok(layers.into_iter().map(|(_, layer)| layer).collect())
 }
 
-fn prefix(text: &str) -> Result<String, String> {
+/// A prefix, with its `/`.
+pub(super) fn prefix(text: &str) -> Result<String, String> {
     match text.trim_end_matches('/') {
         "" => Err("a prefix names a directory: /gw/".into()),
         _ if text.contains("//") => Err("two slashes in a row are no directory".into()),

@@ -5,17 +5,34 @@ mod args;
 mod client;
 mod etcd;
 mod print;
+mod publish;
+mod publish_args;
 mod remote;
 
-use std::{ffi::OsString, fs, io::Write, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use serde_json::{Value, json};
 
-use self::args::{Arguments, CheckFormat, Command, ConfigCommand, Format, PluginCommand};
-pub use self::{args::RunOptions, etcd::LayerChoice};
+pub use self::{
+    args::RunOptions,
+    etcd::LayerChoice,
+    publish::{Outcome, PushOptions},
+};
+use self::{
+    args::{Arguments, CheckFormat, Command, ConfigCommand, Format, PluginCommand},
+    publish_args::{FleetCommand, Gc, Pull},
+};
 use crate::{
     config::{diagnostic::Diagnostic, sarif},
+    fleet::Fleet,
+    publish::{Collected, Pulled},
+    source::etcd::EtcdOptions,
     telemetry::log,
 };
 
@@ -38,6 +55,30 @@ pub trait Backend {
     /// # Errors
     /// When a path is not there.
     fn schema(&self, layers: Vec<LayerChoice>) -> Result<Value, String>;
+
+    /// Publishes a directory, if a gateway would take it.
+    ///
+    /// # Errors
+    /// In words, where it could not be done; then nothing was changed, unless they say otherwise.
+    fn push(&self, options: &PushOptions) -> Result<Outcome, String>;
+
+    /// Fetches a prefix back.
+    ///
+    /// # Errors
+    /// In words; the directory is then as it was.
+    fn pull(&self, etcd: &EtcdOptions, directory: &Path, force: bool) -> Result<Pulled, String>;
+
+    /// Collects contents that nothing names.
+    ///
+    /// # Errors
+    /// In words.
+    fn collect(&self, etcd: &EtcdOptions, txn_ops_max: usize, dry_run: bool) -> Result<Collected, String>;
+
+    /// What the gateways say that follow a prefix.
+    ///
+    /// # Errors
+    /// In words.
+    fn fleet(&self, etcd: &EtcdOptions, status_prefix: &str) -> Result<Fleet, String>;
 
     /// What there is to know of a module: as text and as JSON.
     ///
@@ -120,6 +161,27 @@ fn carry_out(
         Command::Config { command: ConfigCommand::Render { admin, explain } } => remote::render(&admin, explain, out),
         Command::Explain { admin, method, url, headers, listener, format } => {
             remote::explain(&admin, (&method, &url, &headers, listener.as_deref()), format, out)
+        }
+        Command::Push(push) => {
+            let format = push.format;
+            publish::push(backend, &push.options().map_err(Failure::Failed)?, format, out)
+        }
+        Command::Pull(Pull { dir, etcd, force, format }) => {
+            let etcd = etcd.required().map_err(Failure::Failed)?;
+            let pulled = backend.pull(&etcd, &dir, force).map_err(Failure::Failed)?;
+            publish::pulled(&pulled, format, out);
+            Ok(())
+        }
+        Command::Gc(Gc { etcd, dry_run, max_txn_ops, format }) => {
+            let etcd = etcd.required().map_err(Failure::Failed)?;
+            let collected = backend.collect(&etcd, max_txn_ops, dry_run).map_err(Failure::Failed)?;
+            publish::collected(&collected, dry_run, format, out);
+            Ok(())
+        }
+        Command::Fleet { command: FleetCommand::Status { etcd, etcd_status_prefix, format } } => {
+            let etcd = etcd.required().map_err(Failure::Failed)?;
+            let fleet = backend.fleet(&etcd, &etcd_status_prefix).map_err(Failure::Failed)?;
+            publish::fleet(&fleet, format, out)
         }
         Command::Plugin { command: PluginCommand::Inspect { file, format } } => inspect(backend, &file, format, out),
     }

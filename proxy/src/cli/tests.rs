@@ -11,12 +11,19 @@ use std::{
 use clap::CommandFactory;
 
 use super::*;
-use crate::{admin::Address, source::file::WatchMode};
+use crate::{
+    admin::Address,
+    fleet::{Node, Verdict},
+    publish::{Change, Changes, Pushed},
+    source::file::WatchMode,
+};
 
 #[derive(Default)]
 struct Fake {
     ran: RefCell<Vec<RunOptions>>,
     finds: Vec<Diagnostic>,
+    pushed: RefCell<Vec<PushOptions>>,
+    outcome: RefCell<Option<Outcome>>,
 }
 
 impl Backend for Fake {
@@ -34,6 +41,27 @@ impl Backend for Fake {
 
     fn schema(&self, layers: Vec<LayerChoice>) -> Result<Value, String> {
         Ok(json!({ "layers": layers.len() }))
+    }
+
+    fn push(&self, options: &PushOptions) -> Result<Outcome, String> {
+        self.pushed.borrow_mut().push(options.clone());
+        self.outcome.borrow_mut().take().ok_or_else(|| "no etcd".into())
+    }
+
+    fn pull(&self, _etcd: &EtcdOptions, directory: &Path, force: bool) -> Result<Pulled, String> {
+        if !force {
+            return Err(format!("{} is not empty", directory.display()));
+        }
+        Ok(Pulled { revision: 7, files: 2, bytes: 30, leased: vec!["a.yaml".into()], strangers: Vec::new() })
+    }
+
+    fn collect(&self, _etcd: &EtcdOptions, _txn_ops_max: usize, dry_run: bool) -> Result<Collected, String> {
+        Ok(Collected { removed: usize::from(!dry_run), chunks: 3, kept: 2, spared: 0 })
+    }
+
+    fn fleet(&self, etcd: &EtcdOptions, status_prefix: &str) -> Result<Fleet, String> {
+        let node = Node { node: format!("under {status_prefix}"), prefix: etcd.prefix.clone(), ..Node::default() };
+        Ok(Fleet::of(if status_prefix == "/empty/" { Vec::new() } else { vec![node] }, &etcd.prefix))
     }
 
     fn inspect(&self, module: &[u8]) -> Result<(String, Value), String> {
@@ -129,6 +157,16 @@ fn usage_errors_end_with_2_and_help_with_0() {
         "explain|GET",
         "config",
         "plugin|inspect",
+        "push|--etcd|a",
+        "push|dir",
+        "push|dir|--etcd|a|--wait|5s",
+        "push|dir|--etcd|a|--wait=soon",
+        "push|dir|--etcd|a|--dry-run|--gc",
+        "push|dir|--etcd|a|--max-txn-ops|1",
+        "pull|--etcd|a",
+        "gc",
+        "fleet",
+        "fleet|status",
         "reload|--config|a",
         "--config|a|status",
     ] {
@@ -136,7 +174,18 @@ fn usage_errors_end_with_2_and_help_with_0() {
         assert_eq!((code, out.as_str()), (USAGE, ""), "{line}");
         assert!(err.contains("error:") || err.contains("Usage:"), "{line}: {err}");
     }
-    for line in ["--help", "--version", "run|--help", "check|--help", "reload|--help", "explain|--help"] {
+    for line in [
+        "--help",
+        "--version",
+        "run|--help",
+        "check|--help",
+        "reload|--help",
+        "explain|--help",
+        "push|--help",
+        "pull|--help",
+        "gc|--help",
+        "fleet|status|--help",
+    ] {
         let (code, out, err) = typed(line);
         assert_eq!((code, err.as_str()), (OK, ""), "{line}");
         assert!(line.contains("version") || out.contains("Exit codes:"), "{line}: {out}");
@@ -256,4 +305,80 @@ fn a_token_is_shown_and_a_socket_is_reached() {
     assert!(asked.contains("Authorization: Bearer s3cret\r\n"), "{asked}");
     let (code, _, err) = typed("status|--admin|unix:/nowhere/admin.sock");
     assert!(code == FAILED && err.contains("no gateway answers at unix:/nowhere/admin.sock"), "{err}");
+}
+
+#[test]
+fn a_push_is_understood_and_its_outcome_printed() {
+    let done = Pushed {
+        revision: 9,
+        hash: "abcdef0123456789".into(),
+        changes: Changes {
+            added: vec![Change { path: "a.yaml".into(), bytes_before: None, bytes: Some(3), diff: None }],
+            ..Changes::default()
+        },
+        unchanged: 2,
+        uploaded: 1,
+    };
+    let outcome = |verdict: Option<Verdict>| Outcome::Pushed {
+        pushed: done.clone(),
+        leased: vec!["s.yaml".into()],
+        collected: None,
+        verdict,
+        warnings: String::new(),
+    };
+    let line = "push|dir|--etcd|a:1,b:2|--etcd-user|me|--etcd-password|secret|--under|base|--wait|--gc|--etcd-status-prefix|/s/";
+    let serving = Verdict { serving: vec!["n0".into()], missing: Vec::new() };
+    let fake = Fake { outcome: RefCell::new(Some(outcome(Some(serving)))), ..Fake::default() };
+    let (code, out, err) = typed_to(&fake, line);
+    assert_eq!((code, err.as_str()), (OK, ""), "{out}");
+    for part in [
+        "s.yaml: left alone",
+        "pushed: revision 9, 1 added, 0 changed, 0 removed, 2 unchanged, hash abcdef012345,",
+        "1 contents uploaded",
+        "served by 1 of 1\n",
+    ] {
+        assert!(out.contains(part), "`{part}` in {out}");
+    }
+    let asked = fake.pushed.borrow()[0].clone();
+    assert_eq!((asked.directory, asked.under), ("dir".into(), vec!["base".into()]));
+    assert_eq!(
+        (asked.wait.map(|wait| wait.as_secs()), asked.collect, asked.status_prefix.as_str()),
+        (Some(60), true, "/s/")
+    );
+    assert_eq!((asked.etcd.client.endpoints, asked.etcd.prefix.as_str()), (vec!["a:1".into(), "b:2".into()], "/gw/"));
+    assert_eq!(asked.etcd.client.user.map(|user| user.name), Some("me".into()));
+
+    let missing = Verdict { serving: vec!["n0".into()], missing: vec![("n1".into(), vec!["no field `x`".into()])] };
+    let fake = Fake { outcome: RefCell::new(Some(outcome(Some(missing.clone())))), ..Fake::default() };
+    let (code, out, _) = typed_to(&fake, "push|dir|--etcd|a|--wait=2s");
+    assert!(code == FAILED && out.contains("served by 1 of 2, not by:\n  n1: no field `x`\n"), "{out}");
+    let fake = Fake { outcome: RefCell::new(Some(outcome(Some(missing)))), ..Fake::default() };
+    let (_, out, _) = typed_to(&fake, "push|dir|--etcd|a|--wait|--format|json");
+    let printed: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((&printed["outcome"], &printed["added"][0]["path"]), (&"pushed".into(), &"a.yaml".into()));
+    assert_eq!(printed["fleet"]["missing"][0]["node"], "n1");
+
+    let refused = Outcome::Refused { diagnostics: Vec::new(), text: "error: no\n".into() };
+    let fake = Fake { outcome: RefCell::new(Some(refused)), ..Fake::default() };
+    let expected = (FAILED, "error: no\nrefused: nothing was pushed\n".into(), String::new());
+    assert_eq!(typed_to(&fake, "push|dir|--etcd|a"), expected);
+    assert_eq!(typed("push|dir|--etcd|a").2, "tidegate: no etcd\n");
+    let why = "tidegate: --etcd-user me needs a password: --etcd-password-file FILE, or TIDEGATE_ETCD_PASSWORD\n";
+    assert_eq!(typed("push|dir|--etcd|a|--etcd-user|me").2, why);
+}
+
+#[test]
+fn pull_gc_and_fleet_print_what_came_of_them() {
+    let (code, out, _) = typed("pull|dir|--etcd|a|--force");
+    assert_eq!((code, out.lines().count()), (OK, 2), "{out}");
+    assert!(out.contains("pulled revision 7: 2 files, 30 bytes\na.yaml: left out"), "{out}");
+    assert_eq!(typed("pull|dir|--etcd|a").2, "tidegate: dir is not empty\n");
+    assert!(typed("gc|--etcd|a").1.starts_with("collected: 1 contents that nothing names, in 3 chunks; 2 kept"));
+    assert!(typed("gc|--etcd|a|--dry-run").1.starts_with("would be collected: 0"));
+    assert!(typed("fleet|status|--etcd|a").1.contains("under /gw.status/"));
+    assert!(
+        typed("fleet|status|--etcd|a|--etcd-status-prefix|/empty/").1.contains("no gateway says that it follows /gw/")
+    );
+    let (_, out, _) = typed("fleet|status|--etcd|a|--format|json");
+    assert_eq!(serde_json::from_str::<Value>(&out).expect("JSON")["nodes"][0]["node"], "under /gw.status/");
 }

@@ -141,6 +141,11 @@ impl Board {
         self.state().refused.clone()
     }
 
+    /// Which layers are the last good ones instead of what their sources hold, each in a sentence.
+    pub fn stand_ins(&self) -> Vec<String> {
+        self.state().degraded.clone()
+    }
+
     /// Wakes whoever waits for the next attempt's outcome.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

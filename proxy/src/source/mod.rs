@@ -9,7 +9,7 @@ mod naming;
 mod pointer;
 
 pub use monitor::{Comparisons, Expiring, Health, Monitor, Trouble};
-pub(crate) use naming::{is_document, is_module};
+pub(crate) use naming::{is_document, is_hidden, is_module};
 pub use pointer::Pointer;
 
 use std::{fmt, sync::Arc};

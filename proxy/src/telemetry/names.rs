@@ -91,6 +91,7 @@ families! {
     LAST_GOOD_SERVES = Gauge "tidegate_last_good_serves" [] "1 while the last good tree serves in place of what its sources should hold, else 0.";
     LAST_GOOD_KEPT = Gauge "tidegate_last_good_kept_timestamp_seconds" [] "When a tree that was applied was kept on disk last.";
     LAST_GOOD_ERRORS = Counter "tidegate_last_good_errors_total" [] "Trees that could not be kept on disk.";
+    FLEET_STATUS_ERRORS = Counter "tidegate_fleet_status_errors_total" [] "Times that what this gateway serves could not be written to etcd.";
     GENERATION = Gauge "tidegate_generation" [] "The generation that serves.";
     CONFIG_INFO = Gauge "tidegate_config_info" ["hash"] "1, with the hash of the tree that serves.";
     LIVE_GENERATIONS = Gauge "tidegate_live_generations" [] "Generations that something still holds, the serving one included.";

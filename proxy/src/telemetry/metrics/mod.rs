@@ -147,6 +147,11 @@ impl Metrics {
         }
     }
 
+    /// What this gateway serves could not be written to etcd.
+    pub fn fleet_status_failed(&self) {
+        self.reloads().fleet_status_errors += 1;
+    }
+
     /// Says which generations are live; to be called before [`Metrics::render`].
     pub fn generations(&self, live: Vec<Live>) {
         self.reloads().live = live;

@@ -30,6 +30,7 @@ pub(super) struct Reloads {
     pub(super) last_good_serves: bool,
     pub(super) last_good_kept: Option<Timestamp>,
     pub(super) last_good_errors: u64,
+    pub(super) fleet_status_errors: u64,
     pub(super) generation: u64,
     pub(super) hash: String,
     pub(super) live: Vec<Live>,

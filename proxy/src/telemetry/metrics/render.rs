@@ -178,6 +178,7 @@ fn reloads(metrics: &Metrics, page: &mut Page) {
         page.one(names::LAST_GOOD_KEPT, at.since_epoch().as_secs_f64());
     }
     page.one(names::LAST_GOOD_ERRORS, reloads.last_good_errors);
+    page.one(names::FLEET_STATUS_ERRORS, reloads.fleet_status_errors);
     page.one(names::GENERATION, reloads.generation);
     page.family(names::CONFIG_INFO, |to| to.sample(&[&reloads.hash], 1));
     page.one(names::LIVE_GENERATIONS, reloads.live.len());
