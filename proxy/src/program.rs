@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::{
+    admin::DEFAULT_ADDRESS,
     cli::{Backend, LayerChoice, Outcome, PushOptions, RunOptions},
     config::{diagnostic::Diagnostic, schema},
-    fleet::Fleet,
+    fleet::{self, Fleet},
     gateway::{self, AdminChoice, Gateway, Options},
-    publish::{Collected, Pulled},
+    publish::{self, Collected, Pulled},
     quickstart,
     reload::status::Trigger,
     signals::{Signal, Signals},
@@ -44,12 +45,13 @@ impl Backend for Program {
         // First of all, so that no signal finds a process that would die of it.
         let signals = Taken::new().map_err(|error| format!("signals cannot be taken: {error}"))?;
         let quickstart = options.layers.is_empty();
+        let fleet = fleet(&options);
         let mut sources = sources(options.layers, &options.watch)?;
         sources.extend(quickstart.then(|| Box::new(quickstart::source()) as _));
         let admin = AdminChoice::Configured { flag: options.admin, quickstart };
         let RunOptions { workers, state_dir, pid_file, .. } = options;
         let state_dir = Choice::of(state_dir, quickstart, &|name| std::env::var(name).ok()).open()?;
-        let started = Gateway::start(Options { sources, workers, admin, state_dir, ..Options::default() });
+        let started = Gateway::start(Options { sources, workers, admin, state_dir, fleet, ..Options::default() });
         let gateway = started.map_err(|error| error.to_string())?;
         let _pid_file = pid_file.map(PidFile::write).transpose()?;
         for (name, address) in gateway.listeners() {
@@ -116,6 +118,19 @@ impl Backend for Program {
         });
         Ok((report.to_string(), value))
     }
+}
+
+// A gateway that follows a prefix says so in the same etcd.
+fn fleet(options: &RunOptions) -> Option<fleet::Settings> {
+    let etcd = options.layers.iter().find_map(|layer| match layer {
+        LayerChoice::Etcd(etcd) => Some(etcd),
+        LayerChoice::Files(_) => None,
+    })?;
+    let status_prefix = options.status_prefix.clone()?;
+    let admin = options.admin.as_ref().map_or_else(|| DEFAULT_ADDRESS.to_string(), ToString::to_string);
+    let node = options.node_id.clone().unwrap_or_else(|| fleet::default_id(&publish::host_name(), &admin));
+    let (etcd, follows) = (etcd.client.clone(), etcd.prefix.clone());
+    Some(fleet::Settings { etcd, status_prefix, node, follows, lease: fleet::LEASE })
 }
 
 fn sources(layers: Vec<LayerChoice>, watch: &WatchOptions) -> Result<Vec<Box<dyn Source>>, String> {

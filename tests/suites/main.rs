@@ -7,6 +7,7 @@ mod etcd;
 mod etcd_client;
 mod examples;
 mod file_events;
+mod fleet;
 mod harness;
 mod languages;
 mod longlived;

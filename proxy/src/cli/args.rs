@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     admin::Address,
+    fleet,
     source::file::{WatchMode, WatchOptions},
     telemetry::log,
 };
@@ -205,6 +206,13 @@ pub(super) struct Run {
     /// $XDG_STATE_HOME/tidegate or ~/.local/state/tidegate; off for the quickstart]
     #[arg(long, value_name = "DIR", env = "TIDEGATE_STATE_DIR")]
     state_dir: Option<PathBuf>,
+    /// What this gateway is called where it says in etcd what it serves [default: the host's name and six digits]
+    #[arg(long, value_name = "NAME", env = "TIDEGATE_NODE_ID", value_parser = node)]
+    node_id: Option<String>,
+    /// Where this gateway says in etcd what it serves, outside the prefix that it follows; or `off`
+    #[arg(long, value_name = "PREFIX", default_value = fleet::STATUS_PREFIX, env = "TIDEGATE_ETCD_STATUS_PREFIX")]
+    #[arg(value_parser = etcd::status_prefix)]
+    etcd_status_prefix: String,
 }
 
 /// What `run` was asked for.
@@ -222,6 +230,10 @@ pub struct RunOptions {
     pub pid_file: Option<PathBuf>,
     /// Where state is kept, or `off`; by the environment where `None`.
     pub state_dir: Option<PathBuf>,
+    /// What the gateway is called in its fleet.
+    pub node_id: Option<String>,
+    /// Where it says what it serves; nowhere if `None`.
+    pub status_prefix: Option<String>,
 }
 
 /// For people or for programs.
@@ -258,8 +270,9 @@ impl Run {
     pub(super) fn options(self, typed: &ArgMatches) -> Result<RunOptions, String> {
         let watch = WatchOptions { mode: self.watch, poll: self.watch_poll, ..WatchOptions::default() };
         let layers = etcd::layers(self.config, &self.etcd, typed)?;
-        let Self { admin, workers, pid_file, state_dir, .. } = self;
-        Ok(RunOptions { layers, admin, workers, watch, pid_file, state_dir })
+        let status_prefix = etcd::outside(self.etcd_status_prefix, &layers)?;
+        let Self { admin, workers, pid_file, state_dir, node_id, .. } = self;
+        Ok(RunOptions { layers, admin, workers, watch, pid_file, state_dir, node_id, status_prefix })
     }
 }
 
@@ -309,6 +322,11 @@ Examples:
   tidegate explain POST /orders -H 'host: shop.example.com' -H 'x-tenant: a'
 
 Exit codes: 0 answered, also where no route matches; 1 the gateway could not be asked; 2 the arguments make no sense.";
+
+fn node(text: &str) -> Result<String, String> {
+    let fits = (1..=200).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic() && c != '/');
+    if fits { Ok(text.to_owned()) } else { Err("a name of up to 200 visible ASCII characters, without `/`".into()) }
+}
 
 fn workers(text: &str) -> Result<usize, String> {
     match text.parse() {

@@ -132,6 +132,30 @@ pub(super) fn layers(config: Vec<PathBuf>, etcd: &Etcd, typed: &ArgMatches) -> R
     Ok(layers.into_iter().map(|(_, layer)| layer).collect())
 }
 
+/// Where a gateway says what it serves; `None` for `off`.
+///
+/// # Errors
+/// In words, where that is in a prefix that is followed: then every word would be a change of the configuration.
+pub(super) fn outside(status_prefix: String, layers: &[LayerChoice]) -> Result<Option<String>, String> {
+    let followed = layers.iter().find_map(|layer| match layer {
+        LayerChoice::Etcd(etcd) if status_prefix.starts_with(&etcd.prefix) => Some(&etcd.prefix),
+        LayerChoice::Etcd(_) | LayerChoice::Files(_) => None,
+    });
+    match followed {
+        Some(prefix) => Err(format!(
+            "--etcd-status-prefix {status_prefix} is in the prefix that is followed ({prefix}); give one beside it"
+        )),
+        None => Ok(Some(status_prefix).filter(|prefix| prefix != OFF)),
+    }
+}
+
+/// A prefix for what gateways say, or `off`.
+pub(super) fn status_prefix(text: &str) -> Result<String, String> {
+    if text == OFF { Ok(text.to_owned()) } else { prefix(text) }
+}
+
+const OFF: &str = "off";
+
 /// A prefix, with its `/`.
 pub(super) fn prefix(text: &str) -> Result<String, String> {
     match text.trim_end_matches('/') {

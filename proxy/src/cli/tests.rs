@@ -167,6 +167,7 @@ fn usage_errors_end_with_2_and_help_with_0() {
         "gc",
         "fleet",
         "fleet|status",
+        "run|--etcd|a|--etcd-status-prefix|/",
         "reload|--config|a",
         "--config|a|status",
     ] {

@@ -248,8 +248,17 @@ impl Etcd {
 
     /// Lets a role read what begins with `prefix`.
     pub async fn grant(&self, role: &str, prefix: &str) {
+        self.permit(role, prefix, "READ").await;
+    }
+
+    /// Lets a role read and write what begins with `prefix`.
+    pub async fn grant_write(&self, role: &str, prefix: &str) {
+        self.permit(role, prefix, "READWRITE").await;
+    }
+
+    async fn permit(&self, role: &str, prefix: &str, what: &str) {
         let (key, end) = span(prefix);
-        let permission = json!({"permType": "READ", "key": key, "range_end": end});
+        let permission = json!({"permType": what, "key": key, "range_end": end});
         self.ask("/v3/auth/role/grant", json!({"name": role, "perm": permission})).await;
     }
 
