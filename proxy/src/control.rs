@@ -12,7 +12,7 @@ use crate::{
     explain,
     reload::{
         Board, Command,
-        status::{Attempt, Status, Trigger},
+        status::{Attempt, Revision, Status, Trigger},
     },
     snapshot::Snapshot,
     source::{Expiring, Tree},
@@ -76,7 +76,8 @@ impl Control for Switchboard {
 
     fn config(&self, explain: bool) -> String {
         let Some(snapshot) = self.snapshot() else { return String::new() };
-        expiring(&self.board.expiring()) + &render::yaml(&snapshot.spec, explain)
+        let layers = if explain { layers(&self.board.status().revision) } else { String::new() };
+        layers + &expiring(&self.board.expiring()) + &render::yaml(&snapshot.spec, explain)
     }
 
     fn explain<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Explanation, String>> {
@@ -95,6 +96,13 @@ impl Control for Switchboard {
         self.metrics.sources(self.board.samples());
         self.metrics.render()
     }
+}
+
+// The layers, as remarks above what they make together: each place in it begins with one of them.
+fn layers(revisions: &[Revision]) -> String {
+    let each =
+        revisions.iter().map(|Revision { source, revision, .. }| format!("#   {source} (revision {revision})\n"));
+    ["# layers, the later wins:\n".to_owned()].into_iter().chain(each).collect()
 }
 
 // What goes by itself, as remarks above the configuration that it is part of.

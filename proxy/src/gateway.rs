@@ -247,12 +247,12 @@ pub fn modules(options: Options) -> Result<Vec<(Arc<str>, Entry)>, StartError> {
 }
 
 async fn assemble(options: Options) -> Result<Gateway, StartError> {
-    let names = set(&options.config, &options.sources);
     let sources = open(options.config, options.sources, &options.watch)?;
+    let origins: Vec<_> = sources.iter().map(|source| source.origin()).collect();
     // What is on this machine is read from where it is.
     let remote = sources.iter().any(|source| source.is_remote());
     let state_dir = options.state_dir.as_ref();
-    let last_good = state_dir.filter(|_| remote).map(|state| LastGood::new(&state.last_good(), &names));
+    let last_good = state_dir.filter(|_| remote).map(|state| LastGood::new(&state.last_good(), &origins));
     let first = First::read(sources, last_good.clone()).await.map_err(StartError::Refused)?;
     let process = first.process().clone();
     let cores = || thread::available_parallelism().map_or(1, usize::from);
@@ -298,12 +298,6 @@ async fn assemble(options: Options) -> Result<Gateway, StartError> {
         None => None,
     };
     Ok(Gateway { switchboard, workers, drain, tunnels, log, admin, keeper, reporter, control: None })
-}
-
-// What the sources are known by from one start to the next, wherever it starts.
-fn set(config: &[PathBuf], more: &[Box<dyn Source>]) -> Vec<String> {
-    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
-    config.iter().map(absolute).chain(more.iter().map(|source| source.name().to_string())).collect()
 }
 
 fn open(

@@ -10,6 +10,7 @@ mod file_events;
 mod fleet;
 mod harness;
 mod languages;
+mod last_good;
 mod longlived;
 mod middleware;
 mod plugin_docs;

@@ -43,6 +43,9 @@ pub(super) fn status(status: &Value) -> String {
     for source in list(&status["sources"]).filter(|source| source["healthy"] == false) {
         line("trouble", format!("{}: {}", word(&source["source"]), word(&source["trouble"])));
     }
+    for sentence in list(&status["degraded"]) {
+        line("degraded", word(sentence).to_owned());
+    }
     for setting in list(&status["needs_restart"]) {
         line("restart", format!("needed for {}", word(setting)));
     }

@@ -61,7 +61,7 @@ const TREE_BYTES_MAX: u64 = 1 << 30;
 const TREES_MAX: usize = 8;
 
 impl LastGood {
-    /// Of the sources with these names, in their order, in `directory`. Touches nothing yet.
+    /// Of the sources of these origins, in their order, in `directory`. Touches nothing yet.
     pub fn new(directory: &Path, sources: &[impl AsRef<str>]) -> Self {
         let nothing = Identity::of_bytes(b"");
         let set = Identity::of_named(sources.iter().map(|name| (name.as_ref(), nothing)));

@@ -143,7 +143,9 @@ impl One {
         match timeout(patience, self.source.read(wanted)).await {
             Ok(layer) => layer,
             Err(_) => {
-                let why = format!("it did not answer within {} ms", patience.as_millis());
+                let trouble = self.source.monitor().and_then(|monitor| monitor.health().trouble);
+                let kind = trouble.map_or_else(String::new, |trouble| format!(" ({})", trouble.kind));
+                let why = format!("it did not answer within {} ms{kind}", patience.as_millis());
                 unread(self.source.name(), ReadError(why.into()))
             }
         }

@@ -105,6 +105,12 @@ pub trait Source: Send {
     /// As the operator knows it.
     fn name(&self) -> Arc<str>;
 
+    /// What it is known by from one start of the process to the next, wherever that is started: its last good layer is
+    /// found by it.
+    fn origin(&self) -> String {
+        self.name().to_string()
+    }
+
     /// Whether it is not this machine's own. Where such a source cannot be read, or holds what is refused, a start goes
     /// on with the last good tree.
     fn is_remote(&self) -> bool {

@@ -208,6 +208,12 @@ impl Source for EtcdSource {
         Arc::clone(&self.name)
     }
 
+    fn origin(&self) -> String {
+        let mut endpoints = self.options.client.endpoints.clone();
+        endpoints.sort();
+        format!("{} of {}", self.name, endpoints.join(","))
+    }
+
     fn is_remote(&self) -> bool {
         true
     }

@@ -319,6 +319,11 @@ impl Source for FileSource {
         Arc::clone(&self.name)
     }
 
+    fn origin(&self) -> String {
+        let absolute = std::path::absolute(&*self.name);
+        absolute.map_or_else(|_| self.name.to_string(), |path| path.display().to_string())
+    }
+
     fn monitor(&self) -> Option<Arc<dyn Monitor>> {
         let (queue, stats) = (Arc::clone(&self.queue), Arc::clone(&self.stats));
         Some(Arc::new(FileMonitor { queue, polling: Arc::clone(&self.polling), stats }))
