@@ -14,8 +14,8 @@ use http::request;
 use wasmtime::{PoolConcurrencyLimitError, Trap, component::ResourceAny};
 
 use super::{
-    engine::{Running, TICK},
-    guest::{CreateError, Guest, told},
+    engine::Running,
+    guest::{AtOnce, CreateError, Guest, told},
     native::{Exports, Params, Phase, Returned},
     pool::{Lease, Leased, Local},
     pull::Pull,
@@ -216,12 +216,12 @@ impl Visit {
         let time = CallTime::start(self);
         let guest = lease.guest();
         let (method, plugin) = guest.method(self.local.plugin.id, export);
-        guest.store.data_mut().at_once = true;
-        guest.store.set_epoch_deadline(ticks(time.limit));
+        guest.store.data_mut().at_once = Some(AtOnce::new(time.limit));
+        guest.store.set_epoch_deadline(1);
         let sight = Sight::open(Rc::clone(self));
         let called = method.call(&mut guest.store, params(plugin));
         drop(sight);
-        guest.store.data_mut().at_once = false;
+        guest.store.data_mut().at_once = None;
         let limit = time.stop();
         match called {
             Ok((answer,)) => {
@@ -327,12 +327,6 @@ impl<'a> CallTime<'a> {
         self.visit.exchange.record.spend(&self.visit.step, &self.visit.local.name, spent);
         self.limit
     }
-}
-
-// How many ticks from now on are never before `limit` is over, the first of which may be due.
-fn ticks(limit: Duration) -> u64 {
-    let ticks = limit.as_nanos().div_ceil(TICK.as_nanos()) + 1;
-    u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
 /// Puts a visit in the host functions' sight until it is dropped, also by a panic.

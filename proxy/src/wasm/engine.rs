@@ -28,7 +28,7 @@ pub enum AddressSpace {
 }
 
 /// The length of a tick: how long a guest that computes delays the other exchanges of its worker.
-pub(super) const TICK: Duration = Duration::from_millis(1);
+const TICK: Duration = Duration::from_millis(1);
 
 /// An engine and how it came to be.
 #[derive(Clone)]

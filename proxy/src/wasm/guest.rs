@@ -1,7 +1,8 @@
 //! A guest: one instance of a module with a store of its own, and the plugins configured in it. Knows no pool.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
+use rustix::time::ClockId;
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline, component::ResourceAny};
 
 use super::{
@@ -17,9 +18,31 @@ pub(super) struct Data {
     limits: Limits,
     /// The plugin that is being created, if one is.
     pub(super) creating: Option<Arc<Plugin>>,
-    /// The present call holds its worker until it returns: at its deadline it is ended, where others give way at each
-    /// tick and go on.
-    pub(super) at_once: bool,
+    /// The time of the present call, if it holds its worker until it returns: it is ended when that is over, where
+    /// others give way at each tick and go on.
+    pub(super) at_once: Option<AtOnce>,
+}
+
+/// The time that a call may compute. Counted in processor time, because a call that cannot wait is late for no other
+/// reason of its own: that the worker's thread was not run for a while is not the guest's fault.
+pub(super) struct AtOnce {
+    limit: Duration,
+    // Of the thread at the first tick: most calls are over before it, and cost no look at this clock.
+    since: Option<Duration>,
+}
+
+impl AtOnce {
+    /// A call of this length at most, give or take a tick.
+    pub(super) const fn new(limit: Duration) -> Self {
+        Self { limit, since: None }
+    }
+
+    // To be asked at each tick.
+    fn is_over(&mut self) -> bool {
+        let now = rustix::time::clock_gettime(ClockId::ThreadCPUTime);
+        let now = Duration::try_from(now).unwrap_or(Duration::MAX);
+        now.saturating_sub(*self.since.get_or_insert(now)) >= self.limit
+    }
 }
 
 /// A running instance of a module.
@@ -146,12 +169,16 @@ impl Guest {
 
 /// A store for one guest: bounded in memory, and in time by whoever drops the call.
 pub(super) fn store(engine: &Engine, memory_bytes_max: usize) -> Store<Data> {
-    let data = Data { limits: Limits::new(memory_bytes_max), creating: None, at_once: false };
+    let data = Data { limits: Limits::new(memory_bytes_max), creating: None, at_once: None };
     let mut store = Store::new(engine, data);
     store.limiter(|data| &mut data.limits);
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|store| {
-        Ok(if store.data().at_once { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
+    store.epoch_deadline_callback(|mut store| {
+        Ok(match store.data_mut().at_once.as_mut().map(AtOnce::is_over) {
+            None => UpdateDeadline::Yield(1),
+            Some(true) => UpdateDeadline::Interrupt,
+            Some(false) => UpdateDeadline::Continue(1),
+        })
     });
     store
 }
