@@ -129,7 +129,8 @@ impl Subject {
 
     fn wait(&mut self) {
         let end = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect_timeout(&self.address, Duration::from_millis(100)).is_err() {
+        let is_there = |address: &SocketAddr| TcpStream::connect_timeout(address, Duration::from_millis(100)).is_ok();
+        while ![Some(self.address), self.admin].iter().flatten().all(is_there) {
             let said = || fs::read_to_string(self.folder.path().join("output")).unwrap_or_default();
             if let Ok(Some(status)) = self.process.try_wait() {
                 panic!("{} ended with {status}:\n{}", self.name, said());
