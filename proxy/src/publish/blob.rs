@@ -5,9 +5,9 @@ use bytes::Bytes;
 
 use super::prefix::Prefix;
 use crate::{
-    etcd::{Client, Range},
+    etcd::Client,
     identity::Identity,
-    source::Pointer,
+    source::{self, Pointer},
 };
 
 /// Bytes of a chunk, and of the largest value: etcd takes requests of 1.5 MiB unless its `--max-request-bytes` says
@@ -38,29 +38,8 @@ pub(super) async fn upload(client: &Client, prefix: &Prefix, content: &Bytes, bl
 /// Reads what a pointer names, and verifies it.
 ///
 /// # Errors
-/// In words: a chunk is missing or cut short, the whole is another, or etcd does not answer.
+/// As of [`source::etcd::fetch`].
 pub(super) async fn fetch(client: &Client, prefix: &Prefix, pointer: &Pointer) -> Result<Bytes, String> {
-    let Pointer { sha256, size, chunks } = *pointer;
-    if size > CONTENT_BYTES_MAX || chunks > size.max(1) {
-        return Err(format!(
-            "its pointer is for {size} bytes in {chunks} chunks, and the limit is {CONTENT_BYTES_MAX}"
-        ));
-    }
-    let mut content = Vec::new();
-    for number in 0..chunks {
-        let range = Range::key(prefix.chunk(sha256, number));
-        let page = client.range(&range).await.map_err(|error| error.to_string())?;
-        let chunk = page.kvs.first().ok_or_else(|| format!("chunk {number} of {chunks} is missing"))?;
-        content.extend_from_slice(&chunk.value);
-        if content.len() as u64 > size {
-            break;
-        }
-    }
-    if content.len() as u64 != size {
-        return Err(format!("its chunks have {} bytes or more, and its pointer says {size}", content.len()));
-    }
-    match Identity::of_bytes(&content) == sha256 {
-        true => Ok(content.into()),
-        false => Err("its chunks are not what its pointer says: their SHA-256 is another".into()),
-    }
+    let entry = source::etcd::fetch(client, prefix.directory(), pointer, CONTENT_BYTES_MAX).await?;
+    Ok(entry.bytes)
 }

@@ -5,15 +5,15 @@ use std::fmt;
 use crate::{
     etcd::{Compare, Range, Relation},
     identity::Identity,
-    source::is_hidden,
+    source::{
+        etcd::{self as layout, BLOBS},
+        is_hidden,
+    },
 };
 
 /// A prefix; ends with `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix(String);
-
-/// Where contents lie that are too large for a value.
-const BLOBS: &str = ".blobs/";
 
 impl Prefix {
     /// A prefix; a `/` is added where none ends it.
@@ -40,9 +40,14 @@ impl Prefix {
         (!odd && !is_hidden(path)).then_some(path)
     }
 
+    /// As it begins every key.
+    pub(super) fn directory(&self) -> &str {
+        &self.0
+    }
+
     /// The key of a chunk.
     pub(super) fn chunk(&self, blob: Identity, number: u64) -> String {
-        format!("{}{BLOBS}{blob}/{number}", self.0)
+        layout::chunk_key(&self.0, blob, number)
     }
 
     /// Which chunk a key is.
@@ -64,12 +69,12 @@ impl Prefix {
 
     /// Everything but the chunks, in two ranges.
     pub(super) fn documents(&self) -> [Range; 2] {
-        self.around().map(|(from, to)| Range::between(from, to))
+        layout::around(&self.0).map(|(from, to)| Range::between(from, to))
     }
 
     /// Nothing but chunks has changed since `revision`. Does not see what was deleted.
     pub(super) fn unchanged_since(&self, revision: i64) -> [Compare; 2] {
-        self.around().map(|(from, to)| Compare::mod_revision(from, Relation::Less, revision + 1).until(to))
+        layout::around(&self.0).map(|(from, to)| Compare::mod_revision(from, Relation::Less, revision + 1).until(to))
     }
 
     /// Written by every push, and read by the next.
@@ -80,13 +85,6 @@ impl Prefix {
     /// Written by every collection of blobs.
     pub(super) fn collect_mark(&self) -> String {
         format!("{}.collect", self.0)
-    }
-
-    fn around(&self) -> [(String, String); 2] {
-        // `0` is the character after `/`.
-        let after = |prefix: &str| format!("{}0", prefix.trim_end_matches('/'));
-        let blobs = format!("{}{BLOBS}", self.0);
-        [(self.0.clone(), blobs.clone()), (after(&blobs), after(&self.0))]
     }
 }
 
@@ -119,6 +117,5 @@ mod tests {
         assert_eq!(prefix.chunk_of(prefix.chunk(blob, 12).as_bytes()), Some((blob, 12)));
         assert_eq!(prefix.chunk_of(b"/gw/.blobs/abc/1"), None);
         assert_eq!(prefix.chunk_of(format!("/gw/.blobs/{blob}/x").as_bytes()), None);
-        assert_eq!(prefix.around(), [("/gw/".into(), "/gw/.blobs/".into()), ("/gw/.blobs0".into(), "/gw0".into()),]);
     }
 }

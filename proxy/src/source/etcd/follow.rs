@@ -231,14 +231,12 @@ impl Follower {
 
     /// Everything but the chunks, as of one revision.
     async fn read(&self) -> Result<Page, Failure> {
-        let (begin, end) = (self.directory.as_str(), end(&self.directory));
-        let chunks = format!("{begin}{}", blob::FOLDER);
-        let behind = self::end(&chunks);
+        let [before, behind] = blob::around(&self.directory).map(|(from, to)| Range::between(from, to));
         let mut reading = 1;
         loop {
             let both = async {
-                let mut page = self.client.read(&Range::between(begin, chunks.as_str())).await?;
-                let rest = Range::between(behind.as_str(), end.as_str()).at(page.header.revision);
+                let mut page = self.client.read(&before).await?;
+                let rest = behind.clone().at(page.header.revision);
                 page.kvs.extend(self.client.read(&rest).await?.kvs);
                 Ok::<Page, Error>(page)
             };
@@ -332,10 +330,4 @@ impl Failure {
         let within = options.quiet_max + options.client.request_timeout;
         Self { kind: "silent", text: format!("the watch said nothing for {within:?}"), next: Next::Soon }
     }
-}
-
-/// The first key behind a directory and everything below it.
-fn end(directory: &str) -> String {
-    // `0` follows `/`.
-    format!("{}0", directory.strip_suffix('/').unwrap_or(directory))
 }

@@ -19,6 +19,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
+pub(crate) use self::blob::{FOLDER as BLOBS, around, chunk_key, fetch};
 pub use self::options::EtcdOptions;
 use self::{blob::Blobs, contents::Contents, follow::Follower, monitor::EtcdMonitor};
 use super::{Entry, Layer, Monitor, Pointer, ReadError, Source, Trouble};
