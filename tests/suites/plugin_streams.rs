@@ -5,7 +5,11 @@ use bytes::Bytes;
 use http::{Method, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tidegate_tests::{ConfigDir, Gateway, Origin, WEB, plugin, request, soon, streamed};
+use tidegate_tests::{
+    Client, ConfigDir, Gateway, Origin, WEB,
+    origin::{Held, Hold},
+    plugin, request, soon, streamed,
+};
 
 async fn scene() -> (Origin, ConfigDir, Gateway) {
     let origin = Origin::start();
@@ -23,6 +27,19 @@ fn configure(dir: &ConfigDir, word: &str) {
     dir.write("gateway.yaml", &format!("{WEB}{upstream}\n{redact}\n{routes}\n"));
 }
 
+/// Asks for what the origin holds, and has it send the head and a first chunk.
+async fn begin(mut client: Client, hold: &mut Hold, chunk: &str) -> (Client, Held, Response<Incoming>) {
+    let (sender, body) = streamed();
+    drop(sender);
+    let open = request(Method::GET, "/stream").map(|_| body);
+    let response = tokio::spawn(async move { (client.open(open).await.unwrap(), client) });
+    let mut held = hold.next().await;
+    held.begin(200, "content-type: text/plain\r\n").await;
+    held.chunk(chunk).await;
+    let (response, client) = response.await.unwrap();
+    (client, held, response)
+}
+
 async fn piece(response: &mut Response<Incoming>) -> Bytes {
     response.frame().await.expect("there is more").expect("it does not break off").into_data().expect("it is data")
 }
@@ -32,15 +49,8 @@ async fn a_body_is_changed_as_it_streams_and_ends_on_the_configuration_that_it_b
     let (origin, dir, gateway) = scene().await;
     let mut hold = origin.hold("/stream");
     let mut begun = Vec::new();
-    for mut client in [gateway.http1().await, gateway.http2().await] {
-        let (sender, body) = streamed();
-        drop(sender);
-        let open = request(Method::GET, "/stream").map(|_| body);
-        let response = tokio::spawn(async move { (client.open(open).await.unwrap(), client) });
-        let mut held = hold.next().await;
-        held.begin(200, "content-type: text/plain\r\n").await;
-        held.chunk("a secret, a sec").await;
-        let (mut response, client) = response.await.unwrap();
+    for client in [gateway.http1().await, gateway.http2().await] {
+        let (client, held, mut response) = begin(client, &mut hold, "a secret, a sec").await;
         assert_eq!(piece(&mut response).await, "a ******, a ", "{client:?}: what may be a word is held back");
         begun.push((client, held, response));
     }
@@ -61,15 +71,7 @@ async fn a_guest_that_waits_for_a_body_is_free_again_when_the_upstream_breaks_of
     let (origin, _dir, gateway) = scene().await;
     let mut hold = origin.hold("/stream");
     for breaks in ["upstream", "client"] {
-        let mut client = gateway.http1().await;
-        let (sender, body) = streamed();
-        drop(sender);
-        let open = request(Method::GET, "/stream").map(|_| body);
-        let response = tokio::spawn(async move { (client.open(open).await.unwrap(), client) });
-        let mut held = hold.next().await;
-        held.begin(200, "content-type: text/plain\r\n").await;
-        held.chunk("one ").await;
-        let (mut response, client) = response.await.unwrap();
+        let (client, mut held, mut response) = begin(gateway.http1().await, &mut hold, "one ").await;
         assert_eq!(piece(&mut response).await, "one ");
         if breaks == "upstream" {
             drop(held);
