@@ -60,7 +60,7 @@ pub struct Compiled {
     /// What was built anew, for logs and tests.
     pub built: Built,
     /// What [`Compiler::keep`] wants back once it serves.
-    pub rows: Kept,
+    pub kept: Kept,
 }
 
 /// What a compilation leaves for the next one to find.
@@ -139,13 +139,13 @@ impl Compiler {
             adoptions,
             identity,
             built,
-            rows: Kept { lanes, upstreams, steps, _tables: tables },
+            kept: Kept { lanes, upstreams, steps, _tables: tables },
         })
     }
 
-    /// Remembers the rows of a compilation that serves now. One that does not serve leaves nothing behind.
-    pub fn keep(&mut self, rows: Kept) {
-        self.kept = rows;
+    /// Remembers what a compilation left that serves now. One that does not serve leaves nothing behind.
+    pub fn keep(&mut self, kept: Kept) {
+        self.kept = kept;
     }
 
     fn upstreams(&mut self, spec: &Spec, built: &mut Built) -> BTreeMap<Name, Arc<Upstream>> {

@@ -38,7 +38,7 @@ impl Bench {
         let compiled = self.compiler.compile(&spec, &modules, self.serving.as_ref()).await;
         let compiled = compiled.unwrap_or_else(|wrong| panic!("{wrong:?}"));
         let (identity, built) = (compiled.identity, compiled.built);
-        self.compiler.keep(compiled.rows);
+        self.compiler.keep(compiled.kept);
         let ledger = self.drain.open(1, 2, None);
         self.serving = Some(Snapshot {
             generation: 1,

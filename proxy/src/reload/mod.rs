@@ -316,7 +316,7 @@ impl Reloader {
         if course.dry_run {
             return Ok(Outcome::Applied);
         }
-        let Compiled { spec, listeners, adoptions, identity, rows, .. } = compiled;
+        let Compiled { spec, listeners, adoptions, identity, kept, .. } = compiled;
         let adopted = self.workers.adopt(adoptions, ADOPT_DEADLINE).await;
         course.phases.add(Phase::Warm, began.elapsed());
         adopted.map_err(|why| vec![not_adopted(&why)])?;
@@ -332,7 +332,7 @@ impl Reloader {
         self.swap(snapshot, planned).await;
         course.phases.add(Phase::Swap, began.elapsed());
         self.parts = Some(identity);
-        self.compiler.keep(rows);
+        self.compiler.keep(kept);
         // The workers have let go of the old generation by now, perhaps before this loop: what only the two held is free.
         drop(serving);
         self.workers.sweep();
