@@ -30,6 +30,10 @@ pub enum Kind {
     MethodNotAllowed,
     /// The request expects what the gateway does not know (RFC 9110 section 10.1.1).
     ExpectationFailed,
+    /// The client did not say who it is, or not convincingly (RFC 9110 section 15.5.2).
+    Unauthenticated,
+    /// The client may not have this (RFC 9110 section 15.5.4).
+    AccessDenied,
     /// The client took too long to send its request.
     RequestTimeout,
     /// The request body is over its limit.
@@ -68,11 +72,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, each at the position that `kind as usize` gives.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::MalformedRequest,
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::ExpectationFailed,
+        Self::Unauthenticated,
+        Self::AccessDenied,
         Self::RequestTimeout,
         Self::BodyTooLarge,
         Self::UriTooLong,
@@ -99,6 +105,8 @@ impl Kind {
             | Self::NoRoute
             | Self::MethodNotAllowed
             | Self::ExpectationFailed
+            | Self::Unauthenticated
+            | Self::AccessDenied
             | Self::RequestTimeout
             | Self::BodyTooLarge
             | Self::UriTooLong
@@ -122,6 +130,8 @@ impl Kind {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::AccessDenied => StatusCode::FORBIDDEN,
             Self::RequestTimeout | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
@@ -145,6 +155,8 @@ impl Kind {
             Self::NoRoute => "no route matches this request",
             Self::MethodNotAllowed => "this method is not allowed here",
             Self::ExpectationFailed => "the expectation cannot be met",
+            Self::Unauthenticated => "credentials are required",
+            Self::AccessDenied => "access is denied",
             Self::RequestTimeout | Self::ClientGone => "the request took too long to arrive",
             Self::BodyTooLarge => "the request body is too large",
             Self::UriTooLong => "the request target is too long",
@@ -168,6 +180,8 @@ impl Kind {
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::ExpectationFailed => "expectation_failed",
+            Self::Unauthenticated => "unauthenticated",
+            Self::AccessDenied => "access_denied",
             Self::RequestTimeout => "request_timeout",
             Self::BodyTooLarge => "body_too_large",
             Self::UriTooLong => "uri_too_long",

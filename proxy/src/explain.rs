@@ -148,6 +148,12 @@ fn kind(middleware: &Middleware) -> String {
         Middleware::Rewrite(_) => "rewrite",
         Middleware::Respond(_) => "respond",
         Middleware::Mirror(_) => "mirror",
+        Middleware::Cors(_) => "cors",
+        Middleware::IpAccess(_) => "ip-access",
+        Middleware::RequestId(_) => "request-id",
+        Middleware::BasicAuth(_) => "basic-auth",
+        Middleware::ForwardAuth(_) => "forward-auth",
+        Middleware::Maintenance(_) => "maintenance",
         Middleware::Chain(_) => "chain",
     }
     .to_owned()

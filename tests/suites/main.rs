@@ -1,6 +1,7 @@
 //! The suites: what the gateway does, seen from outside. One binary, so that the gateway is linked once.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, and say where")]
 
+mod authentication;
 mod cli;
 mod diagnostics;
 mod etcd;
@@ -8,6 +9,7 @@ mod etcd_client;
 mod examples;
 mod file_events;
 mod fleet;
+mod guards;
 mod harness;
 mod languages;
 mod last_good;

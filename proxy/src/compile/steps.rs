@@ -52,7 +52,7 @@ impl Steps {
                 }
                 (other, None) => {
                     let call = |name: &str| upstreams.get(name).map(side_call);
-                    let action = filter::builtin(name, other, &call, &compiler.metrics);
+                    let action = filter::builtin(name, other, &call, (&compiler.states, &compiler.metrics));
                     let action = action.expect("only chains and plugins are not built in, and upstreams are checked");
                     compiler.parts.keep_action(identity, &action);
                     built.steps += 1;
@@ -145,6 +145,7 @@ fn identify(name: &Name, part: &Part<Middleware>, modules: &Modules, upstreams: 
     let (module, called): (_, &[Name]) = match &part.value {
         Middleware::Plugin(plugin) => (modules.get(&plugin.module), &plugin.grants.upstreams),
         Middleware::Mirror(mirror) => (None, std::slice::from_ref(&mirror.upstream)),
+        Middleware::ForwardAuth(auth) => (None, std::slice::from_ref(&auth.upstream)),
         _ => (None, &[]),
     };
     let called = called.iter().filter_map(|name| upstreams.get(name)).map(|upstream| upstream.identity());

@@ -3,8 +3,12 @@
 
 use std::sync::Arc;
 
-use super::{Action, headers::Headers, mirror::Mirror, redirect::Redirect, respond::Respond, rewrite::Rewrite};
-use crate::{config::spec::Middleware, exchange::Call, telemetry::Metrics};
+use super::{
+    Action, basic_auth::BasicAuth, cors::Cors, forward_auth::ForwardAuth, headers::Headers, ip_access::IpAccess,
+    maintenance::Maintenance, mirror::Mirror, redirect::Redirect, request_id::RequestId, respond::Respond,
+    rewrite::Rewrite,
+};
+use crate::{config::spec::Middleware, exchange::Call, state::States, telemetry::Metrics};
 
 /// The step called `name` that `spec` describes; `call` finds upstreams by name. `None` for plugins and chains, which are not built
 /// in, and where `call` does not know the upstream.
@@ -12,7 +16,7 @@ pub fn builtin(
     name: &str,
     spec: &Middleware,
     call: &dyn Fn(&str) -> Option<Arc<dyn Call>>,
-    metrics: &Metrics,
+    (states, metrics): (&States, &Metrics),
 ) -> Option<Action> {
     Some(match spec {
         Middleware::Headers { request, response } => Action::Edit(Arc::new(Headers::new(request, response))),
@@ -23,6 +27,12 @@ pub fn builtin(
             let to = call(&mirror.upstream)?;
             Action::Edit(Arc::new(Mirror::new(mirror, to, metrics.mirror(name))))
         }
+        Middleware::Cors(cors) => Action::Around(Arc::new(Cors::new(cors))),
+        Middleware::IpAccess(access) => Action::Edit(Arc::new(IpAccess::new(access))),
+        Middleware::RequestId(id) => Action::Edit(Arc::new(RequestId::new(id))),
+        Middleware::BasicAuth(auth) => Action::Around(Arc::new(BasicAuth::new(auth, &states.offload))),
+        Middleware::ForwardAuth(auth) => Action::Around(Arc::new(ForwardAuth::new(auth, call(&auth.upstream)?))),
+        Middleware::Maintenance(maintenance) => Action::Edit(Arc::new(Maintenance::new(maintenance))),
         Middleware::Plugin(_) | Middleware::Chain(_) => return None,
     })
 }

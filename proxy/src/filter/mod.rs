@@ -5,13 +5,20 @@
 //! like any other response: security headers, CORS and logs of plugins hold for the gateway's own answers too. The
 //! exchange's record keeps what failed, whatever the steps make of the response.
 
+mod addresses;
+mod basic_auth;
 mod builtin;
+mod cors;
 mod explain;
+mod forward_auth;
 mod headers;
+mod ip_access;
+mod maintenance;
 mod mirror;
 mod own;
 mod path;
 mod redirect;
+mod request_id;
 mod respond;
 mod rewrite;
 

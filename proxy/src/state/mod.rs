@@ -3,6 +3,7 @@
 
 mod endpoint;
 pub mod kv;
+mod offload;
 mod registry;
 mod shard;
 
@@ -14,6 +15,7 @@ use std::{
 use tokio::{runtime::Handle, sync::Notify};
 
 pub use endpoint::{EndpointKey, EndpointState, Gauges, Open, Resolved, Verdict};
+pub use offload::{Full, Offload};
 pub use registry::Registry;
 pub use shard::{Padded, Sequence};
 
@@ -36,6 +38,8 @@ pub struct States {
     pub spaces: Registry<Arc<str>, kv::Space>,
     /// Positions in rotations, by what rotates (`upstream users`, `route users`).
     pub sequences: Registry<Arc<str>, Sequence>,
+    /// Where passwords are verified.
+    pub offload: Arc<Offload>,
 }
 
 impl States {
@@ -44,6 +48,7 @@ impl States {
     pub fn new(workers: usize, control: Handle) -> Arc<Self> {
         let states = Arc::new(Self {
             workers,
+            offload: Arc::new(Offload::new(control.clone())),
             control,
             sweepers: (0..workers).map(|_| Notify::new()).collect(),
             endpoints: Registry::new(GRACE),

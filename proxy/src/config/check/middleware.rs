@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use super::{
-    plugin,
+    guards, plugin,
     scope::{Scope, Value},
-    steps as built_in,
+    steps as built_in, traffic, users,
 };
 use crate::config::{
     document::Kind,
@@ -65,6 +65,12 @@ fn definition(scope: &mut Scope<'_>, raw: raw::Middleware, pos: Pos, prefix: &st
         ("rewrite", raw.rewrite.pos(), raw.rewrite.is_absent()),
         ("respond", raw.respond.pos(), raw.respond.is_absent()),
         ("mirror", raw.mirror.pos(), raw.mirror.is_absent()),
+        ("cors", raw.cors.pos(), raw.cors.is_absent()),
+        ("ip-access", raw.ip_access.pos(), raw.ip_access.is_absent()),
+        ("request-id", raw.request_id.pos(), raw.request_id.is_absent()),
+        ("basic-auth", raw.basic_auth.pos(), raw.basic_auth.is_absent()),
+        ("forward-auth", raw.forward_auth.pos(), raw.forward_auth.is_absent()),
+        ("maintenance", raw.maintenance.pos(), raw.maintenance.is_absent()),
         ("chain", raw.chain.pos(), raw.chain.is_absent()),
     ];
     let mut kinds = given.iter().filter(|(.., absent)| !absent);
@@ -73,7 +79,7 @@ fn definition(scope: &mut Scope<'_>, raw: raw::Middleware, pos: Pos, prefix: &st
             "no-step",
             pos,
             "this middleware does not say what it is",
-            "give it one of `module`, `headers`, `redirect`, `rewrite`, `respond`, `mirror`, `chain`",
+            format!("give it one of {}", given.map(|(name, ..)| format!("`{name}`")).join(", ")),
         );
         return None;
     };
@@ -93,6 +99,12 @@ fn definition(scope: &mut Scope<'_>, raw: raw::Middleware, pos: Pos, prefix: &st
         "rewrite" => raw.rewrite.spot().and_then(|(raw, pos)| built_in::rewrite(scope, raw, pos)),
         "respond" => raw.respond.value().and_then(|raw| built_in::respond(scope, raw)),
         "mirror" => raw.mirror.spot().and_then(|(raw, pos)| built_in::mirror(scope, raw, pos)),
+        "cors" => raw.cors.spot().and_then(|(raw, pos)| guards::cors(scope, raw, pos)),
+        "ip-access" => raw.ip_access.spot().and_then(|(raw, pos)| guards::ip_access(scope, raw, pos)),
+        "request-id" => raw.request_id.value().and_then(|raw| traffic::request_id(scope, raw)),
+        "basic-auth" => raw.basic_auth.spot().and_then(|(raw, pos)| users::basic_auth(scope, raw, pos)),
+        "forward-auth" => raw.forward_auth.spot().and_then(|(raw, pos)| guards::forward_auth(scope, raw, pos)),
+        "maintenance" => raw.maintenance.value().and_then(|raw| guards::maintenance(scope, raw)),
         _ => Some(Middleware::Chain(steps(scope, raw.chain, prefix))),
     }
 }

@@ -3,6 +3,7 @@
 //! `cross`.
 
 mod gateway;
+mod guards;
 mod listener;
 mod matching;
 mod middleware;
@@ -11,7 +12,9 @@ mod route;
 mod scope;
 mod steps;
 mod table;
+mod traffic;
 mod upstream;
+mod users;
 mod values;
 
 pub(crate) use scope::{Mention, Outcome, Value};

@@ -43,7 +43,7 @@ fn fields(scope: &mut Scope<'_>, raw: Entries<OneOrMany<Text>>, is_request: bool
 }
 
 /// The name of a field that middleware may change: those that frame a message or belong to a hop are the gateway's.
-fn editable(scope: &mut Scope<'_>, text: &str, pos: Pos, is_request: bool) -> Option<HeaderName> {
+pub(super) fn editable(scope: &mut Scope<'_>, text: &str, pos: Pos, is_request: bool) -> Option<HeaderName> {
     let name = values::header_name(scope, text, pos)?;
     let hint = match name.as_str() {
         "host" if is_request => "change the host with `rewrite: {host: …}`",

@@ -9,10 +9,13 @@ use serde::{
 };
 use serde_json::Number;
 
-use super::{Count, Entries, Field, OneOrMany, Period, Size, Text};
+use super::{
+    BasicAuth, Cors, Count, Entries, Field, ForwardAuth, IpAccess, Maintenance, OneOrMany, Period, RequestId, Size,
+    Text,
+};
 
-/// A configured step. Exactly one of `module`, `headers`, `redirect`, `rewrite`, `respond`, `mirror` and `chain` says
-/// what it is; the fields `config`, `grants`, `limits`, `on-failure` and `isolation` go with `module`.
+/// A configured step. Exactly one of `module`, `chain` and the built-in steps (`headers` and what follows) says what it
+/// is; the fields `config`, `grants`, `limits`, `on-failure` and `isolation` go with `module`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Middleware {
@@ -40,6 +43,18 @@ pub(crate) struct Middleware {
     pub(crate) respond: Field<Respond>,
     /// Sends a copy of the request to an upstream and ignores the answer.
     pub(crate) mirror: Field<Mirror>,
+    /// Cross-origin resource sharing.
+    pub(crate) cors: Field<Cors>,
+    /// Lets clients pass, or not, by their address.
+    pub(crate) ip_access: Field<IpAccess>,
+    /// Gives every exchange an id.
+    pub(crate) request_id: Field<RequestId>,
+    /// HTTP basic authentication.
+    pub(crate) basic_auth: Field<BasicAuth>,
+    /// Asks an upstream whether a request may pass.
+    pub(crate) forward_auth: Field<ForwardAuth>,
+    /// Shows a page in place of everything.
+    pub(crate) maintenance: Field<Maintenance>,
     /// Other middleware, in this order: names and inline definitions.
     pub(crate) chain: Field<Vec<Field<Step>>>,
 }

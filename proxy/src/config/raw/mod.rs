@@ -3,15 +3,18 @@
 
 mod field;
 mod gateway;
+mod guards;
 mod listener;
 mod middleware;
 mod route;
 mod scalar;
 mod table;
+mod traffic;
 mod upstream;
 
 pub(crate) use field::{Entries, Field, OneOrMany};
 pub(crate) use gateway::{AccessLog, Admin, FormatForm, Gateway};
+pub(crate) use guards::{BasicAuth, Cors, ForwardAuth, IpAccess, Maintenance};
 pub(crate) use listener::{Limits, Listener, PathPolicy, Treatment};
 pub(crate) use middleware::{
     Any, FailurePolicy, HeaderEdits, Headers, Isolation, Middleware, Mirror, PathEditForm, PluginLimits, Redirect,
@@ -20,6 +23,7 @@ pub(crate) use middleware::{
 pub(crate) use route::{Match, PathForm, Route, Target, ValueForm};
 pub(crate) use scalar::{Count, Limit, Period, Size, Text};
 pub(crate) use table::{Table, TableLimits};
+pub(crate) use traffic::RequestId;
 pub(crate) use upstream::{Balance, EndpointForm, HealthCheck, Upstream};
 
 use schemars::JsonSchema;

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Fields, Out, Written, period, texts};
+use super::{Fields, Out, Written, builtin, period, texts};
 use crate::config::{
     node::{Node, Value},
     spec::{
@@ -60,9 +60,25 @@ pub(super) fn definition<'a>(spec: &Spec, written: Written<'a>, middleware: &Mid
             inner.put("body-bytes-max", Out::plain(mirror.body_bytes_max));
             fields.map("mirror", inner);
         }
+        Middleware::Cors(cors) => built_in(&mut fields, "cors", |inner| builtin::cors(inner, cors)),
+        Middleware::IpAccess(access) => built_in(&mut fields, "ip-access", |inner| builtin::ip_access(inner, access)),
+        Middleware::RequestId(id) => built_in(&mut fields, "request-id", |inner| builtin::request_id(inner, id)),
+        Middleware::BasicAuth(auth) => built_in(&mut fields, "basic-auth", |inner| builtin::basic_auth(inner, auth)),
+        Middleware::ForwardAuth(auth) => {
+            built_in(&mut fields, "forward-auth", |inner| builtin::forward_auth(inner, auth));
+        }
+        Middleware::Maintenance(page) => {
+            built_in(&mut fields, "maintenance", |inner| builtin::maintenance(inner, page))
+        }
         Middleware::Chain(names) => fields.put("chain", steps(spec, written.field(&["chain"]), names)),
     }
     fields
+}
+
+fn built_in(fields: &mut Fields<'_>, name: &str, fill: impl FnOnce(&mut Fields<'_>)) {
+    let mut inner = Fields::of(fields.written(name));
+    fill(&mut inner);
+    fields.put(name, inner.done());
 }
 
 fn plugin(fields: &mut Fields<'_>, plugin: &Plugin) {

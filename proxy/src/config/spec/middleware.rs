@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::{Name, fields, status, strings};
+use super::{BasicAuth, Cors, ForwardAuth, IpAccess, Maintenance, Name, RequestId, fields, status, strings};
 use crate::config::diagnostic::Place;
 
 /// A named, configured step.
@@ -28,6 +28,18 @@ pub enum Middleware {
     Respond(Respond),
     /// Sends a copy of the request elsewhere and ignores the answer.
     Mirror(Mirror),
+    /// Cross-origin resource sharing.
+    Cors(Cors),
+    /// Lets clients pass, or not, by their address.
+    IpAccess(IpAccess),
+    /// Gives every exchange an id.
+    RequestId(RequestId),
+    /// HTTP basic authentication.
+    BasicAuth(BasicAuth),
+    /// Asks an upstream whether a request may pass.
+    ForwardAuth(ForwardAuth),
+    /// Shows a page in place of everything.
+    Maintenance(Maintenance),
     /// Other middleware, in this order: a named chain.
     Chain(Vec<Name>),
 }

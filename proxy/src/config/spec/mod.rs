@@ -2,10 +2,12 @@
 //! valid. What `compile` builds from. Holds no YAML and nothing that runs.
 
 mod gateway;
+mod guards;
 mod listener;
 mod middleware;
 mod route;
 mod table;
+mod traffic;
 mod upstream;
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
@@ -16,6 +18,10 @@ use serde::{Serialize, Serializer};
 
 pub use self::{
     gateway::{AccessLog, Gateway, LogFormat, LogTarget, Process, Secret},
+    guards::{
+        AllOr, Argon2Hash, Argon2Variant, BasicAuth, Cors, ForwardAuth, IpAccess, Maintenance, OriginPattern,
+        PasswordHash, User,
+    },
     listener::{Limits, Listener, PathPolicy, Treatment},
     middleware::{
         FailurePolicy, Grants, HeaderEdits, Isolation, Middleware, Mirror, PathEdit, Plugin, PluginLimits, Redirect,
@@ -23,6 +29,7 @@ pub use self::{
     },
     route::{FieldMatch, HostPattern, Match, PathPattern, REGEX_BYTES_MAX, Route, Target, ValuePattern},
     table::{FromTable, Table, TableLimits},
+    traffic::RequestId,
     upstream::{Balance, Endpoint, HealthCheck, Upstream},
 };
 use super::{diagnostic::Place, render::Origins};

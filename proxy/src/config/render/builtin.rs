@@ -1,0 +1,90 @@
+//! Renders the built-in steps beyond the first.
+
+use super::{Fields, Out, period, texts};
+use crate::config::{
+    node::{Node, Value},
+    spec::{AllOr, Argon2Variant, BasicAuth, Cors, ForwardAuth, IpAccess, Maintenance, PasswordHash, RequestId},
+};
+
+pub(super) fn cors(inner: &mut Fields<'_>, cors: &Cors) {
+    inner.put("allow-origins", texts(&cors.origins));
+    inner.put("allow-methods", list(&cors.methods));
+    inner.put("allow-headers", list(&cors.headers));
+    inner.put("expose-headers", list(&cors.expose));
+    inner.put("allow-credentials", Out::plain(cors.credentials));
+    inner.put("max-age", period(cors.max_age));
+}
+
+fn list<T: AsRef<str>>(list: &AllOr<T>) -> Out {
+    texts(list.texts())
+}
+
+pub(super) fn ip_access(inner: &mut Fields<'_>, access: &IpAccess) {
+    inner.maybe("allow", access.allow.as_ref().map(texts));
+    inner.put("deny", texts(&access.deny));
+}
+
+pub(super) fn request_id(inner: &mut Fields<'_>, id: &RequestId) {
+    inner.put("header", Out::text(id.header.as_str()));
+    inner.put("accept", Out::plain(id.accept));
+    inner.put("respond", Out::plain(id.respond));
+}
+
+pub(super) fn basic_auth(inner: &mut Fields<'_>, auth: &BasicAuth) {
+    let shown: Vec<_> = auth.users.iter().map(|user| format!("{}:{}", user.name, hidden(&user.hash))).collect();
+    let users = match inner.written("users").node {
+        // As it was written, so that secrets stay names.
+        Some(node) if names_secrets(node) => super::middleware::any(node),
+        _ => texts(shown),
+    };
+    inner.put("users", users);
+    inner.put("realm", Out::text(&auth.realm));
+    inner.maybe("header", auth.header.as_ref().map(|name| Out::text(name.as_str())));
+    inner.put("pass-credentials", Out::plain(auth.pass_credentials));
+}
+
+fn names_secrets(node: &Node) -> bool {
+    match &node.value {
+        Value::Text(text) => text.contains("${"),
+        Value::List(items) => items.iter().any(names_secrets),
+        _ => false,
+    }
+}
+
+// A hash of the same kind and cost that is no password's: it reads back, and helps nobody who sees it.
+fn hidden(hash: &PasswordHash) -> String {
+    match hash {
+        PasswordHash::Bcrypt(hash) => format!("{}{}", &hash[..BCRYPT_HEAD], ".".repeat(hash.len() - BCRYPT_HEAD)),
+        PasswordHash::Argon2(hash) => {
+            let variant = match hash.variant {
+                Argon2Variant::D => "d",
+                Argon2Variant::I => "i",
+                Argon2Variant::Id => "id",
+            };
+            let (version, memory, passes, lanes) = (hash.version, hash.memory_kib, hash.passes, hash.lanes);
+            let zeros = |bytes: usize| "A".repeat((bytes * 4).div_ceil(3));
+            let (salt, digest) = (zeros(hash.salt.len()), zeros(hash.digest.len()));
+            format!("$argon2{variant}$v={version}$m={memory},t={passes},p={lanes}${salt}${digest}")
+        }
+    }
+}
+
+const BCRYPT_HEAD: usize = "$2y$05$".len();
+
+pub(super) fn forward_auth(inner: &mut Fields<'_>, auth: &ForwardAuth) {
+    inner.put("upstream", Out::text(&auth.upstream));
+    inner.put("path", Out::text(&auth.path));
+    inner.put("timeout", period(auth.timeout));
+    inner.maybe("request-headers", auth.request_headers.as_ref().map(texts));
+    inner.put("upstream-headers", texts(&auth.upstream_headers));
+    inner.put("client-headers", texts(&auth.client_headers));
+}
+
+pub(super) fn maintenance(inner: &mut Fields<'_>, maintenance: &Maintenance) {
+    inner.put("enabled", Out::plain(maintenance.enabled));
+    inner.maybe("retry-after", maintenance.retry_after.map(period));
+    inner.put("allow", texts(&maintenance.allow));
+    inner.put("body", inner.written("body").text(&maintenance.body));
+    let content_type = String::from_utf8_lossy(maintenance.content_type.as_bytes());
+    inner.put("content-type", inner.written("content-type").text(&content_type));
+}
