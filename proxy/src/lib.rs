@@ -32,6 +32,7 @@ pub mod source;
 pub mod state;
 pub mod state_dir;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 pub mod wasm;
 pub mod worker;

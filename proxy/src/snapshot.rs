@@ -26,6 +26,7 @@ use crate::{
     identity::Identity,
     route::{Head, Table},
     telemetry::{RouteSeries, access::Sink},
+    tls::Acceptor,
 };
 
 /// A compiled configuration with its number.
@@ -50,6 +51,8 @@ pub struct ListenerPlan {
     pub spec: Arc<Part<Listener>>,
     /// Of everything in it: an equal listener serves the same.
     pub identity: Identity,
+    /// TLS, where clients speak it.
+    pub tls: Option<Arc<Acceptor>>,
     /// The routes that are matched.
     pub table: Table<Arc<Plan>>,
     /// Tables that are asked first, in order; almost always none.

@@ -17,7 +17,11 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::mpsc,
+};
 
 use crate::Origin;
 
@@ -65,6 +69,19 @@ impl Client {
         let (sender, connection) = handshake.await.expect("HTTP/2 begins");
         tokio::spawn(async move { drop(connection.await) });
         Self(Connection::Two(sender))
+    }
+
+    /// Speaks HTTP/2, or else HTTP/1.1, on a connection that stands.
+    pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, http2: bool) -> Self {
+        let stream = TokioIo::new(stream);
+        if http2 {
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.expect("HTTP/2 begins");
+            tokio::spawn(async move { drop(connection.await) });
+            return Self(Connection::Two(sender));
+        }
+        let (sender, connection) = http1::handshake(stream).await.expect("HTTP/1.1 begins");
+        tokio::spawn(async move { drop(connection.await) });
+        Self(Connection::One(sender))
     }
 
     /// Asks for `target` with GET.

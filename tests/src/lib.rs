@@ -12,6 +12,7 @@ pub mod guests;
 pub mod origin;
 pub mod process;
 pub mod raw;
+pub mod tls;
 pub mod tokens;
 pub mod wire;
 
@@ -24,6 +25,7 @@ pub use gateway::{Gateway, WEB};
 pub use origin::Origin;
 pub use process::{Process, free_address, tidegate};
 pub use raw::Raw;
+pub use tls::{Authority, Tls, TlsOptions};
 
 /// A plugin of this project, as `make plugins` has built it.
 pub fn plugin(name: &str) -> Vec<u8> {

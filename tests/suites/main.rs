@@ -33,4 +33,5 @@ mod storm;
 mod swap;
 mod tables;
 mod tidy;
+mod tls;
 mod warm;

@@ -4,6 +4,7 @@
 mod lanes;
 mod parts;
 mod plans;
+mod secure;
 mod steps;
 mod tables;
 
@@ -107,17 +108,20 @@ impl Compiler {
     ) -> Result<Compiled, Vec<Diagnostic>> {
         let mut built = Built::default();
         let mut tables = tables::build(self, spec, modules, &mut built).await?;
-        let (whole, warnings) = tables.join(spec)?;
+        let (whole, mut warnings) = tables.join(spec)?;
         let spec = &*whole;
+        let acceptors = secure::build(&mut self.parts, spec, &mut warnings);
         let sink = self.log.sink(&spec.gateway.access_log).map_err(|why| vec![no_log(&why)])?;
         let upstreams = self.upstreams(spec, &mut built);
-        let (steps, mut adoptions) = Steps::build(self, spec, modules, &upstreams, &mut built).await?;
+        let steps = Steps::build(self, spec, modules, &upstreams, &mut built).await;
+        let (acceptors, (steps, mut adoptions)) = both(acceptors, steps)?;
         tables.adopt(&mut adoptions);
         let planner = Planner {
             spec,
             upstreams: &upstreams,
             steps: &steps,
             tables: &tables,
+            acceptors: &acceptors,
             metrics: &self.metrics,
             states: &self.states,
             sink,
@@ -177,6 +181,14 @@ impl Kept {
         let ids: HashSet<&str> = changed.iter().map(|at| &*spec.routes[*at].id).collect();
         let own = |step: &Name| step.rsplit_once('/').is_some_and(|(route, _)| ids.contains(route));
         self.steps.moved(steps).all(own).then_some(changed)
+    }
+}
+
+// Both, or all that is wrong with either.
+fn both<A, B>(one: Result<A, Vec<Diagnostic>>, other: Result<B, Vec<Diagnostic>>) -> Result<(A, B), Vec<Diagnostic>> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (one, other) => Err(one.err().into_iter().chain(other.err()).flatten().collect()),
     }
 }
 

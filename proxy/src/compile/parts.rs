@@ -10,6 +10,7 @@ use crate::{
     filter::{Action, Edit, Filter},
     identity::Identity,
     snapshot::Plan,
+    tls::{Acceptor, Tickets},
     upstream::Upstream,
 };
 
@@ -21,6 +22,8 @@ pub(super) struct Parts {
     pub(super) upstreams: Living<Upstream>,
     pub(super) plans: Living<Plan>,
     pub(super) tables: Living<MadeTable>,
+    pub(super) acceptors: Living<Acceptor>,
+    pub(super) tickets: Living<Tickets>,
     edits: Living<dyn Edit>,
     filters: Living<dyn Filter>,
 }
@@ -84,6 +87,8 @@ impl Parts {
         self.upstreams.sweep();
         self.plans.sweep();
         self.tables.sweep();
+        self.acceptors.sweep();
+        self.tickets.sweep();
         self.edits.sweep();
         self.filters.sweep();
     }

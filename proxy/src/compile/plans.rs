@@ -12,6 +12,7 @@ use super::{
     Built,
     lanes::{Found, Lane, Lanes, Rows},
     parts::Parts,
+    secure::Acceptors,
     steps::Steps,
     tables::Tables,
 };
@@ -46,6 +47,7 @@ pub(super) struct Planner<'a> {
     pub(super) upstreams: &'a BTreeMap<Name, Arc<Upstream>>,
     pub(super) steps: &'a Steps,
     pub(super) tables: &'a Tables,
+    pub(super) acceptors: &'a Acceptors,
     pub(super) metrics: &'a Metrics,
     pub(super) states: &'a States,
     pub(super) sink: Arc<Sink>,
@@ -94,7 +96,8 @@ impl Planner<'_> {
             let chosen = selections.iter().map(|selection: &Arc<Selection>| selection.identity);
             let own = [listener.identity, fallback.identity].into_iter();
             let identity = Identity::of_all(own.chain(lane.sums()).chain(chosen));
-            let plan = ListenerPlan { spec: Arc::clone(listener), identity, table, selections, fallback };
+            let (spec, tls) = (Arc::clone(listener), self.acceptors.get(name).cloned());
+            let plan = ListenerPlan { spec, identity, tls, table, selections, fallback };
             listeners.insert(Arc::clone(name), Arc::new(plan));
             lanes.by_listener.insert(Arc::clone(name), lane);
         }

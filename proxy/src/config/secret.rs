@@ -111,14 +111,14 @@ fn file(path: &str, tree: &Tree) -> Found {
                 Ok(text) => return Found::Text(text.trim_end_matches(['\r', '\n']).into()),
                 Err(_) => {
                     return Found::Missing(
-                        format!("the secret file `{path}` is not UTF-8"),
-                        "a secret is text; save the file as UTF-8".into(),
+                        format!("the file `{path}` is not UTF-8"),
+                        "it has to be text; save it as UTF-8".into(),
                     );
                 }
             },
             Err(why) => {
                 missing = Found::Missing(
-                    format!("the secret file `{path}` cannot be read: {why}"),
+                    format!("the file `{path}` cannot be read: {why}"),
                     "the path is taken from the root of the configuration".into(),
                 );
             }

@@ -16,7 +16,12 @@ pub struct Hall {
     /// The listener's metrics.
     pub series: Arc<ListenerSeries>,
     open: AtomicUsize,
+    shaking: AtomicUsize,
 }
+
+/// One handshake under way; dropped, it is over.
+#[derive(Debug)]
+pub struct Turn(Arc<Hall>);
 
 /// One open connection; dropped, it is closed.
 #[derive(Debug)]
@@ -28,7 +33,7 @@ pub struct Permit {
 impl Hall {
     /// A listener without connections.
     pub fn new(tunnels: Arc<Tunnels>, series: Arc<ListenerSeries>) -> Arc<Self> {
-        Arc::new(Self { tunnels, series, open: AtomicUsize::new(0) })
+        Arc::new(Self { tunnels, series, open: AtomicUsize::new(0), shaking: AtomicUsize::new(0) })
     }
 
     /// Room for one more connection on `worker`, unless `max` are open.
@@ -42,9 +47,21 @@ impl Hall {
         Some(Permit { hall: Arc::clone(self), worker })
     }
 
+    /// Room for one more handshake, unless `max` are under way.
+    pub fn shake(self: &Arc<Self>, max: usize) -> Option<Turn> {
+        let turn = Turn(Arc::clone(self));
+        (self.shaking.fetch_add(1, Relaxed) < max).then_some(turn)
+    }
+
     /// Connections open now.
     pub fn connections(&self) -> usize {
         self.open.load(Relaxed)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.shaking.fetch_sub(1, Relaxed);
     }
 }
 
@@ -68,5 +85,14 @@ mod tests {
         drop(permits);
         assert!(hall.admit(0, 2).is_some());
         assert_eq!(hall.connections(), 0);
+    }
+
+    #[test]
+    fn a_handshake_over_the_limit_finds_no_room_until_another_is_over() {
+        let hall = Arc::new(Hall::default());
+        let turn = hall.shake(1).unwrap();
+        assert!(hall.shake(1).is_none() && hall.shake(1).is_none());
+        drop(turn);
+        assert!(hall.shake(1).is_some());
     }
 }

@@ -7,7 +7,7 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
@@ -208,7 +208,8 @@ impl Write for Guarded {
     // hyper asks for it whenever it has nothing to write itself.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let session = Rc::clone(self.socket.session());
-        session.interims.poll_write(cx, &mut self.socket)
+        ready!(session.interims.poll_write(cx, &mut self.socket))?;
+        self.socket.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -48,9 +48,9 @@ pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>)
     }
 }
 
-// Reads on for a while what nobody wants: closing a socket with unread bytes resets it, and the reset can overtake the
-// answer on its way to the client.
-async fn linger(socket: &mut Socket, session: &Session) {
+/// Reads on for a while what nobody wants: closing a socket with unread bytes resets it, and the reset can overtake the
+/// answer on its way to the client.
+pub(super) async fn linger(socket: &mut Socket, session: &Session) {
     let until = Instant::now() + LINGER;
     let mut unread = BytesMut::new();
     let more = |unread: &mut BytesMut, socket: &mut Socket, cx: &mut std::task::Context<'_>| {

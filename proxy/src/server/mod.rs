@@ -20,6 +20,7 @@ mod interim;
 mod life;
 mod outbound;
 pub mod path;
+mod secure;
 mod selection;
 mod session;
 mod sniff;
@@ -38,21 +39,25 @@ use session::Session;
 use sniff::Protocol;
 use wire::Socket;
 
-/// Serves one connection to its end: HTTP/2 where it opens with that protocol's preface (RFC 9113 section 3.4),
-/// HTTP/1.1 otherwise. Must run inside a `LocalSet`.
+/// Serves one connection to its end, after a handshake where its listener speaks TLS: HTTP/2 where that was agreed on
+/// (ALPN), or where a connection without TLS opens with that protocol's preface (RFC 9113 section 3.4); HTTP/1.1
+/// otherwise. Must run inside a `LocalSet`.
 pub async fn serve(stream: TcpStream, peer: SocketAddr, door: Rc<Door>) {
     // A socket that cannot say its own address is gone already.
     let Ok(local) = stream.local_addr() else { return };
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
-    let Some(session) = Session::begin(&door, peer, local) else { return };
+    let Some(stream) = secure::open(stream, peer, &door).await else { return };
+    let Some(session) = Session::begin(&door, (peer, local), stream.is_secure()) else { return };
     drop(door);
+    let agreed = stream.agreed_on_http2();
     let mut socket = Socket::new(stream, Rc::clone(&session));
-    match sniff::protocol(&mut socket, &session).await {
-        Some((Protocol::Http1, first)) => http1::serve(socket, first, session).await,
-        Some((Protocol::Http2, first)) => http2::serve(socket, first, session).await,
-        None => {}
+    let Some((seen, first)) = sniff::protocol(&mut socket, &session).await else { return };
+    match agreed.map_or(seen, Protocol::agreed) {
+        Protocol::Http1 => http1::serve(socket, first, session).await,
+        Protocol::Http2 => http2::serve(socket, first, session).await,
+        Protocol::Tls => secure::turn_away(&mut socket, &session).await,
     }
 }
 

@@ -65,10 +65,10 @@ pub(super) struct Session {
 
 impl Session {
     /// A new connection, or none when its listener is gone.
-    pub(super) fn begin(door: &Rc<Door>, peer: SocketAddr, local: SocketAddr) -> Option<Rc<Self>> {
+    pub(super) fn begin(door: &Rc<Door>, (peer, local): (SocketAddr, SocketAddr), secure: bool) -> Option<Rc<Self>> {
         let snapshot = door.view.stable();
         let policy = Arc::clone(&snapshot.shared().listeners.get(&door.name)?.spec);
-        let connection = Connection { listener: Arc::clone(&door.name), peer, local, secure: false };
+        let connection = Connection { listener: Arc::clone(&door.name), peer, local, secure };
         let locals = &door.worker.locals;
         let timers = locals.of::<Timers>();
         Some(Rc::new(Self {

@@ -13,6 +13,15 @@ pub(super) enum Protocol {
     Http1,
     /// HTTP/2 by prior knowledge.
     Http2,
+    /// A handshake (RFC 8446 section 5.1), where none is expected.
+    Tls,
+}
+
+impl Protocol {
+    /// What both ends agreed on by ALPN.
+    pub(super) const fn agreed(http2: bool) -> Self {
+        if http2 { Self::Http2 } else { Self::Http1 }
+    }
 }
 
 /// Reads until it is certain; answers the protocol and what was read, or nothing when the client said nothing in
@@ -46,6 +55,9 @@ pub(super) async fn protocol(socket: &mut Socket, session: &Rc<Session>) -> Opti
 }
 
 fn recognise(first: &[u8]) -> Option<Protocol> {
+    if first.first() == Some(&HANDSHAKE) {
+        return Some(Protocol::Tls);
+    }
     let known = first.len().min(PREFACE.len());
     match first[..known] == PREFACE[..known] {
         false => Some(Protocol::Http1),
@@ -56,6 +68,8 @@ fn recognise(first: &[u8]) -> Option<Protocol> {
 
 // RFC 9113 section 3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+// The type of the record that a TLS client begins with; no method begins so.
+const HANDSHAKE: u8 = 22;
 const FIRST_READ_BYTES: usize = 1024;
 
 #[cfg(test)]
@@ -69,6 +83,7 @@ mod tests {
         assert_eq!(recognise(PREFACE), Some(Protocol::Http2));
         assert_eq!(recognise(b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"), Some(Protocol::Http1));
         assert_eq!(recognise(b"G"), Some(Protocol::Http1));
+        assert_eq!(recognise(b"\x16\x03\x01"), Some(Protocol::Tls));
         assert_eq!(recognise(b"PUT"), Some(Protocol::Http1));
     }
 }

@@ -10,15 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{life::Life, session::Session};
 use crate::{
     drain::TunnelPin,
     exchange::{Duplex, Tunnel},
+    tls,
 };
 
 /// An agreement to switch protocols, not carried out yet.
@@ -40,7 +38,7 @@ impl Switch {
     }
 
     /// Carries it out on the client's `stream`, of which `early` was already read.
-    pub(super) async fn run(self, stream: TcpStream, early: &[u8], session: &Rc<Session>) {
+    pub(super) async fn run(self, stream: tls::Socket, early: &[u8], session: &Rc<Session>) {
         let Self { tunnel, pin, idle } = self;
         let (series, worker) = (&session.door.hall.series, session.door.worker.index);
         series.tunnel_opened(worker);
@@ -60,7 +58,7 @@ impl Switch {
 
 // Answers the bytes that went up and down.
 async fn copy(
-    mut client: TcpStream,
+    mut client: tls::Socket,
     mut upstream: Box<dyn Duplex>,
     early: &[u8],
     (session, idle): (&Session, Duration),

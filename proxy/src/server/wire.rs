@@ -13,24 +13,22 @@ use std::{
 use bytes::BytesMut;
 use hyper::rt::ReadBufCursor;
 use socket2::SockRef;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::session::Session;
+use crate::tls;
 
 /// A client's socket.
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: tls::Socket,
     session: Rc<Session>,
     stalled_until: Option<Instant>,
 }
 
 impl Socket {
     /// The socket of `session`.
-    pub(super) const fn new(stream: TcpStream, session: Rc<Session>) -> Self {
+    pub(super) const fn new(stream: tls::Socket, session: Rc<Session>) -> Self {
         Self { stream, session, stalled_until: None }
     }
 
@@ -40,7 +38,7 @@ impl Socket {
     }
 
     /// The bare socket.
-    pub(super) fn into_stream(self) -> TcpStream {
+    pub(super) fn into_stream(self) -> tls::Socket {
         self.stream
     }
 
@@ -74,7 +72,7 @@ impl Socket {
 
     /// Makes the end of the connection a reset, so that nobody takes what was sent for the whole.
     pub(super) fn break_off(&self) {
-        if let Err(error) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
+        if let Err(error) = SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO)) {
             tracing::debug!(%error, "cannot reset a connection");
         }
     }
@@ -97,6 +95,16 @@ impl Socket {
             None => Pin::new(&mut self.stream).poll_write_vectored(cx, pieces),
         };
         self.unless_stalled(cx, outcome)
+    }
+
+    /// Sends what was written and is held back: of an encrypted connection, as a bare one holds nothing back.
+    #[inline]
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.stream.is_secure() {
+            return Poll::Ready(Ok(()));
+        }
+        let outcome = Pin::new(&mut self.stream).poll_flush(cx).map_ok(|()| 0);
+        self.unless_stalled(cx, outcome).map_ok(drop)
     }
 
     /// Says that nothing more will be written.

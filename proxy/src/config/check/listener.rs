@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::{
     middleware,
     scope::{Scope, Value},
-    values,
+    tls, values,
 };
 use crate::config::{
     node::Pos,
@@ -29,8 +29,10 @@ pub(super) fn listener(scope: &mut Scope<'_>) -> Option<Value> {
     let prefix = format!("listener:{}", scope.name());
     let middleware = middleware::steps(scope, raw.middleware, &prefix);
     let trusted_proxies = networks(scope, raw.trusted_proxies);
+    let tls = tls::listener(scope, raw.tls);
     let listener = Listener {
         address: address?,
+        tls,
         middleware,
         trusted_proxies,
         generation_header: raw.generation_header.or(false),

@@ -13,6 +13,7 @@ mod scope;
 mod steps;
 mod table;
 mod traffic;
+mod tls;
 mod upstream;
 mod users;
 mod values;

@@ -184,6 +184,23 @@ impl<'a> Scope<'a> {
         revealed
     }
 
+    /// The text of a file of the configuration; a `noun`, as messages call it. Empty where the source was not asked for
+    /// it yet, or it is missing, which is reported.
+    pub(crate) fn file(&mut self, path: &str, pos: Pos, noun: &str) -> String {
+        let reference = SecretReference::File(path.into());
+        let fingerprint = reference.fingerprint(self.environment);
+        let found = reference.find(self.environment);
+        self.outcome.secrets.push((reference, fingerprint));
+        match found {
+            Found::Text(text) => text,
+            Found::Unread => String::new(),
+            Found::Missing(why, hint) => {
+                self.error("missing-file", pos, format!("the {noun}: {why}"), hint);
+                String::new()
+            }
+        }
+    }
+
     /// Whether nothing wrong was found yet.
     pub(crate) fn is_sound(&self) -> bool {
         !self.outcome.diagnostics.iter().any(Diagnostic::is_error)

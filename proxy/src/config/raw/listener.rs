@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Field, Limit, Period, Size, Step};
+use super::{Count, Field, Limit, ListenerTls, Period, Size, Step};
 
 /// An address that clients connect to.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -11,6 +11,8 @@ use super::{Count, Field, Limit, Period, Size, Step};
 pub(crate) struct Listener {
     /// `IP:PORT`; `0.0.0.0` or `[::]` is every address, port 0 a free port. Required.
     pub(crate) address: Field<String>,
+    /// TLS; none where this is not given.
+    pub(crate) tls: Field<ListenerTls>,
     /// Steps around every exchange of this listener, inside the gateway's.
     pub(crate) middleware: Field<Vec<Field<Step>>>,
     /// Networks whose `Forwarded` and `X-Forwarded-*` are believed, such as `10.0.0.0/8`.

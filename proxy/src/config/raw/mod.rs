@@ -10,6 +10,7 @@ mod route;
 mod scalar;
 mod table;
 mod traffic;
+mod tls;
 mod upstream;
 
 pub(crate) use field::{Entries, Field, OneOrMany};
@@ -24,6 +25,7 @@ pub(crate) use route::{Match, PathForm, Route, Target, ValueForm};
 pub(crate) use scalar::{Count, Limit, Period, Size, Text};
 pub(crate) use table::{Table, TableLimits};
 pub(crate) use traffic::RequestId;
+pub(crate) use tls::{Alpn, Certificate, ListenerTls};
 pub(crate) use upstream::{Balance, EndpointForm, HealthCheck, Upstream};
 
 use schemars::JsonSchema;

@@ -6,6 +6,7 @@ mod middleware;
 mod route;
 mod sections;
 mod table;
+mod tls;
 mod yaml;
 
 use std::{collections::HashMap, sync::Arc};

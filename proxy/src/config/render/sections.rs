@@ -1,6 +1,6 @@
 //! Renders the gateway's settings, listeners and upstreams.
 
-use super::{Fields, Out, Renderer, Written, limit, middleware, period, route, table, texts};
+use super::{Fields, Out, Renderer, Written, limit, middleware, period, route, table, texts, tls};
 use crate::config::{
     document::Kind,
     spec::{Balance, Endpoint, Gateway, Limits, Listener, LogFormat, LogTarget, PathPolicy, Spec, Treatment, Upstream},
@@ -95,6 +95,10 @@ fn gateway(renderer: &Renderer<'_>, spec: &Spec) -> Out {
 fn listener<'a>(renderer: &Renderer<'a>, spec: &Spec, written: Written<'a>, listener: &Listener) -> Fields<'a> {
     let mut fields = Fields::of(written);
     fields.put("address", Out::text(&listener.address.to_string()));
+    if let Some(tls) = &listener.tls {
+        let tls = tls::listener(fields.written("tls"), tls);
+        fields.map("tls", tls);
+    }
     let steps = middleware::steps(spec, written.field(&["middleware"]), &listener.middleware);
     fields.put("middleware", steps);
     fields.put("trusted-proxies", texts(&listener.trusted_proxies));

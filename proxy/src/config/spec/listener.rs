@@ -5,13 +5,15 @@ use std::{net::SocketAddr, time::Duration};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::Name;
+use super::{ListenerTls, Name};
 
 /// An address that clients connect to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Listener {
     /// Where it listens.
     pub address: SocketAddr,
+    /// TLS; none where clients speak without.
+    pub tls: Option<ListenerTls>,
     /// Steps around every exchange of this listener, inside the gateway's.
     pub middleware: Vec<Name>,
     /// Whose `Forwarded` and `X-Forwarded-*` are believed.

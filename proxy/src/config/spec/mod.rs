@@ -8,6 +8,7 @@ mod middleware;
 mod route;
 mod table;
 mod traffic;
+mod tls;
 mod upstream;
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
@@ -30,6 +31,7 @@ pub use self::{
     route::{FieldMatch, HostPattern, Match, PathPattern, REGEX_BYTES_MAX, Route, Target, ValuePattern},
     table::{FromTable, Table, TableLimits},
     traffic::RequestId,
+    tls::{Alpn, Certificate, ListenerTls, Pem, TlsVersion},
     upstream::{Balance, Endpoint, HealthCheck, Upstream},
 };
 use super::{diagnostic::Place, render::Origins};

@@ -5,6 +5,7 @@ use crate::config::spec::{Limits, PathPolicy};
 
 fn listener(trusted: &[&str]) -> Listener {
     Listener {
+        tls: None,
         address: "127.0.0.1:80".parse().unwrap(),
         middleware: Vec::new(),
         trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),

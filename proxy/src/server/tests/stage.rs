@@ -117,6 +117,7 @@ impl Stage {
     fn snapshot(self, drain: &Drain) -> Snapshot {
         let place = Place { file: "test".into(), line: 1, column: 1, length: 1 };
         let listener = Listener {
+            tls: None,
             address: "127.0.0.1:0".parse().unwrap(),
             middleware: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -141,6 +142,7 @@ impl Stage {
         let row =
             Row { hosts: Arc::new([]), on: Arc::new(on), identity: Identity::of_bytes(b"row"), value: plan("all", "") };
         let listener = ListenerPlan {
+            tls: None,
             selections: Box::default(),
             identity: Identity::of_bytes(b"listener"),
             spec: Arc::new(Part::new(place, listener)),

@@ -12,7 +12,11 @@ use super::{
     registry::Registry,
     shard::{Codes, Distribution, Kinds},
 };
-use crate::telemetry::names::{self, Family, OTHER, Shape};
+use crate::{
+    config::spec::TlsVersion,
+    telemetry::names::{self, Family, OTHER, Shape},
+    tls::Refusal,
+};
 
 /// The whole exposition.
 pub(super) fn text(metrics: &Metrics) -> String {
@@ -140,6 +144,23 @@ fn listeners(metrics: &Metrics, page: &mut Page) {
     page.family(names::CONNECTION_ERRORS, |to| {
         for (name, series) in &all {
             kinds(to, name, series.0.written().map(|shard| &shard.errors));
+        }
+    });
+    page.family(names::TLS_HANDSHAKES, |to| {
+        for (name, series) in &all {
+            for (version, kind, resumed) in HANDSHAKES {
+                let at = (version as usize, usize::from(resumed));
+                let count = series.0.sum(|shard| &shard.handshakes[at.0][at.1]);
+                to.sample(&[name, version.name(), kind], count);
+            }
+        }
+    });
+    page.family(names::TLS_HANDSHAKES_FAILED, |to| {
+        for (name, series) in &all {
+            for refusal in Refusal::ALL {
+                let count = series.0.sum(|shard| &shard.handshakes_failed[refusal as usize]);
+                to.sample(&[name, refusal.name()], count);
+            }
         }
     });
     page.each(names::TUNNELS_OPENED, &all, |series| series.0.sum(|shard| &shard.tunnels));
@@ -305,6 +326,14 @@ fn escape(out: &mut String, value: &str) {
 fn write_to(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a String takes everything");
 }
+
+// Version, name of the kind, and whether it is a resumption.
+const HANDSHAKES: [(TlsVersion, &str, bool); 4] = [
+    (TlsVersion::Tls12, "full", false),
+    (TlsVersion::Tls12, "resumed", true),
+    (TlsVersion::Tls13, "full", false),
+    (TlsVersion::Tls13, "resumed", true),
+];
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,11 @@ use std::{
 };
 
 use super::shard::{Codes, Count, Fast, Histogram, Kinds, Sharded, Slow};
-use crate::{error::Kind, exchange::Outcome};
+use crate::{
+    error::Kind,
+    exchange::Outcome,
+    tls::{Handshake, Refusal},
+};
 
 /// The series of one route. The default one counts nothing.
 #[derive(Debug, Default)]
@@ -191,6 +195,9 @@ pub(super) struct ListenerShard {
     pub(super) errors: Kinds,
     pub(super) tunnels: Count,
     pub(super) tunnels_open: Count,
+    // By version and by whether a session was resumed.
+    pub(super) handshakes: [[Count; 2]; 2],
+    pub(super) handshakes_failed: [Count; Refusal::ALL.len()],
 }
 
 impl ListenerSeries {
@@ -224,6 +231,17 @@ impl ListenerSeries {
     /// A request was refused before it became an exchange.
     pub fn refused(&self, worker: usize, kind: Kind) {
         self.0.of(worker).inspect(|shard| shard.errors.count(kind));
+    }
+
+    /// A TLS handshake is through.
+    pub fn handshake(&self, worker: usize, handshake: Handshake) {
+        let Handshake { version, resumed } = handshake;
+        self.0.of(worker).inspect(|shard| shard.handshakes[version as usize][usize::from(resumed)].add(1));
+    }
+
+    /// A TLS handshake failed.
+    pub fn handshake_failed(&self, worker: usize, refusal: Refusal) {
+        self.0.of(worker).inspect(|shard| shard.handshakes_failed[refusal as usize].add(1));
     }
 
     /// A tunnel stands, until [`ListenerSeries::tunnel_closed`].

@@ -1,0 +1,54 @@
+//! TLS of listeners: made once for each identity, so that a listener whose certificates did not change keeps its
+//! acceptor, and one whose certificates did keeps its session tickets.
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use super::parts::Parts;
+use crate::{
+    config::{
+        diagnostic::Diagnostic,
+        spec::{Name, Spec},
+    },
+    identity::Identity,
+    tls::{Acceptor, Tickets},
+};
+
+/// Acceptors by listener, for those that speak TLS.
+pub(super) type Acceptors = BTreeMap<Name, Arc<Acceptor>>;
+
+/// Makes what is new of the acceptors of `spec`; what is worth a word of any is added to `warnings`.
+pub(super) fn build(
+    parts: &mut Parts,
+    spec: &Spec,
+    warnings: &mut Vec<Diagnostic>,
+) -> Result<Acceptors, Vec<Diagnostic>> {
+    let (mut acceptors, mut wrong) = (Acceptors::new(), Vec::new());
+    let now = SystemTime::now();
+    for (name, listener) in &spec.listeners {
+        let Some(tls) = &listener.tls else { continue };
+        let named = Identity::of_bytes(name.as_bytes());
+        let identity = Identity::of_all([named, Identity::of(tls)]);
+        let made = match parts.acceptors.find(identity) {
+            Some(found) => Ok(found),
+            None => tickets(parts, named).and_then(|tickets| Acceptor::build(tls, &tickets)).map(Arc::new),
+        };
+        match made {
+            Ok(acceptor) => {
+                parts.acceptors.keep(identity, &acceptor);
+                warnings.extend(acceptor.warnings(tls, now));
+                acceptors.insert(Arc::clone(name), acceptor);
+            }
+            Err(found) => wrong.extend(found),
+        }
+    }
+    if wrong.is_empty() { Ok(acceptors) } else { Err(wrong) }
+}
+
+fn tickets(parts: &mut Parts, identity: Identity) -> Result<Arc<Tickets>, Vec<Diagnostic>> {
+    if let Some(found) = parts.tickets.find(identity) {
+        return Ok(found);
+    }
+    let made = Arc::new(Tickets::new().map_err(|found| vec![*found])?);
+    parts.tickets.keep(identity, &made);
+    Ok(made)
+}

@@ -1,0 +1,93 @@
+//! Checks TLS of listeners: shapes and files. What the files hold is checked when they are used. Knows nothing of
+//! cryptography.
+
+use super::{scope::Scope, values};
+use crate::config::{
+    node::Pos,
+    raw::{self, Field},
+    spec::{Alpn, Certificate, ListenerTls, Pem, TlsVersion},
+};
+
+/// TLS of a listener; none where it is not given, or wrong and reported.
+pub(super) fn listener(scope: &mut Scope<'_>, field: Field<raw::ListenerTls>) -> Option<ListenerTls> {
+    let (raw, at) = field.spot()?;
+    let default = ListenerTls::of(Vec::new());
+    let unlisted = raw.certificates.is_absent();
+    let pos = raw.certificates.pos().unwrap_or(at);
+    let forms = raw.certificates.value();
+    if unlisted || forms.as_ref().is_some_and(Vec::is_empty) {
+        let message = format!("TLS of the listener `{}` has no certificate", scope.name());
+        let hint = "list at least one: `certificates: [{certificate: tls/site.pem, key: tls/site.key}]`";
+        scope.error("no-certificate", pos, message, hint);
+    }
+    let forms = forms.unwrap_or_default().into_iter().filter_map(Field::spot);
+    let certificates = forms.filter_map(|(raw, pos)| certificate(scope, raw, pos)).collect();
+    let alpn = raw.alpn.spot().map(|(protocols, pos)| protocols_of(scope, protocols, pos));
+    Some(ListenerTls {
+        certificates,
+        min_version: version(scope, raw.min_version, default.min_version),
+        alpn: alpn.unwrap_or(default.alpn),
+        strict_names: raw.strict_names.or(default.strict_names),
+        handshake_timeout: values::period(scope, raw.handshake_timeout, default.handshake_timeout),
+        handshakes_max: values::number(scope, raw.handshakes_max, 1, default.handshakes_max),
+    })
+}
+
+/// A certificate and its key.
+pub(super) fn certificate(scope: &mut Scope<'_>, raw: raw::Certificate, pos: Pos) -> Option<Certificate> {
+    for (field, absent) in [("certificate", raw.certificate.is_absent()), ("key", raw.key.is_absent())] {
+        if absent {
+            scope.missing(field, pos, "name both: `{certificate: tls/site.pem, key: tls/site.key}`");
+        }
+    }
+    let certificate = pem(scope, raw.certificate, "certificate");
+    let key = pem(scope, raw.key, "key");
+    Some(Certificate { certificate: certificate?, key: key? })
+}
+
+/// The text of a PEM file, by its path or as a secret.
+pub(super) fn pem(scope: &mut Scope<'_>, field: Field<String>, noun: &str) -> Option<Pem> {
+    let (text, pos) = field.spot()?;
+    let content = if text.contains("${") {
+        scope.reveal(&text, pos)
+    } else {
+        let path = text.strip_prefix("./").unwrap_or(&text);
+        if path.is_empty() || path.starts_with("-----BEGIN") {
+            let hint = "write the PEM text into a file of the configuration, and name it here";
+            scope.error("bad-pem-path", pos, format!("this is not the path of a {noun} file"), hint);
+            return None;
+        }
+        scope.file(path, pos, noun)
+    };
+    Some(Pem::new(&text, content, scope.place(pos)))
+}
+
+/// `1.2` or `1.3`.
+pub(super) fn version(scope: &mut Scope<'_>, field: Field<raw::Text>, default: TlsVersion) -> TlsVersion {
+    let Some((raw::Text(text), pos)) = field.spot() else { return default };
+    match text.as_str() {
+        "1.2" => TlsVersion::Tls12,
+        "1.3" => TlsVersion::Tls13,
+        _ => {
+            scope.error("bad-version", pos, format!("`{text}` is not a version of TLS"), "write `1.2` or `1.3`");
+            default
+        }
+    }
+}
+
+fn protocols_of(scope: &mut Scope<'_>, protocols: Vec<Field<raw::Alpn>>, pos: Pos) -> Vec<Alpn> {
+    let mut alpn = Vec::new();
+    for protocol in protocols.into_iter().filter_map(Field::value) {
+        let protocol = match protocol {
+            raw::Alpn::H2 => Alpn::H2,
+            raw::Alpn::Http1 => Alpn::Http1,
+        };
+        if !alpn.contains(&protocol) {
+            alpn.push(protocol);
+        }
+    }
+    if alpn.is_empty() && scope.is_sound() {
+        scope.error("no-protocol", pos, "no protocol is left to speak", "list `h2`, `http/1.1` or both");
+    }
+    alpn
+}

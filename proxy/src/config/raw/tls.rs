@@ -1,0 +1,54 @@
+//! TLS of listeners. Knows nothing of certificates.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Count, Field, Period, Text};
+
+/// TLS of a listener: HTTP/1.1 and HTTP/2 over TLS 1.2 and 1.3. Files are read from the configuration (a path from its
+/// root) and read again when they change: the next handshake shows the new certificate, and no connection ends.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct ListenerTls {
+    /// The certificates, chosen by the name that a client asks for: one that has the name, else one whose wildcard
+    /// covers it, else the first. Several of one name, such as ECDSA and RSA, are chosen by what the client can verify.
+    /// Required, at least one.
+    pub(crate) certificates: Field<Vec<Field<Certificate>>>,
+    /// The oldest version spoken: `1.2` or `1.3`.
+    #[schemars(extend("x-default" = "1.2"))]
+    pub(crate) min_version: Field<Text>,
+    /// Protocols offered (ALPN), the most preferred first: `h2`, `http/1.1`.
+    #[schemars(extend("x-default" = "[h2, http/1.1]"))]
+    pub(crate) alpn: Field<Vec<Field<Alpn>>>,
+    /// Whether a client that asks for a name that no certificate has is refused; otherwise it is shown the first
+    /// certificate.
+    #[schemars(extend("x-default" = "false"))]
+    pub(crate) strict_names: Field<bool>,
+    /// From an accepted connection to the end of its handshake. Over it the connection is closed.
+    #[schemars(extend("x-default" = "10s"))]
+    pub(crate) handshake_timeout: Field<Period>,
+    /// Handshakes under way at a time, in the whole process. Over it connections are closed.
+    #[schemars(extend("x-default" = "10000"))]
+    pub(crate) handshakes_max: Field<Count>,
+}
+
+/// A certificate and its private key, both PEM: a path from the root of the configuration, or `${env:NAME}` or
+/// `${file:PATH}`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Certificate {
+    /// The certificate, then those that lead to its root. Required.
+    pub(crate) certificate: Field<String>,
+    /// Its private key, without a password. Required.
+    pub(crate) key: Field<String>,
+}
+
+/// A protocol over TLS.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub(crate) enum Alpn {
+    #[serde(rename = "h2")]
+    H2,
+    #[serde(rename = "http/1.1")]
+    Http1,
+}

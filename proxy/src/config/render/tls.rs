@@ -1,0 +1,26 @@
+//! Renders TLS. A certificate and a key are shown by the name of their file, never by what it holds.
+
+use super::{Fields, Out, Written, period, texts};
+use crate::config::spec::{Certificate, ListenerTls, Pem};
+
+/// TLS of a listener.
+pub(super) fn listener<'a>(written: Written<'a>, tls: &ListenerTls) -> Fields<'a> {
+    let mut fields = Fields::of(written);
+    let list = fields.written("certificates");
+    let each = tls.certificates.iter().enumerate().map(|(at, one)| certificate(list.item(at), one).done());
+    fields.put("certificates", Out::List(each.collect()));
+    fields.put("min-version", Out::text(tls.min_version.name()));
+    fields.put("alpn", texts(tls.alpn.iter().map(|protocol| protocol.name())));
+    fields.put("strict-names", Out::plain(tls.strict_names));
+    fields.put("handshake-timeout", period(tls.handshake_timeout));
+    fields.put("handshakes-max", Out::plain(tls.handshakes_max));
+    fields
+}
+
+fn certificate<'a>(written: Written<'a>, certificate: &Certificate) -> Fields<'a> {
+    let mut fields = Fields::of(written);
+    let show = |pem: &Pem| Out::text(&pem.named);
+    fields.put("certificate", show(&certificate.certificate));
+    fields.put("key", show(&certificate.key));
+    fields
+}

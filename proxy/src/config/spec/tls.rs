@@ -1,0 +1,116 @@
+//! TLS of listeners: certificates, versions, protocols, limits of handshakes. Knows nothing of how they are used.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Serialize;
+
+use super::Secret;
+use crate::{config::diagnostic::Place, identity::Identity};
+
+/// TLS of a listener.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ListenerTls {
+    /// At least one; the first is the default.
+    pub certificates: Vec<Certificate>,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+    /// Protocols offered, the most preferred first.
+    pub alpn: Vec<Alpn>,
+    /// Whether a client that asks for a name that no certificate has is refused.
+    pub strict_names: bool,
+    /// From an accepted connection to the end of its handshake.
+    pub handshake_timeout: Duration,
+    /// Handshakes under way at a time, in the whole process.
+    pub handshakes_max: usize,
+}
+
+/// A certificate with its chain, and its key.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Certificate {
+    /// The certificate, then those that lead to its root.
+    pub certificate: Pem,
+    /// Its private key.
+    pub key: Pem,
+}
+
+/// Text of a PEM file that a document names. Known by its hash; the text itself is never serialised.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pem {
+    /// The file, or the secret, as it was written.
+    pub named: Arc<str>,
+    /// The hash of the text: another text is another part.
+    pub identity: String,
+    /// The text.
+    #[serde(skip)]
+    pub text: Secret,
+    /// Where it is named.
+    #[serde(skip)]
+    pub place: Place,
+}
+
+impl Pem {
+    /// The text that `named` stands for at `place`.
+    pub fn new(named: &str, text: String, place: Place) -> Self {
+        let identity = Identity::of_bytes(text.as_bytes()).to_string();
+        Self { named: named.into(), identity, text: Secret(text), place }
+    }
+}
+
+/// Wherever it is named.
+impl PartialEq for Pem {
+    fn eq(&self, other: &Self) -> bool {
+        self.named == other.named && self.identity == other.identity
+    }
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+impl TlsVersion {
+    /// As people write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tls12 => "1.2",
+            Self::Tls13 => "1.3",
+        }
+    }
+}
+
+/// A protocol over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Alpn {
+    /// HTTP/2.
+    H2,
+    /// HTTP/1.1.
+    Http1,
+}
+
+impl Alpn {
+    /// As RFC 7301 registers it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::H2 => "h2",
+            Self::Http1 => "http/1.1",
+        }
+    }
+}
+
+impl ListenerTls {
+    /// With these certificates and every default.
+    pub fn of(certificates: Vec<Certificate>) -> Self {
+        Self {
+            certificates,
+            min_version: TlsVersion::Tls12,
+            alpn: vec![Alpn::H2, Alpn::Http1],
+            strict_names: false,
+            handshake_timeout: Duration::from_secs(10),
+            handshakes_max: 10_000,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! TLS of one listener, compiled: its certificates, what it speaks, and the handshake. Knows no listener's socket.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use rustls::{
+    HandshakeKind, ProtocolVersion, ServerConfig,
+    crypto::aws_lc_rs::{self, Ticketer},
+    server::{NoServerSessionStorage, ProducesTickets},
+    version::{TLS12, TLS13},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsStream};
+
+use super::{Socket, certificate::Certified, names::Names};
+use crate::config::{
+    diagnostic::Diagnostic,
+    spec::{ListenerTls, TlsVersion},
+};
+
+/// TLS of one listener.
+#[derive(Debug)]
+pub struct Acceptor {
+    config: Arc<ServerConfig>,
+    certificates: Vec<Certified>,
+    handshake_timeout: Duration,
+    handshakes_max: usize,
+    // Found by the next acceptor of the listener for as long as this one lives.
+    _tickets: Arc<Tickets>,
+}
+
+/// The keys of session tickets (RFC 8446 section 4.6.1, RFC 5077): one set for all workers and all versions of a
+/// listener, so that a client resumes wherever it arrives. A new key each six hours; tickets hold for twelve at most.
+#[derive(Debug)]
+pub struct Tickets(Arc<dyn ProducesTickets>);
+
+/// What came of a handshake, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    /// The version agreed on.
+    pub version: TlsVersion,
+    /// Whether an earlier session went on.
+    pub resumed: bool,
+}
+
+/// Why a handshake failed, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It took too long.
+    Timeout,
+    /// There are too many at a time.
+    Crowded,
+    /// The client speaks HTTP without TLS.
+    Cleartext,
+    /// The client went away.
+    Closed,
+    /// Both ends have no version, cipher or signature in common, or one of them is at fault.
+    Protocol,
+}
+
+impl Refusal {
+    /// All of them, each at the position that `refusal as usize` gives.
+    pub const ALL: [Self; 5] = [Self::Timeout, Self::Crowded, Self::Cleartext, Self::Closed, Self::Protocol];
+
+    /// As metrics name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Crowded => "crowded",
+            Self::Cleartext => "cleartext",
+            Self::Closed => "closed",
+            Self::Protocol => "protocol",
+        }
+    }
+
+    /// What the error of a handshake says.
+    pub fn of(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::InvalidData { Self::Protocol } else { Self::Closed }
+    }
+}
+
+impl Tickets {
+    /// New keys.
+    ///
+    /// # Errors
+    /// The system has no randomness to give.
+    pub fn new() -> Result<Self, Box<Diagnostic>> {
+        let failed = |error| {
+            let what = format!("no keys for session tickets can be made: {error}");
+            Box::new(Diagnostic::error("no-tickets", what))
+        };
+        Ticketer::new().map(Self).map_err(failed)
+    }
+}
+
+impl Acceptor {
+    /// Builds from what is checked; reads certificates and keys.
+    ///
+    /// # Errors
+    /// One finding for each certificate that cannot be used.
+    pub fn build(spec: &ListenerTls, tickets: &Arc<Tickets>) -> Result<Self, Vec<Diagnostic>> {
+        let (mut certificates, mut wrong) = (Vec::new(), Vec::new());
+        for certificate in &spec.certificates {
+            match Certified::load(certificate) {
+                Ok(certified) => certificates.push(certified),
+                Err(found) => wrong.push(*found),
+            }
+        }
+        if certificates.is_empty() && wrong.is_empty() {
+            wrong.push(Diagnostic::error("no-certificate", "there is no certificate to show"));
+        }
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let versions: &[_] = match spec.min_version {
+            TlsVersion::Tls12 => &[&TLS13, &TLS12],
+            TlsVersion::Tls13 => &[&TLS13],
+        };
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(versions)
+            .expect("the provider has suites for both versions")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Names::new(&certificates, spec.strict_names)));
+        config.alpn_protocols = spec.alpn.iter().map(|protocol| protocol.name().into()).collect();
+        config.ticketer = Arc::clone(&tickets.0);
+        // One ticket does for a client that comes back, and no session is kept here: nothing to lock and to bound.
+        config.send_tls13_tickets = 1;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(Self {
+            config: Arc::new(config),
+            certificates,
+            handshake_timeout: spec.handshake_timeout,
+            handshakes_max: spec.handshakes_max,
+            _tickets: Arc::clone(tickets),
+        })
+    }
+
+    /// How long a handshake may take.
+    pub const fn handshake_timeout(&self) -> Duration {
+        self.handshake_timeout
+    }
+
+    /// How many may be under way at a time.
+    pub const fn handshakes_max(&self) -> usize {
+        self.handshakes_max
+    }
+
+    /// What is worth a word at this time: certificates that expired, or will soon.
+    pub fn warnings(&self, spec: &ListenerTls, now: SystemTime) -> Vec<Diagnostic> {
+        let both = self.certificates.iter().zip(&spec.certificates);
+        both.filter_map(|(certified, named)| certified.warning(&named.certificate, now)).collect()
+    }
+
+    /// Shakes hands with whoever is at the other end of `stream`.
+    ///
+    /// # Errors
+    /// `InvalidData` where both ends do not agree; they were told by an alert. Others are the connection's.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<(Socket, Handshake)> {
+        let stream = TlsAcceptor::from(Arc::clone(&self.config)).accept(stream).await?;
+        let session = stream.get_ref().1;
+        let version = match session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
+            _ => TlsVersion::Tls13,
+        };
+        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        Ok((Socket::Secure(Box::new(TlsStream::Server(stream))), Handshake { version, resumed }))
+    }
+}

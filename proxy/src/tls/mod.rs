@@ -1,0 +1,14 @@
+//! TLS: certificates by name, handshakes, and a socket that is encrypted or not. Builds from a checked specification;
+//! everything in it is immutable and part of a snapshot. Must not know HTTP, documents or what is done with a socket.
+
+mod acceptor;
+mod certificate;
+mod names;
+mod socket;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use acceptor::{Acceptor, Handshake, Refusal, Tickets};
+pub use socket::Socket;
