@@ -34,6 +34,8 @@ pub enum Kind {
     Unauthenticated,
     /// The client may not have this (RFC 9110 section 15.5.4).
     AccessDenied,
+    /// The connection may not be used for this request (RFC 9110 section 15.5.20); another one may.
+    Misdirected,
     /// The client took too long to send its request.
     RequestTimeout,
     /// The request body is over its limit.
@@ -72,13 +74,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, each at the position that `kind as usize` gives.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::MalformedRequest,
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::ExpectationFailed,
         Self::Unauthenticated,
         Self::AccessDenied,
+        Self::Misdirected,
         Self::RequestTimeout,
         Self::BodyTooLarge,
         Self::UriTooLong,
@@ -107,6 +110,7 @@ impl Kind {
             | Self::ExpectationFailed
             | Self::Unauthenticated
             | Self::AccessDenied
+            | Self::Misdirected
             | Self::RequestTimeout
             | Self::BodyTooLarge
             | Self::UriTooLong
@@ -132,6 +136,7 @@ impl Kind {
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::AccessDenied => StatusCode::FORBIDDEN,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::RequestTimeout | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
@@ -157,6 +162,7 @@ impl Kind {
             Self::ExpectationFailed => "the expectation cannot be met",
             Self::Unauthenticated => "credentials are required",
             Self::AccessDenied => "access is denied",
+            Self::Misdirected => "use another connection for this request",
             Self::RequestTimeout | Self::ClientGone => "the request took too long to arrive",
             Self::BodyTooLarge => "the request body is too large",
             Self::UriTooLong => "the request target is too long",
@@ -182,6 +188,7 @@ impl Kind {
             Self::ExpectationFailed => "expectation_failed",
             Self::Unauthenticated => "unauthenticated",
             Self::AccessDenied => "access_denied",
+            Self::Misdirected => "misdirected",
             Self::RequestTimeout => "request_timeout",
             Self::BodyTooLarge => "body_too_large",
             Self::UriTooLong => "uri_too_long",

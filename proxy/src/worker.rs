@@ -208,6 +208,7 @@ impl Post {
         let make = || Rc::new(View::new(Arc::clone(current), self.worker.index, self.graveyard.clone()));
         let view = Rc::clone(self.view.get_or_insert_with(make));
         view.refresh();
+        self.doors.values().for_each(|door| door.look());
         for name in changes.close {
             if let Some(door) = self.doors.remove(&name) {
                 door.close();

@@ -1,6 +1,7 @@
 //! TLS of listeners, through YAML and sockets: what is shown to whom, what is served over it, and what a reload does.
 
 mod certificates;
+mod clients;
 mod reloads;
 mod serving;
 mod tools;

@@ -7,7 +7,7 @@ use super::parts::Parts;
 use crate::{
     config::{
         diagnostic::Diagnostic,
-        spec::{Name, Spec},
+        spec::{ListenerTls, Name, Spec},
     },
     identity::Identity,
     tls::{Acceptor, Tickets},
@@ -30,7 +30,9 @@ pub(super) fn build(
         let identity = Identity::of_all([named, Identity::of(tls)]);
         let made = match parts.acceptors.find(identity) {
             Some(found) => Ok(found),
-            None => tickets(parts, named).and_then(|tickets| Acceptor::build(tls, &tickets)).map(Arc::new),
+            None => {
+                tickets(parts, sessions(named, tls)).and_then(|tickets| Acceptor::build(tls, &tickets)).map(Arc::new)
+            }
         };
         match made {
             Ok(acceptor) => {
@@ -42,6 +44,12 @@ pub(super) fn build(
         }
     }
     if wrong.is_empty() { Ok(acceptors) } else { Err(wrong) }
+}
+
+// A session goes on with what its first handshake verified: whoever is asked for a certificate anew has to show it.
+fn sessions(named: Identity, tls: &ListenerTls) -> Identity {
+    let clients = tls.client_certificates.as_ref().map(|clients| (clients.required, &clients.ca.identity));
+    Identity::of_all([named, Identity::of(&clients)])
 }
 
 fn tickets(parts: &mut Parts, identity: Identity) -> Result<Arc<Tickets>, Vec<Diagnostic>> {

@@ -14,7 +14,7 @@ use std::{
 use http::{Version, response};
 use smallvec::SmallVec;
 
-use super::Worker;
+use super::{Secured, Worker};
 use crate::{
     drain::{Pin, Place},
     error::{Error, Kind},
@@ -31,6 +31,8 @@ pub struct Connection {
     pub local: SocketAddr,
     /// Whether it is encrypted.
     pub secure: bool,
+    /// What its handshake settled, where it is.
+    pub tls: Option<Box<Secured>>,
 }
 
 /// W3C Trace Context (`traceparent`, version 00): the ids under which this exchange is logged and passed on.

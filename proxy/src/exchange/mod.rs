@@ -4,6 +4,7 @@
 mod body;
 mod context;
 mod local;
+mod secured;
 mod select;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -18,6 +19,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header, request, response};
 pub use body::{Body, BodyStream};
 pub use context::{Connection, Exchange, Outcome, Record, Recorded, RouteFacts, StepTime, TraceContext};
 pub use local::{Adoption, Locals, Worker};
+pub use secured::{ClientIdentity, Secured};
 pub use select::{Asked, Select, Trial};
 pub use timer::{Elapsed, Timeout, Timers};
 pub use tunnel::{Duplex, Tunnel};

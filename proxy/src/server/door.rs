@@ -9,7 +9,11 @@ use std::{
 };
 
 use super::Hall;
-use crate::{exchange::Worker, snapshot::View};
+use crate::{
+    config::spec::{Listener, ListenerTls, Part},
+    exchange::Worker,
+    snapshot::View,
+};
 
 /// One listener on one worker.
 #[derive(Debug)]
@@ -23,6 +27,9 @@ pub struct Door {
     /// The listener in the whole process.
     pub hall: Arc<Hall>,
     closing: Cell<bool>,
+    summons: Cell<u32>,
+    // The policy of the last look.
+    seen: RefCell<Option<Arc<Part<Listener>>>>,
     inside: RefCell<Inside>,
 }
 
@@ -45,7 +52,10 @@ pub struct Resident {
 impl Door {
     /// An open door.
     pub fn new(name: Arc<str>, view: Rc<View>, worker: Rc<Worker>, hall: Arc<Hall>) -> Rc<Self> {
-        Rc::new(Self { name, view, worker, hall, closing: Cell::new(false), inside: RefCell::default() })
+        let (closing, summons, seen) = (Cell::new(false), Cell::new(0), RefCell::default());
+        let door = Self { name, view, worker, hall, closing, summons, seen, inside: RefCell::default() };
+        door.look();
+        Rc::new(door)
     }
 
     /// Closes: connections that wait in the socket's queue are still accepted, idle ones are closed, the others end
@@ -54,6 +64,25 @@ impl Door {
         self.closing.set(true);
         let inside = self.inside.borrow();
         inside.wakers.iter().flatten().for_each(Waker::wake_by_ref);
+    }
+
+    /// Looks at what the newest snapshot says of the listener. Where its TLS became narrower, all connections are
+    /// woken, to see whether it still takes them.
+    pub fn look(&self) {
+        let snapshot = self.view.stable();
+        let Some(plan) = snapshot.shared().listeners.get(&self.name) else { return };
+        let before = self.seen.replace(Some(Arc::clone(&plan.spec)));
+        let before = before.as_ref().map(|before| before.tls.as_ref());
+        if before.is_some_and(|before| ListenerTls::narrows(before, plan.spec.tls.as_ref())) {
+            self.summons.set(self.summons.get().wrapping_add(1));
+            self.inside.borrow().wakers.iter().flatten().for_each(Waker::wake_by_ref);
+        }
+    }
+
+    /// How often connections were woken for that.
+    #[inline]
+    pub fn summons(&self) -> u32 {
+        self.summons.get()
     }
 
     /// Whether [`Door::close`] was called.

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::spec::Listener,
     error::{Error, Kind},
-    exchange::{Exchange, Request, Response},
+    exchange::{ClientIdentity, Exchange, Request, Response},
     route,
     snapshot::{WorkerPlan, WorkerSnapshot},
 };
@@ -73,6 +73,7 @@ fn arrive(session: &Rc<Session>, request: http::Request<Incoming>) -> Option<Box
     let exchange = exchange(session, &listener.spec, &head, &snapshot);
     let admitted = match session.take_fault(ordinal) {
         Some(error) => Err(error),
+        None if session.is_unfit() => Err(Error::new(Kind::Misdirected, NARROWED)),
         None => admit::admit(session, &listener.spec, &mut head, (ordinal, &exchange.trace)),
     };
     let generation = listener.spec.generation_header.then(|| HeaderValue::from(exchange.generation()));
@@ -132,7 +133,12 @@ fn exchange(
     let (client, secure) = session.trust.borrow().origin(&session.connection, &head.headers, &listener.trusted_proxies);
     let trace = session.ids.continue_from(head.headers.get(&admit::TRACEPARENT));
     let (worker, connection) = (Rc::clone(&session.door.worker), Rc::clone(&session.connection));
-    Rc::new(Exchange::new(worker, connection, (head.version, client, secure), trace, snapshot.pin()))
+    let known = connection.tls.as_ref().and_then(|tls| tls.client.as_ref()).map(ClientIdentity::attributes);
+    let exchange = Exchange::new(worker, connection, (head.version, client, secure), trace, snapshot.pin());
+    if let Some(known) = known {
+        *exchange.attributes.borrow_mut() = known;
+    }
+    Rc::new(exchange)
 }
 
 fn asked(head: &http::request::Parts, admitted: &Result<Admitted, Error>, plan: &WorkerPlan) -> Asked {
@@ -233,6 +239,7 @@ fn unlistened() -> http::Response<Outbound> {
     http::Response::from_parts(head, Outbound::plain(body))
 }
 
+const NARROWED: &str = "the listener asks for more by now than this connection's handshake settled";
 // What `Allow` says of methods that are not forwarded; any other may be.
 const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 static GENERATION: header::HeaderName = header::HeaderName::from_static("tidegate-generation");

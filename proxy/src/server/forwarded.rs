@@ -27,6 +27,8 @@ pub(super) struct Trust {
     proto: &'static str,
     // `for="[2001:db8::1]"`, as `Forwarded` writes the peer.
     node: String,
+    // The field that says who the client is by its certificate, and what it says.
+    client: Option<(HeaderName, Option<HeaderValue>)>,
 }
 
 impl Trust {
@@ -43,6 +45,7 @@ impl Trust {
                 IpAddr::V4(peer) => format!("for={peer}"),
                 IpAddr::V6(peer) => format!("for=\"[{peer}]\""),
             },
+            client: told_of_client(connection, listener),
         }
     }
 
@@ -74,6 +77,10 @@ impl Trust {
             headers.insert(&PORT, self.port.clone());
             headers.insert(header::FORWARDED, known.forwarded.clone());
         }
+        if let Some((name, value)) = &self.client {
+            headers.remove(name);
+            value.iter().for_each(|value| drop(headers.insert(name, value.clone())));
+        }
         headers.append(header::VIA, via(version));
     }
 
@@ -103,6 +110,14 @@ pub(super) const fn via(version: Version) -> HeaderValue {
         Version::HTTP_2 => HeaderValue::from_static("2.0 tidegate"),
         _ => HeaderValue::from_static("1.1 tidegate"),
     }
+}
+
+// Whoever the client is, nobody but the gateway writes this field.
+fn told_of_client(connection: &Connection, listener: &Listener) -> Option<(HeaderName, Option<HeaderValue>)> {
+    let clients = listener.tls.as_ref()?.client_certificates.as_ref()?;
+    let name = clients.forward_header.as_ref()?.parse().ok()?;
+    let client = connection.tls.as_ref().and_then(|tls| tls.client.as_ref());
+    Some((name, client.and_then(|client| HeaderValue::try_from(client.forwarded()).ok())))
 }
 
 fn add(headers: &mut HeaderMap, name: &HeaderName, more: &HeaderValue) {

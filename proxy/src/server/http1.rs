@@ -21,7 +21,7 @@ pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>)
     let mut told = false;
     let outcome = poll_fn(|cx| {
         session.resident().attend(cx);
-        if session.door.is_closing() && !std::mem::replace(&mut told, true) {
+        if session.heed() && !std::mem::replace(&mut told, true) {
             Pin::new(&mut connection).graceful_shutdown();
         }
         match Pin::new(&mut connection).poll(cx) {

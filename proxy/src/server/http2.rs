@@ -39,7 +39,7 @@ pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>)
     let mut look = Instant::now() + stall;
     let outcome = poll_fn(|cx| {
         session.resident().attend(cx);
-        if !told && (session.is_closing() || is_idle(&session, cx)) {
+        if !told && (session.heed() || session.is_closing() || is_idle(&session, cx)) {
             told = true;
             Pin::new(&mut connection).graceful_shutdown();
         }

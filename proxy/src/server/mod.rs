@@ -48,8 +48,8 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, door: Rc<Door>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
-    let Some(stream) = secure::open(stream, peer, &door).await else { return };
-    let Some(session) = Session::begin(&door, (peer, local), stream.is_secure()) else { return };
+    let Some((stream, secured)) = secure::open(stream, peer, &door).await else { return };
+    let Some(session) = Session::begin(&door, (peer, local), secured) else { return };
     drop(door);
     let agreed = stream.agreed_on_http2();
     let mut socket = Socket::new(stream, Rc::clone(&session));

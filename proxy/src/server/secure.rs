@@ -18,16 +18,16 @@ use tokio::{
 use super::{Door, http1, session::Session, wire::Socket};
 use crate::{
     error::Kind,
-    exchange::Timers,
+    exchange::{Secured, Timers},
     tls::{self, Acceptor, Handshake, Refusal},
 };
 
 /// The socket of a connection that `door` accepted; none where there was no handshake, or the listener is gone.
 #[inline]
-pub(super) async fn open(stream: TcpStream, peer: SocketAddr, door: &Rc<Door>) -> Option<tls::Socket> {
+pub(super) async fn open(stream: TcpStream, peer: SocketAddr, door: &Rc<Door>) -> Option<Open> {
     let snapshot = door.view.stable();
     match snapshot.shared().listeners.get(&door.name)?.tls.clone() {
-        None => Some(tls::Socket::Plain(stream)),
+        None => Some((tls::Socket::Plain(stream), None)),
         Some(acceptor) => {
             drop(snapshot);
             // Boxed, so that connections without TLS have no room for it.
@@ -36,12 +36,15 @@ pub(super) async fn open(stream: TcpStream, peer: SocketAddr, door: &Rc<Door>) -
     }
 }
 
+/// A socket, and what its handshake settled.
+pub(super) type Open = (tls::Socket, Option<Box<Secured>>);
+
 enum Opened {
     Secure(tls::Socket, Handshake),
     Cleartext(TcpStream),
 }
 
-async fn shake(stream: TcpStream, peer: SocketAddr, door: &Rc<Door>, acceptor: Arc<Acceptor>) -> Option<tls::Socket> {
+async fn shake(stream: TcpStream, peer: SocketAddr, door: &Rc<Door>, acceptor: Arc<Acceptor>) -> Option<Open> {
     let (series, worker, listener) = (&door.hall.series, door.worker.index, &*door.name);
     let Some(turn) = door.hall.shake(acceptor.handshakes_max()) else {
         series.handshake_failed(worker, Refusal::Crowded);
@@ -53,8 +56,8 @@ async fn shake(stream: TcpStream, peer: SocketAddr, door: &Rc<Door>, acceptor: A
     drop(turn);
     match opened {
         Ok(Ok(Opened::Secure(socket, handshake))) => {
-            series.handshake(worker, handshake);
-            Some(socket)
+            series.handshake(worker, &handshake);
+            Some((socket, Some(handshake.secured)))
         }
         Ok(Ok(Opened::Cleartext(stream))) => {
             series.handshake_failed(worker, Refusal::Cleartext);

@@ -15,9 +15,9 @@ use super::{
     tunnel::Switch,
 };
 use crate::{
-    config::spec::{Limits, Listener, Part},
+    config::spec::{Limits, Listener, ListenerTls, Part},
     error::Error,
-    exchange::{Connection, Exchange, Timers},
+    exchange::{Connection, Exchange, Secured, Timers},
 };
 
 /// When a piece of a stream's response was handed over that is not taken yet, if there is one.
@@ -55,6 +55,10 @@ pub(super) struct Session {
     under_way: RefCell<Option<Rc<Exchange>>>,
     idle_since: Cell<Instant>,
     closing: Cell<bool>,
+    // The listener asks for more than the handshake settled.
+    unfit: Cell<bool>,
+    // The last summons of the door that it followed.
+    heeded: Cell<u32>,
     broken: Cell<bool>,
     fault: RefCell<Option<(u64, Error)>>,
     multiplexed: Cell<bool>,
@@ -64,11 +68,20 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// A new connection, or none when its listener is gone.
-    pub(super) fn begin(door: &Rc<Door>, (peer, local): (SocketAddr, SocketAddr), secure: bool) -> Option<Rc<Self>> {
+    /// A new connection, or none when its listener is gone, or asks for more than the handshake settled.
+    pub(super) fn begin(
+        door: &Rc<Door>,
+        (peer, local): (SocketAddr, SocketAddr),
+        secured: Option<Box<Secured>>,
+    ) -> Option<Rc<Self>> {
         let snapshot = door.view.stable();
         let policy = Arc::clone(&snapshot.shared().listeners.get(&door.name)?.spec);
-        let connection = Connection { listener: Arc::clone(&door.name), peer, local, secure };
+        let connection =
+            Connection { listener: Arc::clone(&door.name), peer, local, secure: secured.is_some(), tls: secured };
+        // It may have changed while the client shook hands.
+        if !is_admitted(&connection, policy.tls.as_ref()) {
+            return None;
+        }
         let locals = &door.worker.locals;
         let timers = locals.of::<Timers>();
         Some(Rc::new(Self {
@@ -88,6 +101,8 @@ impl Session {
             under_way: RefCell::default(),
             idle_since: Cell::new(Instant::now()),
             closing: Cell::new(false),
+            unfit: Cell::new(false),
+            heeded: Cell::new(door.summons()),
             broken: Cell::new(false),
             fault: RefCell::default(),
             multiplexed: Cell::new(false),
@@ -112,7 +127,9 @@ impl Session {
         let previous = self.policy.replace(Arc::clone(policy));
         if previous.identity != policy.identity {
             let narrower = previous.trusted_proxies.iter().any(|old| !policy.trusted_proxies.contains(old));
-            self.closing.set(self.closing.get() || narrower);
+            let unfit = !is_admitted(&self.connection, policy.tls.as_ref());
+            self.unfit.set(unfit);
+            self.closing.set(self.closing.get() || narrower || unfit);
             *self.known.borrow_mut() = None;
             *self.trust.borrow_mut() = Rc::new(Trust::new(&self.connection, policy));
         }
@@ -228,6 +245,26 @@ impl Session {
         self.closing.get() || self.door.is_closing()
     }
 
+    /// Whether no further request may be served here: what the listener asks for by now, its handshake did not settle.
+    #[inline]
+    pub(super) fn is_unfit(&self) -> bool {
+        self.unfit.get()
+    }
+
+    /// Goes by the newest policy where the door says that it is narrower; answers whether the connection is to end
+    /// after what is open now.
+    #[inline]
+    pub(super) fn heed(&self) -> bool {
+        let summons = self.door.summons();
+        if self.heeded.replace(summons) != summons {
+            let snapshot = self.door.view.stable();
+            if let Some(listener) = snapshot.shared().listeners.get(&self.door.name) {
+                self.adopt(&listener.spec);
+            }
+        }
+        self.unfit.get() || self.door.is_closing()
+    }
+
     /// The place by which the door wakes the connection's own task.
     pub(super) const fn resident(&self) -> &Resident {
         &self.resident
@@ -272,4 +309,15 @@ impl Session {
     pub(super) fn may_switch(&self, ordinal: u64) -> bool {
         self.held.get() == ordinal
     }
+}
+
+// Whether a listener with this TLS would take the connection as its handshake left it.
+fn is_admitted(connection: &Connection, tls: Option<&ListenerTls>) -> bool {
+    let (Some(tls), Some(secured)) = (tls, &connection.tls) else { return tls.is_none() };
+    let verified = match (&tls.client_certificates, &secured.client) {
+        (None, _) => true,
+        (Some(asked), None) => !asked.required,
+        (Some(asked), Some(client)) => client.authority == asked.ca.identity,
+    };
+    verified && secured.version >= tls.min_version.name()
 }

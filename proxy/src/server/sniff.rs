@@ -37,11 +37,7 @@ pub(super) async fn protocol(socket: &mut Socket, session: &Rc<Session>) -> Opti
             if let Poll::Ready(outcome) = socket.poll_read_more(cx, &mut first) {
                 return Poll::Ready(outcome.is_ok());
             }
-            if session.door.is_closing() {
-                Poll::Ready(false)
-            } else {
-                session.alarm.poll_at(deadline, cx).map(|()| false)
-            }
+            if session.heed() { Poll::Ready(false) } else { session.alarm.poll_at(deadline, cx).map(|()| false) }
         })
         .await;
         if !read || first.len() == before {

@@ -82,7 +82,7 @@ families! {
     CONNECTIONS_REJECTED = Counter "tidegate_connections_rejected_total" ["listener", "reason"] "Connections turned away (limit) and failed accepts (accept).";
     CONNECTION_ERRORS = Counter "tidegate_connection_errors_total" ["listener", "kind"] "Requests refused before they had a route, by what was wrong.";
     TLS_HANDSHAKES = Counter "tidegate_tls_handshakes_total" ["listener", "version", "kind"] "TLS handshakes that are through, by version (1.2, 1.3) and kind (full, resumed).";
-    TLS_HANDSHAKES_FAILED = Counter "tidegate_tls_handshake_failures_total" ["listener", "reason"] "TLS handshakes that failed (timeout, crowded, cleartext, closed, protocol).";
+    TLS_HANDSHAKES_FAILED = Counter "tidegate_tls_handshake_failures_total" ["listener", "reason"] "TLS handshakes that failed (timeout, crowded, cleartext, client_certificate, closed, protocol).";
     TUNNELS_OPENED = Counter "tidegate_tunnels_opened_total" ["listener"] "Upgrades that became tunnels.";
     TUNNELS = Gauge "tidegate_tunnels" ["listener"] "Tunnels open.";
     RELOADS = Counter "tidegate_reloads_total" ["trigger", "outcome"] "Attempts to load, by what asked and what came of it.";

@@ -9,16 +9,24 @@ use std::{
 use rustls::{
     HandshakeKind, ProtocolVersion, ServerConfig,
     crypto::aws_lc_rs::{self, Ticketer},
-    server::{NoServerSessionStorage, ProducesTickets},
+    server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
-use super::{Socket, certificate::Certified, names::Names};
-use crate::config::{
-    diagnostic::Diagnostic,
-    spec::{ListenerTls, TlsVersion},
+use super::{
+    Socket,
+    certificate::{self, Certified},
+    names::Names,
+    peer,
+};
+use crate::{
+    config::{
+        diagnostic::Diagnostic,
+        spec::{ClientCertificates, ListenerTls, TlsVersion},
+    },
+    exchange::Secured,
 };
 
 /// TLS of one listener.
@@ -28,6 +36,8 @@ pub struct Acceptor {
     certificates: Vec<Certified>,
     handshake_timeout: Duration,
     handshakes_max: usize,
+    // The hash of those who may have signed the certificates of clients.
+    authority: Option<String>,
     // Found by the next acceptor of the listener for as long as this one lives.
     _tickets: Arc<Tickets>,
 }
@@ -38,12 +48,14 @@ pub struct Acceptor {
 pub struct Tickets(Arc<dyn ProducesTickets>);
 
 /// What came of a handshake, for metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handshake {
     /// The version agreed on.
     pub version: TlsVersion,
     /// Whether an earlier session went on.
     pub resumed: bool,
+    /// What exchanges may know of it.
+    pub secured: Box<Secured>,
 }
 
 /// Why a handshake failed, for metrics.
@@ -55,6 +67,8 @@ pub enum Refusal {
     Crowded,
     /// The client speaks HTTP without TLS.
     Cleartext,
+    /// The client showed no certificate where one is required, or one that is not trusted.
+    ClientCertificate,
     /// The client went away.
     Closed,
     /// Both ends have no version, cipher or signature in common, or one of them is at fault.
@@ -63,7 +77,8 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, each at the position that `refusal as usize` gives.
-    pub const ALL: [Self; 5] = [Self::Timeout, Self::Crowded, Self::Cleartext, Self::Closed, Self::Protocol];
+    pub const ALL: [Self; 6] =
+        [Self::Timeout, Self::Crowded, Self::Cleartext, Self::ClientCertificate, Self::Closed, Self::Protocol];
 
     /// As metrics name it.
     pub const fn name(self) -> &'static str {
@@ -71,6 +86,7 @@ impl Refusal {
             Self::Timeout => "timeout",
             Self::Crowded => "crowded",
             Self::Cleartext => "cleartext",
+            Self::ClientCertificate => "client_certificate",
             Self::Closed => "closed",
             Self::Protocol => "protocol",
         }
@@ -78,7 +94,14 @@ impl Refusal {
 
     /// What the error of a handshake says.
     pub fn of(error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::InvalidData { Self::Protocol } else { Self::Closed }
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+        match cause {
+            Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => {
+                Self::ClientCertificate
+            }
+            Some(_) => Self::Protocol,
+            None => Self::Closed,
+        }
     }
 }
 
@@ -115,6 +138,7 @@ impl Acceptor {
         if !wrong.is_empty() {
             return Err(wrong);
         }
+        let verifier = verifier(spec.client_certificates.as_ref()).map_err(|found| vec![*found])?;
         let versions: &[_] = match spec.min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],
             TlsVersion::Tls13 => &[&TLS13],
@@ -122,7 +146,7 @@ impl Acceptor {
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(versions)
             .expect("the provider has suites for both versions")
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(Names::new(&certificates, spec.strict_names)));
         config.alpn_protocols = spec.alpn.iter().map(|protocol| protocol.name().into()).collect();
         config.ticketer = Arc::clone(&tickets.0);
@@ -134,6 +158,7 @@ impl Acceptor {
             certificates,
             handshake_timeout: spec.handshake_timeout,
             handshakes_max: spec.handshakes_max,
+            authority: spec.client_certificates.as_ref().map(|clients| clients.ca.identity.clone()),
             _tickets: Arc::clone(tickets),
         })
     }
@@ -166,6 +191,25 @@ impl Acceptor {
             _ => TlsVersion::Tls13,
         };
         let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-        Ok((Socket::Secure(Box::new(TlsStream::Server(stream))), Handshake { version, resumed }))
+        let shown = session.peer_certificates().and_then(<[_]>::first).zip(self.authority.as_deref());
+        let secured = Secured {
+            version: version.name(),
+            server_name: session.server_name().map(str::to_owned),
+            client: shown.map(|(certificate, authority)| peer::identity(certificate, authority)),
+        };
+        let handshake = Handshake { version, resumed, secured: Box::new(secured) };
+        Ok((Socket::Secure(Box::new(TlsStream::Server(stream))), handshake))
     }
+}
+
+fn verifier(clients: Option<&ClientCertificates>) -> Result<Arc<dyn ClientCertVerifier>, Box<Diagnostic>> {
+    let Some(clients) = clients else { return Ok(WebPkiClientVerifier::no_client_auth()) };
+    let roots = Arc::new(certificate::roots(&clients.ca)?);
+    let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::new(aws_lc_rs::default_provider()));
+    let builder = if clients.required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| {
+        let what = format!("the certificates in `{}` can verify nobody: {error}", clients.ca.named);
+        let found = Diagnostic::error("bad-certificate", what).at(clients.ca.place.clone());
+        Box::new(found.hint("name the authority's own certificate"))
+    })
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use rustls::{
+    RootCertStore,
     crypto::aws_lc_rs,
     pki_types::{
         CertificateDer, PrivateKeyDer,
@@ -98,6 +99,21 @@ pub(super) fn chain(file: &Pem) -> Result<Vec<CertificateDer<'static>>, Box<Diag
         return Err(at(file, "no-certificate", what, hint));
     }
     Ok(certificates)
+}
+
+/// The certificates of a file, as those that others have to lead to.
+///
+/// # Errors
+/// The file is not PEM, or holds none that can be one.
+pub(super) fn roots(file: &Pem) -> Result<RootCertStore, Box<Diagnostic>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(file)? {
+        roots.add(certificate).map_err(|error| {
+            let what = format!("a certificate in `{}` is not one of an authority: {error}", file.named);
+            at(file, "bad-certificate", what, "name the certificates of authorities")
+        })?;
+    }
+    Ok(roots)
 }
 
 fn key(file: &Pem) -> Result<PrivateKeyDer<'static>, Box<Diagnostic>> {

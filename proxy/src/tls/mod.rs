@@ -4,6 +4,7 @@
 mod acceptor;
 mod certificate;
 mod names;
+mod peer;
 mod socket;
 #[cfg(test)]
 mod testing;

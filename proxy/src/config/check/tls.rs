@@ -5,7 +5,7 @@ use super::{scope::Scope, values};
 use crate::config::{
     node::Pos,
     raw::{self, Field},
-    spec::{Alpn, Certificate, ListenerTls, Pem, TlsVersion},
+    spec::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, TlsVersion},
 };
 
 /// TLS of a listener; none where it is not given, or wrong and reported.
@@ -30,8 +30,33 @@ pub(super) fn listener(scope: &mut Scope<'_>, field: Field<raw::ListenerTls>) ->
         strict_names: raw.strict_names.or(default.strict_names),
         handshake_timeout: values::period(scope, raw.handshake_timeout, default.handshake_timeout),
         handshakes_max: values::number(scope, raw.handshakes_max, 1, default.handshakes_max),
+        client_certificates: client_certificates(scope, raw.client_certificates),
     })
 }
+
+fn client_certificates(scope: &mut Scope<'_>, field: Field<raw::ClientCertificates>) -> Option<ClientCertificates> {
+    let (raw, at) = field.spot()?;
+    if raw.ca.is_absent() {
+        scope.missing("ca", at, "name who signs the certificates of clients, such as `ca: tls/clients.pem`");
+    }
+    let ca = pem(scope, raw.ca, "certificate");
+    let forward_header = raw.forward_header.spot().and_then(|(text, pos)| header(scope, &text, pos));
+    let required = !matches!(raw.mode.value(), Some(raw::ClientMode::Optional));
+    Some(ClientCertificates { ca: ca?, required, forward_header })
+}
+
+fn header(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<String> {
+    let name = values::header_name(scope, text, pos)?;
+    let taken = ["host", "via", "forwarded", "traceparent", "content-length", "connection"];
+    if taken.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-") && name.as_str() != XFCC {
+        let hint = "use a field of its own, such as `x-forwarded-client-cert`";
+        scope.error("bad-header", pos, format!("`{text}` has a meaning of its own"), hint);
+        return None;
+    }
+    Some(name.as_str().to_owned())
+}
+
+const XFCC: &str = "x-forwarded-client-cert";
 
 /// A certificate and its key.
 pub(super) fn certificate(scope: &mut Scope<'_>, raw: raw::Certificate, pos: Pos) -> Option<Certificate> {

@@ -25,7 +25,7 @@ pub(crate) use route::{Match, PathForm, Route, Target, ValueForm};
 pub(crate) use scalar::{Count, Limit, Period, Size, Text};
 pub(crate) use table::{Table, TableLimits};
 pub(crate) use traffic::RequestId;
-pub(crate) use tls::{Alpn, Certificate, ListenerTls};
+pub(crate) use tls::{Alpn, Certificate, ClientCertificates, ClientMode, ListenerTls};
 pub(crate) use upstream::{Balance, EndpointForm, HealthCheck, Upstream};
 
 use schemars::JsonSchema;

@@ -30,6 +30,33 @@ pub(crate) struct ListenerTls {
     /// Handshakes under way at a time, in the whole process. Over it connections are closed.
     #[schemars(extend("x-default" = "10000"))]
     pub(crate) handshakes_max: Field<Count>,
+    /// Asks clients for a certificate of their own; nobody is asked where this is not given.
+    pub(crate) client_certificates: Field<ClientCertificates>,
+}
+
+/// Certificates of clients. One that is shown must lead to the authority, be in force, and be for the use of clients:
+/// otherwise the handshake fails, `optional` or not.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct ClientCertificates {
+    /// PEM with the certificates of those who may have signed them: a path from the root of the configuration, or
+    /// `${env:NAME}` or `${file:PATH}`. Required.
+    pub(crate) ca: Field<String>,
+    /// `required`: a client without one is refused; `optional`: it is served, and has no identity.
+    #[schemars(extend("x-default" = "required"))]
+    pub(crate) mode: Field<ClientMode>,
+    /// The field that tells upstreams who the client is, in the form of `X-Forwarded-Client-Cert` (`Hash`, `Subject`,
+    /// `DNS`, `URI`). What a client sends in it is removed. Upstreams are not told where this is not given.
+    pub(crate) forward_header: Field<String>,
+}
+
+/// Whether a client must have a certificate.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(crate) enum ClientMode {
+    Required,
+    Optional,
 }
 
 /// A certificate and its private key, both PEM: a path from the root of the configuration, or `${env:NAME}` or

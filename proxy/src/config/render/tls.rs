@@ -14,6 +14,13 @@ pub(super) fn listener<'a>(written: Written<'a>, tls: &ListenerTls) -> Fields<'a
     fields.put("strict-names", Out::plain(tls.strict_names));
     fields.put("handshake-timeout", period(tls.handshake_timeout));
     fields.put("handshakes-max", Out::plain(tls.handshakes_max));
+    if let Some(clients) = &tls.client_certificates {
+        let mut inner = Fields::of(fields.written("client-certificates"));
+        inner.put("ca", Out::text(&clients.ca.named));
+        inner.put("mode", Out::text(if clients.required { "required" } else { "optional" }));
+        inner.maybe("forward-header", clients.forward_header.as_deref().map(Out::text));
+        fields.map("client-certificates", inner);
+    }
     fields
 }
 

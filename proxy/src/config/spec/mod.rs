@@ -31,7 +31,7 @@ pub use self::{
     route::{FieldMatch, HostPattern, Match, PathPattern, REGEX_BYTES_MAX, Route, Target, ValuePattern},
     table::{FromTable, Table, TableLimits},
     traffic::RequestId,
-    tls::{Alpn, Certificate, ListenerTls, Pem, TlsVersion},
+    tls::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, TlsVersion},
     upstream::{Balance, Endpoint, HealthCheck, Upstream},
 };
 use super::{diagnostic::Place, render::Origins};

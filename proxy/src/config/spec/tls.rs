@@ -22,6 +22,19 @@ pub struct ListenerTls {
     pub handshake_timeout: Duration,
     /// Handshakes under way at a time, in the whole process.
     pub handshakes_max: usize,
+    /// Whether clients are asked for a certificate of their own.
+    pub client_certificates: Option<ClientCertificates>,
+}
+
+/// Certificates of clients.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClientCertificates {
+    /// Who may have signed them.
+    pub ca: Pem,
+    /// Whether one without is refused.
+    pub required: bool,
+    /// The field that tells upstreams who the client is; in lower case.
+    pub forward_header: Option<String>,
 }
 
 /// A certificate with its chain, and its key.
@@ -111,6 +124,22 @@ impl ListenerTls {
             strict_names: false,
             handshake_timeout: Duration::from_secs(10),
             handshakes_max: 10_000,
+            client_certificates: None,
+        }
+    }
+
+    /// Whether a connection that a listener took when its TLS was `before` may be one that it would not take `now`.
+    pub fn narrows(before: Option<&Self>, now: Option<&Self>) -> bool {
+        match (before, now) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(before), Some(now)) => {
+                let asked = now.client_certificates.as_ref();
+                let trusts = |tls: &Self| tls.client_certificates.as_ref().map(|certificates| certificates.ca.clone());
+                let demands = asked.is_some_and(|asked| asked.required)
+                    && !before.client_certificates.as_ref().is_some_and(|asked| asked.required);
+                now.min_version > before.min_version || demands || asked.is_some() && trusts(before) != trusts(now)
+            }
         }
     }
 }

@@ -17,7 +17,13 @@ fn listener(trusted: &[&str]) -> Listener {
 
 fn connection(peer: &str) -> Connection {
     let address = |text: &str| text.parse().unwrap();
-    Connection { listener: "web".into(), peer: address(peer), local: address("127.0.0.1:8080"), secure: false }
+    Connection {
+        listener: "web".into(),
+        peer: address(peer),
+        local: address("127.0.0.1:8080"),
+        secure: false,
+        tls: None,
+    }
 }
 
 fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {

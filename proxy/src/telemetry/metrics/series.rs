@@ -234,8 +234,8 @@ impl ListenerSeries {
     }
 
     /// A TLS handshake is through.
-    pub fn handshake(&self, worker: usize, handshake: Handshake) {
-        let Handshake { version, resumed } = handshake;
+    pub fn handshake(&self, worker: usize, handshake: &Handshake) {
+        let Handshake { version, resumed, .. } = *handshake;
         self.0.of(worker).inspect(|shard| shard.handshakes[version as usize][usize::from(resumed)].add(1));
     }
 
