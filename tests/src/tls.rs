@@ -1,19 +1,26 @@
-//! Certificates made afresh for each test, and clients over TLS that say which of them they were shown.
+//! Certificates made afresh for each test, clients over TLS that say which of them they were shown, and a front that puts
+//! TLS before an origin.
 
-use std::{io, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256,
 };
 use rustls::{
-    ClientConfig, RootCertStore, SupportedProtocolVersion,
+    ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
     client::Resumption,
     crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    server::WebPkiClientVerifier,
 };
-use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use crate::Client;
 
@@ -171,6 +178,81 @@ impl Tls {
         let stream = self.connect(address, name).await?;
         let shown = stream.get_ref().1.peer_certificates().expect("a server shows one");
         Ok(shown[0].clone().into_owned())
+    }
+}
+
+/// TLS in front of an origin: what a gateway sees that speaks TLS to its upstream.
+#[derive(Debug)]
+pub struct Front {
+    /// Where it listens.
+    pub address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// What a handshake said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The name asked for.
+    pub server_name: Option<String>,
+    /// The certificate shown.
+    pub certificate: Option<CertificateDer<'static>>,
+    /// Whether a session was resumed.
+    pub resumed: bool,
+}
+
+impl Front {
+    /// Shows `issued` and passes on to `origin`; asks for certificates that `clients` signed, where that is given.
+    pub async fn start(origin: SocketAddr, issued: &Issued, clients: Option<&Authority>) -> Self {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().expect("the provider has both versions");
+        let builder = match clients {
+            Some(clients) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(clients.der.clone()).expect("a certificate of ours");
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                builder.with_client_cert_verifier(verifier.expect("an authority of ours"))
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a key of ours");
+        let config = builder.with_single_cert(vec![issued.der.clone()], key).expect("they fit");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+        let task = tokio::spawn(pass(listener, TlsAcceptor::from(Arc::new(config)), origin, Arc::clone(&seen)));
+        Self { address, seen, task }
+    }
+
+    /// Every handshake that was through, so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn pass(listener: TcpListener, acceptor: TlsAcceptor, origin: SocketAddr, seen: Arc<Mutex<Vec<Seen>>>) {
+    while let Ok((socket, _)) = listener.accept().await {
+        let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
+        tokio::spawn(async move {
+            let Ok(mut stream) = acceptor.accept(socket).await else { return };
+            let session = stream.get_ref().1;
+            let shown = session.peer_certificates().map(|shown| shown[0].clone().into_owned());
+            seen.lock().unwrap_or_else(PoisonError::into_inner).push(Seen {
+                server_name: session.server_name().map(str::to_owned),
+                certificate: shown,
+                resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            });
+            let Ok(mut origin) = TcpStream::connect(origin).await else { return };
+            // A peer that goes away is part of many tests.
+            drop(tokio::io::copy_bidirectional(&mut stream, &mut origin).await);
+        });
     }
 }
 

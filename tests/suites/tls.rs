@@ -5,6 +5,7 @@ mod clients;
 mod reloads;
 mod serving;
 mod tools;
+mod upstreams;
 
 use tidegate_tests::{Authority, ConfigDir, Gateway, Origin, tls::Issued};
 

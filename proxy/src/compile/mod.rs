@@ -31,6 +31,7 @@ use crate::{
 use lanes::Lanes;
 use parts::Parts;
 use plans::Planner;
+use secure::Connectors;
 use steps::Steps;
 use tables::Tables;
 
@@ -112,7 +113,10 @@ impl Compiler {
         let spec = &*whole;
         let acceptors = secure::build(&mut self.parts, spec, &mut warnings);
         let sink = self.log.sink(&spec.gateway.access_log).map_err(|why| vec![no_log(&why)])?;
-        let upstreams = self.upstreams(spec, &mut built);
+        let connectors = secure::connectors(&mut self.parts, spec);
+        let (acceptors, connectors) = both(acceptors, connectors)?;
+        let acceptors = Ok(acceptors);
+        let upstreams = self.upstreams(spec, &connectors, &mut built);
         let steps = Steps::build(self, spec, modules, &upstreams, &mut built).await;
         let (acceptors, (steps, mut adoptions)) = both(acceptors, steps)?;
         tables.adopt(&mut adoptions);
@@ -152,12 +156,13 @@ impl Compiler {
         self.kept = kept;
     }
 
-    fn upstreams(&mut self, spec: &Spec, built: &mut Built) -> BTreeMap<Name, Arc<Upstream>> {
+    fn upstreams(&mut self, spec: &Spec, connectors: &Connectors, built: &mut Built) -> BTreeMap<Name, Arc<Upstream>> {
         let each = |(name, part): (&Name, &Arc<Part<UpstreamSpec>>)| {
             let identity = Identity::of_all([Identity::of_bytes(name.as_bytes()), part.identity]);
             let upstream = self.parts.upstreams.find_or_make(identity, || {
                 built.upstreams += 1;
-                Upstream::build(name, part, &self.states, self.metrics.upstream(name))
+                let connector = connectors.get(name).cloned();
+                Upstream::build(name, part, connector, &self.states, self.metrics.upstream(name))
             });
             (Arc::clone(name), upstream)
         };

@@ -10,7 +10,7 @@ use crate::{
     filter::{Action, Edit, Filter},
     identity::Identity,
     snapshot::Plan,
-    tls::{Acceptor, Tickets},
+    tls::{Acceptor, Connector, SystemRoots, Tickets},
     upstream::Upstream,
 };
 
@@ -24,6 +24,8 @@ pub(super) struct Parts {
     pub(super) tables: Living<MadeTable>,
     pub(super) acceptors: Living<Acceptor>,
     pub(super) tickets: Living<Tickets>,
+    pub(super) connectors: Living<Connector>,
+    pub(super) system_roots: Living<SystemRoots>,
     edits: Living<dyn Edit>,
     filters: Living<dyn Filter>,
 }
@@ -89,6 +91,8 @@ impl Parts {
         self.tables.sweep();
         self.acceptors.sweep();
         self.tickets.sweep();
+        self.connectors.sweep();
+        self.system_roots.sweep();
         self.edits.sweep();
         self.filters.sweep();
     }

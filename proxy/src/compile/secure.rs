@@ -1,4 +1,4 @@
-//! TLS of listeners: made once for each identity, so that a listener whose certificates did not change keeps its
+//! TLS of listeners and to upstreams: made once for each identity, so that a listener whose certificates did not change keeps its
 //! acceptor, and one whose certificates did keeps its session tickets.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
@@ -10,7 +10,7 @@ use crate::{
         spec::{ListenerTls, Name, Spec},
     },
     identity::Identity,
-    tls::{Acceptor, Tickets},
+    tls::{Acceptor, Connector, SystemRoots, Tickets},
 };
 
 /// Acceptors by listener, for those that speak TLS.
@@ -59,4 +59,27 @@ fn tickets(parts: &mut Parts, identity: Identity) -> Result<Arc<Tickets>, Vec<Di
     let made = Arc::new(Tickets::new().map_err(|found| vec![*found])?);
     parts.tickets.keep(identity, &made);
     Ok(made)
+}
+
+/// Connectors by upstream, for those that speak TLS.
+pub(super) type Connectors = BTreeMap<Name, Arc<Connector>>;
+
+/// Makes what is new of the connectors of `spec`. Upstreams whose TLS is equal share theirs, and its sessions.
+pub(super) fn connectors(parts: &mut Parts, spec: &Spec) -> Result<Connectors, Vec<Diagnostic>> {
+    let (mut connectors, mut wrong) = (Connectors::new(), Vec::new());
+    for (name, upstream) in &spec.upstreams {
+        let Some(tls) = &upstream.tls else { continue };
+        let identity = Identity::of(tls);
+        let Parts { system_roots, connectors: known, .. } = parts;
+        let system = || system_roots.find_or_make(Identity::of_bytes(b"system"), || Arc::new(SystemRoots::load()));
+        let made = known.find(identity).map_or_else(|| Connector::build(tls, system).map(Arc::new), Ok);
+        match made {
+            Ok(connector) => {
+                known.keep(identity, &connector);
+                connectors.insert(Arc::clone(name), connector);
+            }
+            Err(found) => wrong.extend(found),
+        }
+    }
+    if wrong.is_empty() { Ok(connectors) } else { Err(wrong) }
 }

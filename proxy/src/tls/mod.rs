@@ -3,6 +3,7 @@
 
 mod acceptor;
 mod certificate;
+mod connector;
 mod names;
 mod peer;
 mod socket;
@@ -12,4 +13,5 @@ mod testing;
 mod tests;
 
 pub use acceptor::{Acceptor, Handshake, Refusal, Tickets};
+pub use connector::{Connector, SystemRoots};
 pub use socket::Socket;

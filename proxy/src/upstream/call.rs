@@ -123,7 +123,8 @@ impl Upstream {
         user: &'a Rc<Facts>,
     ) -> LocalBoxFuture<'a, Result<Box<Wire>, Error>> {
         let limits = (self.spec.connections_max, self.spec.connect_timeout);
-        Box::pin(connect(&member.endpoint, pool, user, &self.states, limits))
+        let target = (&member.endpoint, self.connector.as_deref());
+        Box::pin(connect(target, pool, user, &self.states, limits))
     }
 
     // Sends the request on `wire`, from `since` on, and waits for the head of the answer, no longer than the response timeout after the

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     error::{Error, Kind},
     state::{EndpointState, Open, States},
+    tls::{Connector, Socket},
 };
 
 /// Connects for the upstream `user`, as one of at most `limit` connections to `endpoint`.
@@ -28,7 +29,7 @@ use crate::{
 /// `Overloaded` at the limit, `UpstreamTimeout` when the time is up, `UpstreamConnect` for everything else. None of
 /// them has sent anything.
 pub(super) async fn connect(
-    endpoint: &Arc<EndpointState>,
+    (endpoint, connector): (&Arc<EndpointState>, Option<&Connector>),
     pool: &Rc<Pool>,
     user: &Rc<Facts>,
     states: &States,
@@ -46,7 +47,7 @@ pub(super) async fn connect(
         // Each address gets its part of the time that is left, so that one that never answers does not take it all.
         let now = Instant::now();
         let share = end.saturating_duration_since(now) / (addresses.len() - tried) as u32;
-        match pool.timers.within(now + share, dial(*address)).await {
+        match pool.timers.within(now + share, dial(*address, &endpoint.key.address, connector)).await {
             Ok(Ok(io)) => return Ok(Box::new(Wire::new(io, *address, Rc::clone(pool), Rc::clone(user), open))),
             Ok(Err(cause)) => failed = Some(cause),
             Err(_) => {}
@@ -80,10 +81,16 @@ async fn claim(pool: &Pool, states: &States, limit: usize, end: Instant) -> Opti
     }
 }
 
-async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+/// Connects to `address`, which `endpoint` (`HOST:PORT`) leads to, and shakes hands where it speaks TLS.
+///
+/// # Errors
+/// The socket's, and the handshake's.
+pub(super) async fn dial(address: SocketAddr, endpoint: &str, connector: Option<&Connector>) -> io::Result<Socket> {
     let io = TcpStream::connect(address).await?;
     io.set_nodelay(true)?;
-    Ok(io)
+    let Some(connector) = connector else { return Ok(Socket::Plain(io)) };
+    let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
+    Box::pin(connector.connect(io, host)).await
 }
 
 fn error(kind: Kind, user: &Facts, endpoint: &EndpointState, what: &str) -> Error {

@@ -11,25 +11,31 @@ use bytes::BytesMut;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     runtime::Handle,
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{Upstream, head::Reader, resolve};
+use super::{Upstream, connect::dial, head::Reader, resolve};
 use crate::{
     config::spec::HealthCheck,
     identity::Identity,
     state::{EndpointState, States, Verdict},
+    tls::Connector,
 };
 
 /// The verdict of `check` on `endpoint`; starts the check unless it runs. An endpoint that was never checked is healthy
 /// until a check says otherwise.
-pub(super) fn watch(endpoint: &Arc<EndpointState>, check: &HealthCheck, states: &States) -> Arc<Verdict> {
+pub(super) fn watch(
+    endpoint: &Arc<EndpointState>,
+    check: &HealthCheck,
+    connector: Option<&Arc<Connector>>,
+    states: &States,
+) -> Arc<Verdict> {
     let key = (endpoint.key.clone(), Identity::of(check));
     let verdict = states.verdicts.find_or_make(&key, || Verdict::new(Arc::clone(endpoint)));
     let control = &states.control;
-    verdict.run(|| control.spawn(run(Arc::downgrade(&verdict), check.clone(), control.clone())).abort_handle());
+    let means = (connector.cloned(), control.clone());
+    verdict.run(|| control.spawn(run(Arc::downgrade(&verdict), check.clone(), means)).abort_handle());
     verdict
 }
 
@@ -54,14 +60,15 @@ fn count(upstream: &Upstream) {
     upstream.series.endpoints(healthy as u64, (members.len() - healthy) as u64);
 }
 
-async fn run(verdict: Weak<Verdict>, check: HealthCheck, control: Handle) {
+async fn run(verdict: Weak<Verdict>, check: HealthCheck, (connector, control): (Option<Arc<Connector>>, Handle)) {
     let mut ticks = tokio::time::interval_at(Instant::now(), check.interval.max(INTERVAL_MIN));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut good, mut bad) = (0_u32, 0_u32);
     loop {
         ticks.tick().await;
         let Some(endpoint) = verdict.upgrade().map(|verdict| Arc::clone(verdict.endpoint())) else { return };
-        let result = tokio::time::timeout(check.timeout, ask(&endpoint, &check.path, &control)).await;
+        let result =
+            tokio::time::timeout(check.timeout, ask(&endpoint, &check.path, connector.as_deref(), &control)).await;
         let result = result.unwrap_or_else(|_| Err(io::Error::other("no answer within the check's timeout")));
         let Some(verdict) = verdict.upgrade() else { return };
         (good, bad) = if result.is_ok() { (good.saturating_add(1), 0) } else { (0, bad.saturating_add(1)) };
@@ -81,14 +88,27 @@ async fn run(verdict: Weak<Verdict>, check: HealthCheck, control: Handle) {
 }
 
 // Any answer below 400 is a good one.
-async fn ask(endpoint: &Arc<EndpointState>, path: &str, control: &Handle) -> io::Result<()> {
+async fn ask(
+    endpoint: &Arc<EndpointState>,
+    path: &str,
+    connector: Option<&Connector>,
+    control: &Handle,
+) -> io::Result<()> {
     let addresses = resolve::addresses(endpoint, control).await.map_err(|why| io::Error::other(why.to_string()))?;
-    let mut io = TcpStream::connect(&addresses[..]).await?;
     let address = &endpoint.key.address;
+    let mut reached = Err(io::ErrorKind::AddrNotAvailable.into());
+    for candidate in &addresses {
+        reached = dial(*candidate, address, connector).await;
+        if reached.is_ok() {
+            break;
+        }
+    }
+    let mut io = reached?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nhost: {address}\r\nuser-agent: tidegate-health-check\r\nconnection: close\r\n\r\n"
     );
     io.write_all(request.as_bytes()).await?;
+    io.flush().await?;
     let (mut reader, mut input, mut fields) = (Reader::new(HEAD_BYTES_MAX), BytesMut::new(), HeaderMap::new());
     loop {
         if io.read_buf(&mut input).await? == 0 {

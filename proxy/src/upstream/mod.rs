@@ -36,6 +36,7 @@ use crate::{
     identity::Identity,
     state::{EndpointKey, EndpointState, Sequence, States},
     telemetry::UpstreamSeries,
+    tls::Connector,
 };
 
 /// A compiled upstream: immutable, shared by all workers. What is learned and kept (health, load, connections) is
@@ -47,6 +48,7 @@ pub struct Upstream {
     keep: Keep,
     series: Arc<UpstreamSeries>,
     states: Arc<States>,
+    connector: Option<Arc<Connector>>,
 }
 
 /// An upstream as plugins, mirrors and other bystanders call it: their calls are not what the exchange's record tells
@@ -57,9 +59,15 @@ pub struct SideCall(pub Arc<Upstream>);
 impl Upstream {
     /// Compiles the upstream called `name`: finds the state of its endpoints, starts the health checks that do not run
     /// yet, and has names resolved, without waiting for any of it.
-    pub fn build(name: &Name, spec: &Arc<Part<Spec>>, states: &Arc<States>, series: Arc<UpstreamSeries>) -> Arc<Self> {
+    pub fn build(
+        name: &Name,
+        spec: &Arc<Part<Spec>>,
+        connector: Option<Arc<Connector>>,
+        states: &Arc<States>,
+        series: Arc<UpstreamSeries>,
+    ) -> Arc<Self> {
         let weighted = spec.endpoints.iter().filter(|endpoint| endpoint.weight > 0);
-        let members = weighted.map(|endpoint| member(endpoint, spec, states)).collect();
+        let members = weighted.map(|endpoint| member(endpoint, spec, connector.as_ref(), states)).collect();
         let sequence =
             states.sequences.find_or_make(&format!("upstream {name}").into(), || Sequence::new(states.workers));
         let upstream = Arc::new(Self {
@@ -69,6 +77,7 @@ impl Upstream {
             keep: Keep::new(spec.pool_idle_max, spec.pool_idle_timeout, states.workers),
             series,
             states: Arc::clone(states),
+            connector,
         });
         health::report(&upstream);
         upstream
@@ -85,11 +94,12 @@ impl Upstream {
     }
 }
 
-fn member(endpoint: &Endpoint, spec: &Spec, states: &States) -> Member {
-    let key = EndpointKey { address: endpoint.address.as_str().into(), tls: None };
+// Another TLS is another endpoint: nothing that was verified otherwise is used again.
+fn member(endpoint: &Endpoint, spec: &Spec, connector: Option<&Arc<Connector>>, states: &States) -> Member {
+    let key = EndpointKey { address: endpoint.address.as_str().into(), tls: spec.tls.as_ref().map(Identity::of) };
     let state = states.endpoints.find_or_make(&key, || EndpointState::new(&key, states.workers));
     resolve::refresh(&state, &states.control);
-    let verdict = spec.health_check.as_ref().map(|check| health::watch(&state, check, states));
+    let verdict = spec.health_check.as_ref().map(|check| health::watch(&state, check, connector, states));
     Member { endpoint: state, verdict, weight: endpoint.weight }
 }
 

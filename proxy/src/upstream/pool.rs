@@ -159,7 +159,7 @@ impl Pool {
     pub(super) fn checkout(&self, now: bool) -> Option<Box<Wire>> {
         loop {
             let mut idle = self.idle.borrow_mut();
-            let wire = idle.pop()?.wire;
+            let mut wire = idle.pop()?.wire;
             self.gauges.keep(self.worker, idle.len());
             drop(idle);
             if wire.is_alive() && (!now || wire.is_alive_now()) {
@@ -196,7 +196,7 @@ impl Pool {
         resolve::refresh(&endpoint, &self.states.control);
         let known = resolve::known(&endpoint);
         let leads_there = |wire: &Wire| known.as_ref().is_none_or(|known| known.contains(&wire.peer));
-        let stays = |idle: &Idle| idle.expires > now && idle.wire.is_alive() && leads_there(&idle.wire);
+        let stays = |idle: &mut Idle| idle.expires > now && idle.wire.is_alive() && leads_there(&idle.wire);
         // What is closed is dropped when the pool is no longer borrowed.
         let gone: Vec<Idle> = self.idle.borrow_mut().extract_if(.., |idle| !stays(idle)).collect();
         self.gauges.keep(self.worker, self.idle.borrow().len());

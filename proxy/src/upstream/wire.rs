@@ -6,26 +6,23 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, Method};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::{
     head::{self, Head, Malformed, Reader},
     pool::{Facts, Keep, Pool},
     upload::{Output, Upload},
 };
-use crate::{error::Error, exchange::Request, state::Open};
+use crate::{error::Error, exchange::Request, state::Open, tls::Socket};
 
 /// A connection that is in use, or waits in a pool to be used.
 pub(super) struct Wire {
-    io: TcpStream,
+    io: Socket,
     /// The other end.
     pub(super) peer: SocketAddr,
     /// What was read and not yet taken.
@@ -60,7 +57,7 @@ pub(super) enum Failure {
 
 impl Wire {
     /// A new connection.
-    pub(super) fn new(io: TcpStream, peer: SocketAddr, pool: Rc<Pool>, maker: Rc<Facts>, open: Open) -> Self {
+    pub(super) fn new(io: Socket, peer: SocketAddr, pool: Rc<Pool>, maker: Rc<Facts>, open: Open) -> Self {
         maker.series.connected(pool.worker());
         Self {
             io,
@@ -109,15 +106,25 @@ impl Wire {
     }
 
     /// Whether an unused connection still stands, as far as the last look at the network knows.
-    pub(super) fn is_alive(&self) -> bool {
-        // Costs no system call unless something happened. Bytes that nobody asked for end it as well.
-        matches!(self.io.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    pub(super) fn is_alive(&mut self) -> bool {
+        // Costs no system call unless something happened. Bytes that nobody asked for end it as well; those that TLS
+        // sends for itself, such as session tickets, do not.
+        match &mut self.io {
+            Socket::Plain(io) => {
+                matches!(io.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
+            secure @ Socket::Secure(_) => {
+                let mut byte = [0];
+                let mut byte = ReadBuf::new(&mut byte);
+                Pin::new(secure).poll_read(&mut Context::from_waker(Waker::noop()), &mut byte).is_pending()
+            }
+        }
     }
 
     /// The same as of this moment, for one system call.
     pub(super) fn is_alive_now(&self) -> bool {
         let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
-        matches!(rustix::net::recv(&self.io, &mut [0; 1], flags), Err(rustix::io::Errno::AGAIN))
+        matches!(rustix::net::recv(self.io.tcp(), &mut [0; 1], flags), Err(rustix::io::Errno::AGAIN))
     }
 
     /// Puts the head of `request` into the output.

@@ -5,7 +5,7 @@ use super::{scope::Scope, values};
 use crate::config::{
     node::Pos,
     raw::{self, Field},
-    spec::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, TlsVersion},
+    spec::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, TlsVersion, UpstreamTls},
 };
 
 /// TLS of a listener; none where it is not given, or wrong and reported.
@@ -57,6 +57,34 @@ fn header(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<String> {
 }
 
 const XFCC: &str = "x-forwarded-client-cert";
+
+/// TLS to an upstream; none where it is not given.
+pub(super) fn upstream(scope: &mut Scope<'_>, field: Field<raw::UpstreamTls>) -> Option<UpstreamTls> {
+    let (raw, at) = field.spot()?;
+    let certificate = if raw.certificate.is_absent() && raw.key.is_absent() {
+        None
+    } else {
+        certificate(scope, raw::Certificate { certificate: raw.certificate, key: raw.key }, at)
+    };
+    let server_name = raw.server_name.spot().and_then(|(text, pos)| values::host(scope, &text, pos));
+    let verify = match raw.dangerously_accept_any_certificate.spot() {
+        Some((true, pos)) => {
+            let message = format!("nothing that the upstream `{}` shows of itself is verified", scope.name());
+            let hint = "whoever can reach the network can read and change everything; set `ca` instead";
+            scope.warning("unverified-upstream", pos, message, hint);
+            false
+        }
+        _ => true,
+    };
+    Some(UpstreamTls {
+        ca: pem(scope, raw.ca, "certificate"),
+        server_name,
+        certificate,
+        min_version: version(scope, raw.min_version, TlsVersion::Tls12),
+        verify,
+        place: scope.place(at),
+    })
+}
 
 /// A certificate and its key.
 pub(super) fn certificate(scope: &mut Scope<'_>, raw: raw::Certificate, pos: Pos) -> Option<Certificate> {

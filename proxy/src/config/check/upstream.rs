@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     scope::{Scope, Value},
-    values,
+    tls, values,
 };
 use crate::config::{
     node::Pos,
@@ -28,8 +28,10 @@ pub(super) fn upstream(scope: &mut Scope<'_>) -> Option<Value> {
     let endpoints = endpoints(scope, forms.unwrap_or_default());
     let default = of_endpoints(Vec::new());
     let health_check = raw.health_check.spot().and_then(|(raw, pos)| health_check(scope, raw, pos));
+    let tls = tls::upstream(scope, raw.tls);
     let upstream = Upstream {
         endpoints,
+        tls,
         balance: match raw.balance.value() {
             Some(raw::Balance::LeastRequest) => Balance::LeastRequest,
             Some(raw::Balance::RoundRobin) | None => Balance::RoundRobin,
@@ -57,6 +59,7 @@ pub(super) fn upstream(scope: &mut Scope<'_>) -> Option<Value> {
 pub(super) fn of_endpoints(endpoints: Vec<Endpoint>) -> Upstream {
     Upstream {
         endpoints,
+        tls: None,
         balance: Balance::RoundRobin,
         health_check: None,
         connect_timeout: Duration::from_secs(5),

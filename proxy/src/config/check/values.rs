@@ -59,7 +59,12 @@ fn host_problem(host: &str) -> Option<(&'static str, &'static str)> {
 pub(super) fn address(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<String> {
     let hint = "write it as `HOST:PORT`, such as `10.0.1.20:8080`";
     if text.starts_with("https://") {
-        scope.error("bad-address", pos, "TLS to upstreams is not supported yet", "use a plain-text endpoint for now");
+        scope.error(
+            "bad-address",
+            pos,
+            "an endpoint is an address and no URL",
+            "for TLS define an upstream with `tls: {}`, and write `HOST:PORT`",
+        );
         return None;
     }
     let plain = text.strip_prefix("http://").map_or(text, |rest| rest.strip_suffix('/').unwrap_or(rest));

@@ -9,8 +9,8 @@ mod middleware;
 mod route;
 mod scalar;
 mod table;
-mod traffic;
 mod tls;
+mod traffic;
 mod upstream;
 
 pub(crate) use field::{Entries, Field, OneOrMany};
@@ -24,8 +24,8 @@ pub(crate) use middleware::{
 pub(crate) use route::{Match, PathForm, Route, Target, ValueForm};
 pub(crate) use scalar::{Count, Limit, Period, Size, Text};
 pub(crate) use table::{Table, TableLimits};
+pub(crate) use tls::{Alpn, Certificate, ClientCertificates, ClientMode, ListenerTls, UpstreamTls};
 pub(crate) use traffic::RequestId;
-pub(crate) use tls::{Alpn, Certificate, ClientCertificates, ClientMode, ListenerTls};
 pub(crate) use upstream::{Balance, EndpointForm, HealthCheck, Upstream};
 
 use schemars::JsonSchema;

@@ -79,3 +79,27 @@ pub(crate) enum Alpn {
     #[serde(rename = "http/1.1")]
     Http1,
 }
+
+/// TLS to the endpoints of an upstream. Their certificates are verified: signed by somebody who is trusted, in force, and
+/// for the name that is asked for. `tls: {}` is TLS with whom the system trusts.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct UpstreamTls {
+    /// PEM with the certificates of those who may have signed, in place of whom the system trusts: a path from the root
+    /// of the configuration, or `${env:NAME}` or `${file:PATH}`.
+    pub(crate) ca: Field<String>,
+    /// The name asked for (SNI) and looked for in certificates.
+    #[schemars(extend("x-default" = "the host of each endpoint"))]
+    pub(crate) server_name: Field<String>,
+    /// A certificate that is shown to endpoints, as of a listener.
+    pub(crate) certificate: Field<String>,
+    /// Its private key.
+    pub(crate) key: Field<String>,
+    /// The oldest version spoken: `1.2` or `1.3`.
+    #[schemars(extend("x-default" = "1.2"))]
+    pub(crate) min_version: Field<Text>,
+    /// Takes whatever certificate an endpoint shows: whoever can reach the network can read and change everything.
+    /// For tests only; it is warned of at each load.
+    #[schemars(extend("x-default" = "false"))]
+    pub(crate) dangerously_accept_any_certificate: Field<bool>,
+}

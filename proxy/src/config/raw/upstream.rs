@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Field, Period, Size};
+use super::{Count, Field, Period, Size, UpstreamTls};
 
 /// A set of endpoints that serve the same thing.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -11,6 +11,8 @@ use super::{Count, Field, Period, Size};
 pub(crate) struct Upstream {
     /// `HOST:PORT`, or a map with `address` and `weight`. Required, at least one.
     pub(crate) endpoints: Field<Vec<Field<EndpointForm>>>,
+    /// TLS to each of them; none where this is not given.
+    pub(crate) tls: Field<UpstreamTls>,
     /// How an endpoint is chosen: `round-robin`: each in turn, by weight; `least-request`: the less busy of two at
     /// random.
     #[schemars(extend("x-default" = "round-robin"))]

@@ -159,6 +159,10 @@ fn upstream<'a>(written: Written<'a>, upstream: &Upstream) -> Fields<'a> {
         ]),
     };
     fields.put("endpoints", Out::List(upstream.endpoints.iter().map(endpoint).collect()));
+    if let Some(tls) = &upstream.tls {
+        let tls = tls::upstream(fields.written("tls"), tls);
+        fields.map("tls", tls);
+    }
     fields.put(
         "balance",
         Out::text(match upstream.balance {

@@ -1,7 +1,7 @@
 //! Renders TLS. A certificate and a key are shown by the name of their file, never by what it holds.
 
 use super::{Fields, Out, Written, period, texts};
-use crate::config::spec::{Certificate, ListenerTls, Pem};
+use crate::config::spec::{Certificate, ListenerTls, Pem, UpstreamTls};
 
 /// TLS of a listener.
 pub(super) fn listener<'a>(written: Written<'a>, tls: &ListenerTls) -> Fields<'a> {
@@ -21,6 +21,20 @@ pub(super) fn listener<'a>(written: Written<'a>, tls: &ListenerTls) -> Fields<'a
         inner.maybe("forward-header", clients.forward_header.as_deref().map(Out::text));
         fields.map("client-certificates", inner);
     }
+    fields
+}
+
+/// TLS to an upstream.
+pub(super) fn upstream<'a>(written: Written<'a>, tls: &UpstreamTls) -> Fields<'a> {
+    let mut fields = Fields::of(written);
+    fields.maybe("ca", tls.ca.as_ref().map(|ca| Out::text(&ca.named)));
+    fields.maybe("server-name", tls.server_name.as_deref().map(Out::text));
+    if let Some(own) = &tls.certificate {
+        fields.put("certificate", Out::text(&own.certificate.named));
+        fields.put("key", Out::text(&own.key.named));
+    }
+    fields.put("min-version", Out::text(tls.min_version.name()));
+    fields.put("dangerously-accept-any-certificate", Out::plain(!tls.verify));
     fields
 }
 

@@ -7,8 +7,8 @@ mod listener;
 mod middleware;
 mod route;
 mod table;
-mod traffic;
 mod tls;
+mod traffic;
 mod upstream;
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
@@ -30,8 +30,8 @@ pub use self::{
     },
     route::{FieldMatch, HostPattern, Match, PathPattern, REGEX_BYTES_MAX, Route, Target, ValuePattern},
     table::{FromTable, Table, TableLimits},
+    tls::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, TlsVersion, UpstreamTls},
     traffic::RequestId,
-    tls::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, TlsVersion},
     upstream::{Balance, Endpoint, HealthCheck, Upstream},
 };
 use super::{diagnostic::Place, render::Origins};

@@ -37,6 +37,24 @@ pub struct ClientCertificates {
     pub forward_header: Option<String>,
 }
 
+/// TLS to the endpoints of an upstream.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UpstreamTls {
+    /// Who may have signed the certificates of endpoints; `None`: whom the system trusts.
+    pub ca: Option<Pem>,
+    /// The name asked for, and looked for in their certificates; `None`: the host of each endpoint.
+    pub server_name: Option<String>,
+    /// What is shown of the gateway.
+    pub certificate: Option<Certificate>,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+    /// Whether certificates are held against all that.
+    pub verify: bool,
+    /// Where it is set.
+    #[serde(skip)]
+    pub place: Place,
+}
+
 /// A certificate with its chain, and its key.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Certificate {

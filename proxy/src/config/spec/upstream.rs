@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::UpstreamTls;
+
 /// A set of endpoints that serve the same thing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Upstream {
     /// In the order written.
     pub endpoints: Vec<Endpoint>,
+    /// TLS to each of them; none where they speak without.
+    pub tls: Option<UpstreamTls>,
     /// How one is chosen.
     pub balance: Balance,
     /// Active health checks.

@@ -62,6 +62,7 @@ impl Room {
     fn upstream(&self, origins: &[SocketAddr], change: impl FnOnce(&mut spec::Upstream)) -> Arc<Upstream> {
         let endpoint = |origin: &SocketAddr| Endpoint { address: origin.to_string(), weight: 1 };
         let mut value = spec::Upstream {
+            tls: None,
             endpoints: origins.iter().map(endpoint).collect(),
             balance: Balance::RoundRobin,
             health_check: None,
@@ -76,7 +77,7 @@ impl Room {
         };
         change(&mut value);
         let part = Part::new(Place { file: "test".into(), line: 1, column: 1, length: 1 }, value);
-        Upstream::build(&"users".into(), &Arc::new(part), &self.states, Arc::new(UpstreamSeries::default()))
+        Upstream::build(&"users".into(), &Arc::new(part), None, &self.states, Arc::new(UpstreamSeries::default()))
     }
 
     fn request(&self, method: Method, uri: &str) -> Box<Request> {
