@@ -39,6 +39,21 @@ fn the_architecture_lists_the_rooms_that_there_are() {
 }
 
 #[test]
+fn the_conformance_page_names_tests_that_exist() {
+    let page = read("docs/conformance.md");
+    let tests: BTreeSet<_> = files(&["rs"]).into_iter().flat_map(|file| test_names(&file.path, &file.text)).collect();
+    let named = page.lines().filter(|line| line.starts_with('|')).flat_map(|line| line.split('`').skip(1).step_by(2));
+    let named = named.filter(|code| code.contains("::") && !code.contains(' '));
+    let strays = named.filter(|name| {
+        let (suite, test) = (name.split("::").next(), name.rsplit("::").next());
+        !tests
+            .iter()
+            .any(|(path, there)| Some(there.as_str()) == test && suite.is_some_and(|suite| path.contains(suite)))
+    });
+    fail("tests that docs/conformance.md names and that do not exist", strays.map(str::to_owned));
+}
+
+#[test]
 fn rooms_do_not_name_each_other_in_a_circle() {
     let mut left: BTreeMap<String, BTreeSet<String>> =
         imports().into_iter().map(|(room, named)| (room, named.into_keys().collect())).collect();
@@ -181,6 +196,12 @@ fn files(kinds: &[&str]) -> Vec<File> {
     });
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found
+}
+
+/// The functions of a file that may be tests, with the file's path.
+fn test_names(path: &str, text: &str) -> Vec<(String, String)> {
+    let names = text.lines().filter_map(|line| line.trim_start().trim_start_matches("async ").strip_prefix("fn "));
+    names.filter_map(|rest| Some((path.to_owned(), rest.split_once('(')?.0.to_owned()))).collect()
 }
 
 fn walk(folder: &Path, see: &mut impl FnMut(&Path)) {
