@@ -1,32 +1,21 @@
-//! One call to an upstream: choose an endpoint, take or make a connection, send, read the head of the answer; go on
-//! with another endpoint where none was reached, and send once more where a kept connection proved to be closed.
+//! One call to an upstream: the loop of tries. Chooses an endpoint, has a try made, and decides by how far it got
+//! whether another one is made: with another endpoint where nothing was sent, and once more where a kept connection
+//! proved to be closed. Knows neither connections nor protocols.
 
 use std::{
-    net::SocketAddr,
-    pin::Pin,
     rc::Rc,
-    sync::Arc,
-    task::Poll,
     time::{Duration, Instant},
 };
 
-use futures_util::future::LocalBoxFuture;
-use http::StatusCode;
-
 use super::{
     Upstream,
+    attempt::{Attempt, Cause, Missed, Progress},
     balance::{Member, Tried},
-    connect::connect,
-    decode::Decoder,
-    head::{Head, Malformed, Reader},
-    incoming::Incoming,
-    pool::{Facts, Pool, Pools},
-    upload::Upload,
-    wire::{Failure, Wire},
+    pool::Pools,
 };
 use crate::{
     error::{Error, Kind},
-    exchange::{Duplex, Request, Response, Tunnel, Worker},
+    exchange::{Request, Response, Worker},
 };
 
 impl Upstream {
@@ -44,7 +33,6 @@ impl Upstream {
         result
     }
 
-    // A connection that could not be made is no reason to fail while there are other endpoints: nothing was sent.
     async fn reach(
         &self,
         worker: &Worker,
@@ -53,162 +41,68 @@ impl Upstream {
     ) -> Result<Response, Error> {
         let pools = worker.locals.of::<Pools>();
         let user = pools.facts(&self.name, &self.series);
-        let (mut tried, mut failed) = (Tried::new(), None);
-        while tried.len() < ENDPOINTS_TRIED_MAX
-            && let Some(position) = self.balancer.choose(worker.index, &tried)
-        {
+        let (mut tried, mut started) = (Tried::new(), Some(started));
+        // Why the last try failed, and the endpoint that is to be tried again.
+        let (mut last, mut again) = (None, None);
+        while let Some(position) = again.or_else(|| self.choose(worker, request, &tried)) {
             let member = &self.balancer.members()[position];
             let pool = pools.pool(worker, &member.endpoint, &self.states);
-            let replayable = request.head.method.is_idempotent() && request.body.copy().is_some();
-            let (wire, since) = match pool.checkout(!replayable) {
-                Some(wire) => {
-                    self.series.reused(worker.index);
-                    // Saves a look at the clock: this is now, unless another endpoint was tried in vain.
-                    (wire, if tried.is_empty() { started } else { Instant::now() })
-                }
-                None => match self.connect(member, &pool, &user).await {
-                    Ok(wire) => (wire, Instant::now()),
-                    Err(error) => {
-                        if error.kind() != Kind::Overloaded {
-                            member.endpoint.suspect(SUSPECT);
-                        }
-                        note(request, &user, None, own);
-                        tried.push(position);
-                        failed = Some(Box::new(error));
-                        continue;
-                    }
-                },
+            let (fresh, started) = (again.take().is_some(), started.take());
+            let attempt = Attempt { upstream: self, member, pool: &pool, user: &user, own, fresh, started };
+            let missed = match attempt.run(request).await {
+                Ok(response) => return Ok(response),
+                Err(missed) => missed,
             };
-            return self.exchange((member, &pool, &user), (wire, since), request, own).await;
+            self.learn(member, &missed);
+            match missed.next(request, fresh) {
+                Next::Other => tried.push(position),
+                Next::Same => {
+                    again = Some(position);
+                    self.series.retried(worker.index);
+                }
+                Next::None => return Err(missed.error),
+            }
+            last = Some(missed);
         }
-        Err(failed.map_or_else(
+        Err(last.map_or_else(
             || Error::new(Kind::NoEndpoint, format!("upstream {}: it has no endpoint with a weight", self.name)),
-            |failed| *failed,
+            |missed| missed.error,
         ))
     }
 
-    async fn exchange(
-        &self,
-        (member, pool, user): (&Member, &Rc<Pool>, &Rc<Facts>),
-        (mut wire, mut since): (Box<Wire>, Instant),
-        request: &mut Request,
-        own: bool,
-    ) -> Result<Response, Error> {
-        loop {
-            wire.take(Rc::clone(user), self.keep);
-            note(request, user, Some(wire.peer), own);
-            let copy = if wire.reused { request.body.copy() } else { None };
-            let mut upload = Upload::new(request.body.take());
-            let failure = match self.attempt((&mut wire, since, own), member, request, &mut upload).await {
-                Ok(head) => return self.respond(wire, head, request, upload),
-                Err(failure) => failure,
-            };
-            // A kept connection that ends without a byte of answer was most likely closed before the request came.
-            let untouched = upload.sent == 0 || request.head.method.is_idempotent();
-            let stale = wire.reused && untouched && matches!(failure, Failure::Broken { answered: false, .. });
-            let body = if upload.started { copy } else { Some(upload.body) };
-            let (true, Some(body)) = (stale, body) else { return Err(self.error(failure, wire.peer)) };
-            request.body = body;
-            drop(wire);
-            self.series.retried(pool.worker());
-            (wire, since) = (self.connect(member, pool, user).await?, Instant::now());
-        }
+    // The endpoint of the next try; none where enough were tried.
+    fn choose(&self, worker: &Worker, _request: &Request, tried: &Tried) -> Option<usize> {
+        if tried.len() < ENDPOINTS_TRIED_MAX { self.balancer.choose(worker.index, tried) } else { None }
     }
 
-    // Boxed, because few calls come this way and every call has room for it.
-    fn connect<'a>(
-        &'a self,
-        member: &'a Member,
-        pool: &'a Rc<Pool>,
-        user: &'a Rc<Facts>,
-    ) -> LocalBoxFuture<'a, Result<Box<Wire>, Error>> {
-        let limits = (self.spec.connections_max, self.spec.connect_timeout);
-        let target = (&member.endpoint, self.connector.as_deref());
-        Box::pin(connect(target, pool, user, &self.states, limits))
-    }
-
-    // Sends the request on `wire`, from `since` on, and waits for the head of the answer, no longer than the response timeout after the
-    // last byte that the upstream took; while the client is waited for, no time counts.
-    async fn attempt(
-        &self,
-        (wire, since, own): (&mut Wire, Instant, bool),
-        member: &Member,
-        request: &mut Request,
-        upload: &mut Upload,
-    ) -> Result<Head, Failure> {
-        let host = if self.spec.preserve_host { request.authority.as_str() } else { &member.endpoint.key.address };
-        wire.start(request, host, upload);
-        let mut reader = Reader::new(self.spec.response_head_bytes_max);
-        let (method, fields, interims) = (&request.head.method, &mut request.head.headers, &request.exchange.interims);
-        let (mut timeout, mut since, mut sent) = (None, since, 0);
-        std::future::poll_fn(|cx| {
-            let polled = wire.poll_head(cx, upload, &mut reader, (method, fields));
-            if own && !reader.interims.is_empty() {
-                interims.borrow_mut().append(&mut reader.interims);
-            }
-            if polled.is_ready() {
-                return polled;
-            }
-            if upload.waiting {
-                (timeout, since) = (None, Instant::now());
-                return Poll::Pending;
-            }
-            let timeout = timeout.get_or_insert_with(|| wire.pool.timers.at(since + self.spec.response_timeout));
-            if sent != upload.sent && std::mem::replace(&mut sent, upload.sent) != 0 {
-                timeout.reset(Instant::now() + self.spec.response_timeout);
-            }
-            Pin::new(timeout).poll(cx).map(|()| Err(Failure::Timeout))
-        })
-        .await
-    }
-
-    fn respond(&self, wire: Box<Wire>, head: Head, request: &Request, upload: Upload) -> Result<Response, Error> {
-        let peer = wire.peer;
-        let malformed = |what| self.error(Failure::Malformed(Malformed(what)), peer);
-        if head.parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            if request.upgrade.is_none() {
-                return Err(malformed("it switches protocols without having been asked to"));
-            }
-            let end = async { Ok(wire as Box<dyn Duplex>) };
-            return Ok(Response { head: head.parts, body: Default::default(), tunnel: Some(Tunnel::new(end)) });
-        }
-        let decoder = Decoder::new(head.framing, self.spec.response_head_bytes_max);
-        let body = Incoming::start(wire, decoder, upload, head.keep_alive, self.spec.idle_timeout)
-            .map_err(|Malformed(what)| malformed(what))?;
-        Ok(Response { head: head.parts, body, tunnel: None })
-    }
-
+    // What a failed try says of its endpoint.
     #[cold]
-    fn error(&self, failure: Failure, peer: SocketAddr) -> Error {
-        let place = || format!("upstream {} at {peer}", self.name);
-        match failure {
-            Failure::Request(error) => error,
-            Failure::Timeout => Error::new(
-                Kind::UpstreamTimeout,
-                format!("{}: no answer within response-timeout ({:?})", place(), self.spec.response_timeout),
-            ),
-            Failure::Malformed(Malformed(what)) => {
-                Error::new(Kind::UpstreamMalformed, format!("{}: the answer is not HTTP/1.1: {what}", place()))
-            }
-            Failure::Broken { cause, answered } => {
-                let when = if answered { "in the midst of" } else { "before" };
-                Error::because(
-                    Kind::UpstreamReset,
-                    format!("{}: the connection ended {when} an answer", place()),
-                    cause,
-                )
-            }
+    fn learn(&self, member: &Member, missed: &Missed) {
+        if matches!(missed.cause, Cause::Connect | Cause::ConnectTimeout) {
+            member.endpoint.suspect(SUSPECT);
         }
     }
 }
 
-fn note(request: &Request, user: &Facts, peer: Option<SocketAddr>, own: bool) {
-    if own {
-        request.exchange.record.note(|record| {
-            record.upstream = Some(Arc::clone(&user.name));
-            record.endpoint = peer.or(record.endpoint);
-            record.attempts += 1;
-        });
+// What follows a try that failed.
+enum Next {
+    // Another endpoint.
+    Other,
+    // The same one on a new connection, once.
+    Same,
+    None,
+}
+
+impl Missed {
+    #[cold]
+    fn next(&self, request: &Request, fresh: bool) -> Next {
+        let harmless = self.progress != Progress::Sent || request.head.method.is_idempotent();
+        match self.cause {
+            // Nothing was sent: this is no reason to fail while there are other endpoints.
+            Cause::Crowded | Cause::Connect | Cause::ConnectTimeout => Next::Other,
+            Cause::Stale | Cause::Refused if harmless && self.again && !fresh => Next::Same,
+            _ => Next::None,
+        }
     }
 }
 

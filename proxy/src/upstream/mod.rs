@@ -3,6 +3,7 @@
 //! with one system call and reads with one, and knows exactly what may be sent again. Must not name routes, plugins
 //! or hyper.
 
+mod attempt;
 mod balance;
 mod call;
 mod connect;

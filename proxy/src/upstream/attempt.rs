@@ -1,0 +1,245 @@
+//! One try: one endpoint, one connection, the request sent once; a response, or why there is none and how far it got.
+//! Knows nothing of other endpoints, and never tries again: that is the loop's, in `call`.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::LocalBoxFuture;
+use http::StatusCode;
+
+use super::{
+    Upstream,
+    balance::Member,
+    connect::connect,
+    decode::Decoder,
+    head::{Head, Malformed, Reader},
+    incoming::Incoming,
+    pool::{Facts, Pool},
+    upload::Upload,
+    wire::{Failure, Wire},
+};
+use crate::{
+    error::{Error, Kind},
+    exchange::{Duplex, Request, Response, Tunnel},
+};
+
+/// A try that is to be made.
+pub(super) struct Attempt<'a> {
+    pub(super) upstream: &'a Upstream,
+    pub(super) member: &'a Member,
+    pub(super) pool: &'a Rc<Pool>,
+    pub(super) user: &'a Rc<Facts>,
+    /// Whether it is the exchange's own, whose record says where it went.
+    pub(super) own: bool,
+    /// Whether it makes a new connection, kept ones or not.
+    pub(super) fresh: bool,
+    /// When the call began, where this try is its first: saves a look at the clock.
+    pub(super) started: Option<Instant>,
+}
+
+/// A try that brought no response. The request is as it was where it [can be sent again](Missed::again).
+#[derive(Debug)]
+pub(super) struct Missed {
+    /// What the client would be told, and the log.
+    pub(super) error: Error,
+    pub(super) cause: Cause,
+    pub(super) progress: Progress,
+    /// Whether the request has its body still, or once more.
+    pub(super) again: bool,
+}
+
+/// What went wrong with a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The endpoint has as many connections as it may have.
+    Crowded,
+    /// No connection.
+    Connect,
+    /// No connection in time.
+    ConnectTimeout,
+    /// A kept connection ended without a byte of an answer: most likely it was closed before the request came.
+    Stale,
+    /// The upstream refused the request unprocessed.
+    #[allow(dead_code, reason = "for connections that carry several requests")]
+    Refused,
+    /// The connection ended before a whole head.
+    Reset,
+    /// No head in time.
+    Timeout,
+    /// What came is not HTTP.
+    Malformed,
+    /// The request's own body failed: no fault of the endpoint.
+    Request,
+}
+
+/// How far a request got in a try that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Not a byte of it was sent.
+    Unsent,
+    /// It was sent, and the upstream says that it did nothing with it (RFC 9113 sections 6.8 and 8.7).
+    #[allow(dead_code, reason = "for connections that carry several requests")]
+    Unprocessed,
+    /// It was sent, at least in part: whether it had an effect is not known.
+    Sent,
+}
+
+impl Attempt<'_> {
+    /// Makes it. Takes the body out of `request`, and puts it back where it fails and the body is at hand.
+    ///
+    /// # Errors
+    /// [`Missed`], in a box because almost no try fails.
+    pub(super) async fn run(&self, request: &mut Request) -> Result<Response, Box<Missed>> {
+        let (mut wire, since) = match self.wire(request).await {
+            Ok(found) => found,
+            Err(error) => {
+                self.note(request, None);
+                let cause = match error.kind() {
+                    Kind::Overloaded => Cause::Crowded,
+                    Kind::UpstreamTimeout => Cause::ConnectTimeout,
+                    _ => Cause::Connect,
+                };
+                return Err(Box::new(Missed { error, cause, progress: Progress::Unsent, again: true }));
+            }
+        };
+        wire.take(Rc::clone(self.user), self.upstream.keep);
+        self.note(request, Some(wire.peer));
+        let copy = if wire.reused { request.body.copy() } else { None };
+        let mut upload = Upload::new(request.body.take());
+        match self.head(&mut wire, since, request, &mut upload).await {
+            Ok(head) => self.respond(wire, head, request, upload),
+            Err(failure) => {
+                let progress = if upload.sent == 0 { Progress::Unsent } else { Progress::Sent };
+                let body = if upload.started { copy } else { Some(upload.body) };
+                let again = body.is_some();
+                request.body = body.unwrap_or_default();
+                Err(self.failed(failure, (wire.peer, wire.reused), progress, again))
+            }
+        }
+    }
+
+    // A kept connection or a new one, and since when the answer is waited for.
+    async fn wire(&self, request: &Request) -> Result<(Box<Wire>, Instant), Error> {
+        let replayable = request.head.method.is_idempotent() && request.body.copy().is_some();
+        let kept = if self.fresh { None } else { self.pool.checkout(!replayable) };
+        if let Some(wire) = kept {
+            self.upstream.series.reused(self.pool.worker());
+            return Ok((wire, self.started.unwrap_or_else(Instant::now)));
+        }
+        Ok((self.connect().await?, Instant::now()))
+    }
+
+    // Boxed, because few calls come this way and every call has room for it.
+    fn connect(&self) -> LocalBoxFuture<'_, Result<Box<Wire>, Error>> {
+        let Upstream { spec, connector, states, .. } = self.upstream;
+        let limits = (spec.connections_max, spec.connect_timeout);
+        let target = (&self.member.endpoint, connector.as_deref());
+        Box::pin(connect(target, self.pool, self.user, states, limits))
+    }
+
+    // Sends the request on `wire`, from `since` on, and waits for the head of the answer, no longer than the response
+    // timeout after the last byte that the upstream took; while the client is waited for, no time counts.
+    async fn head(
+        &self,
+        wire: &mut Wire,
+        since: Instant,
+        request: &mut Request,
+        upload: &mut Upload,
+    ) -> Result<Head, Failure> {
+        let spec = &self.upstream.spec;
+        let host = if spec.preserve_host { request.authority.as_str() } else { &self.member.endpoint.key.address };
+        wire.start(request, host, upload);
+        let mut reader = Reader::new(spec.response_head_bytes_max);
+        let (method, fields, interims) = (&request.head.method, &mut request.head.headers, &request.exchange.interims);
+        let (mut timeout, mut since, mut sent) = (None, since, 0);
+        std::future::poll_fn(|cx| {
+            let polled = wire.poll_head(cx, upload, &mut reader, (method, fields));
+            if self.own && !reader.interims.is_empty() {
+                interims.borrow_mut().append(&mut reader.interims);
+            }
+            if polled.is_ready() {
+                return polled;
+            }
+            if upload.waiting {
+                (timeout, since) = (None, Instant::now());
+                return Poll::Pending;
+            }
+            let timeout = timeout.get_or_insert_with(|| wire.pool.timers.at(since + spec.response_timeout));
+            if sent != upload.sent && std::mem::replace(&mut sent, upload.sent) != 0 {
+                timeout.reset(Instant::now() + spec.response_timeout);
+            }
+            Pin::new(timeout).poll(cx).map(|()| Err(Failure::Timeout))
+        })
+        .await
+    }
+
+    fn respond(&self, wire: Box<Wire>, head: Head, request: &Request, upload: Upload) -> Result<Response, Box<Missed>> {
+        let (peer, reused) = (wire.peer, wire.reused);
+        let malformed = |what| self.failed(Failure::Malformed(Malformed(what)), (peer, reused), Progress::Sent, false);
+        if head.parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            if request.upgrade.is_none() {
+                return Err(malformed("it switches protocols without having been asked to"));
+            }
+            let end = async { Ok(wire as Box<dyn Duplex>) };
+            return Ok(Response { head: head.parts, body: Default::default(), tunnel: Some(Tunnel::new(end)) });
+        }
+        let spec = &self.upstream.spec;
+        let decoder = Decoder::new(head.framing, spec.response_head_bytes_max);
+        let body = Incoming::start(wire, decoder, upload, head.keep_alive, spec.idle_timeout)
+            .map_err(|Malformed(what)| malformed(what))?;
+        Ok(Response { head: head.parts, body, tunnel: None })
+    }
+
+    fn note(&self, request: &Request, peer: Option<SocketAddr>) {
+        if self.own {
+            request.exchange.record.note(|record| {
+                record.upstream = Some(Arc::clone(&self.user.name));
+                record.endpoint = peer.or(record.endpoint);
+                record.attempts += 1;
+            });
+        }
+    }
+
+    #[cold]
+    fn failed(
+        &self,
+        failure: Failure,
+        (peer, reused): (SocketAddr, bool),
+        progress: Progress,
+        again: bool,
+    ) -> Box<Missed> {
+        let cause = match &failure {
+            Failure::Request(_) => Cause::Request,
+            Failure::Timeout => Cause::Timeout,
+            Failure::Malformed(_) => Cause::Malformed,
+            Failure::Broken { answered: false, .. } if reused => Cause::Stale,
+            Failure::Broken { .. } => Cause::Reset,
+        };
+        let error = error(self.upstream, failure, peer, self.upstream.spec.response_timeout);
+        Box::new(Missed { error, cause, progress, again })
+    }
+}
+
+fn error(upstream: &Upstream, failure: Failure, peer: SocketAddr, timeout: Duration) -> Error {
+    let place = || format!("upstream {} at {peer}", upstream.name);
+    match failure {
+        Failure::Request(error) => error,
+        Failure::Timeout => {
+            Error::new(Kind::UpstreamTimeout, format!("{}: no answer within response-timeout ({timeout:?})", place()))
+        }
+        Failure::Malformed(Malformed(what)) => {
+            Error::new(Kind::UpstreamMalformed, format!("{}: the answer is not HTTP/1.1: {what}", place()))
+        }
+        Failure::Broken { cause, answered } => {
+            let when = if answered { "in the midst of" } else { "before" };
+            let text = format!("{}: the connection ended {when} an answer", place());
+            Error::because(Kind::UpstreamReset, text, cause)
+        }
+    }
+}
