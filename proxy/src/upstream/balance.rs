@@ -1,12 +1,16 @@
-//! Which endpoint takes the next exchange. Reads what is known of the endpoints; knows nothing of connections.
+//! Which endpoint takes the next exchange, and what is learned of it from how that went. Reads what is known of the
+//! endpoints; knows nothing of connections.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use http::{HeaderMap, response};
 use smallvec::SmallVec;
 
 use super::share::{Share, scatter};
 use crate::{
-    config::spec::Balance,
+    config::spec::{Balance, Name},
+    error::{Error, Kind},
+    exchange::{Request, Worker},
     state::{EndpointState, Sequence, Verdict},
 };
 
@@ -29,8 +33,19 @@ pub(super) struct Balancer {
     sequence: Arc<Sequence>,
 }
 
-/// The members that an exchange has tried already.
+/// The positions of the members that a call has tried already.
 pub(super) type Tried = SmallVec<[usize; 2]>;
+
+/// One call's turn: the endpoints as they stood when it began, and what the choice looks at of its request. Positions
+/// mean the same endpoint for as long as the turn lasts, its retries and hedges included.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    balancer: &'a Balancer,
+    worker: usize,
+}
+
+/// How one try went: the head of the answer, or what failed.
+pub(super) type Went<'a> = Result<&'a response::Parts, Kind>;
 
 impl Balancer {
     pub(super) fn new(members: Vec<Member>, balance: Balance, sequence: Arc<Sequence>) -> Self {
@@ -42,8 +57,13 @@ impl Balancer {
         &self.members
     }
 
-    /// The member that takes the next exchange of `worker`; `None` when there is none, or none is left untried.
-    pub(super) fn choose(&self, worker: usize, tried: &Tried) -> Option<usize> {
+    /// The turn of a call with `request`, whose body may be gone. Waits only where no endpoint is known yet, because
+    /// names are not resolved.
+    pub(super) async fn turn<'a>(&'a self, worker: &Worker, _request: &Request) -> Turn<'a> {
+        Turn { balancer: self, worker: worker.index }
+    }
+
+    fn choose(&self, worker: usize, tried: &Tried) -> Option<usize> {
         let share = self.share.as_ref()?;
         if self.members.len() == 1 {
             return tried.is_empty().then_some(0);
@@ -80,6 +100,40 @@ impl Balancer {
         })
     }
 }
+
+impl Turn<'_> {
+    /// The position of the member that takes the next try; `None` when there is none, or none is left untried.
+    pub(super) fn choose(&self, tried: &Tried) -> Option<usize> {
+        self.balancer.choose(self.worker, tried)
+    }
+
+    /// The member at a position that [`Turn::choose`] answered with.
+    pub(super) fn member(&self, position: usize) -> &Member {
+        &self.balancer.members[position]
+    }
+
+    /// Says that no connection could be made for a try: the member is left alone for a while, where there are others.
+    pub(super) fn unreached(&self, position: usize, kind: Kind, time: Duration) {
+        self.member(position).endpoint.suspect(SUSPECT);
+        self.learn(position, Err(kind), time);
+    }
+
+    /// Says how a try that had a connection went, once for each: `time` is until the head of the answer or until it
+    /// failed. What is nobody's fault, as a try that was given up because another one was faster, is not told.
+    pub(super) const fn learn(&self, _position: usize, _went: Went<'_>, _time: Duration) {}
+
+    /// Puts what binds the client to the member at `position` into the head of its answer, where that is asked for.
+    pub(super) const fn bind(&self, _position: usize, _request: &Request, _fields: &mut HeaderMap) {}
+
+    /// Why there is no member to try, where [`Turn::choose`] found none the first time.
+    #[cold]
+    pub(super) fn nothing(&self, upstream: &Name) -> Error {
+        Error::new(Kind::NoEndpoint, format!("upstream {upstream}: it has no endpoint with a weight"))
+    }
+}
+
+// How long an endpoint that could not be reached is left alone while there are others.
+const SUSPECT: Duration = Duration::from_secs(1);
 
 impl Member {
     #[inline]

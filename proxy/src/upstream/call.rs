@@ -10,11 +10,11 @@ use std::{
 use super::{
     Upstream,
     attempt::{Attempt, Cause, Missed, Progress},
-    balance::{Member, Tried},
+    balance::{Tried, Turn},
     pool::Pools,
 };
 use crate::{
-    error::{Error, Kind},
+    error::Error,
     exchange::{Request, Response, Worker},
 };
 
@@ -41,19 +41,27 @@ impl Upstream {
     ) -> Result<Response, Error> {
         let pools = worker.locals.of::<Pools>();
         let user = pools.facts(&self.name, &self.series);
-        let (mut tried, mut started) = (Tried::new(), Some(started));
+        let turn = self.balancer.turn(worker, request).await;
+        let (mut tried, mut first) = (Tried::new(), Some(started));
         // Why the last try failed, and the endpoint that is to be tried again.
         let (mut last, mut again) = (None, None);
-        while let Some(position) = again.or_else(|| self.choose(worker, request, &tried)) {
-            let member = &self.balancer.members()[position];
+        while let Some(position) = again.or_else(|| choose(&turn, &tried)) {
+            let member = turn.member(position);
             let pool = pools.pool(worker, &member.endpoint, &self.states);
-            let (fresh, started) = (again.take().is_some(), started.take());
-            let attempt = Attempt { upstream: self, member, pool: &pool, user: &user, own, fresh, started };
+            let (fresh, begun) = (again.take().is_some(), first.take());
+            let attempt = Attempt { upstream: self, member, pool: &pool, user: &user, own, fresh, started: begun };
+            let since = begun.unwrap_or_else(Instant::now);
             let missed = match attempt.run(request).await {
-                Ok(response) => return Ok(response),
+                Ok(mut response) => {
+                    turn.learn(position, Ok(&response.head), since.elapsed());
+                    if own {
+                        turn.bind(position, request, &mut response.head.headers);
+                    }
+                    return Ok(response);
+                }
                 Err(missed) => missed,
             };
-            self.learn(member, &missed);
+            learn(&turn, position, &missed, since.elapsed());
             match missed.next(request, fresh) {
                 Next::Other => tried.push(position),
                 Next::Same => {
@@ -64,23 +72,24 @@ impl Upstream {
             }
             last = Some(missed);
         }
-        Err(last.map_or_else(
-            || Error::new(Kind::NoEndpoint, format!("upstream {}: it has no endpoint with a weight", self.name)),
-            |missed| missed.error,
-        ))
+        Err(last.map_or_else(|| turn.nothing(&self.name), |missed| missed.error))
     }
+}
 
-    // The endpoint of the next try; none where enough were tried.
-    fn choose(&self, worker: &Worker, _request: &Request, tried: &Tried) -> Option<usize> {
-        if tried.len() < ENDPOINTS_TRIED_MAX { self.balancer.choose(worker.index, tried) } else { None }
-    }
+// The endpoint of the next try; none where enough were tried.
+fn choose(turn: &Turn<'_>, tried: &Tried) -> Option<usize> {
+    if tried.len() < ENDPOINTS_TRIED_MAX { turn.choose(tried) } else { None }
+}
 
-    // What a failed try says of its endpoint.
-    #[cold]
-    fn learn(&self, member: &Member, missed: &Missed) {
-        if matches!(missed.cause, Cause::Connect | Cause::ConnectTimeout) {
-            member.endpoint.suspect(SUSPECT);
-        }
+// What a failed try says of its endpoint.
+#[cold]
+fn learn(turn: &Turn<'_>, position: usize, missed: &Missed, time: Duration) {
+    match missed.cause {
+        // Its connections are all in use, or the client is at fault, which says nothing against it; and of a kept
+        // connection that was closed, the try on a new one tells.
+        Cause::Crowded | Cause::Request | Cause::Stale => {}
+        Cause::Connect | Cause::ConnectTimeout => turn.unreached(position, missed.error.kind(), time),
+        _ => turn.learn(position, Err(missed.error.kind()), time),
     }
 }
 
@@ -108,5 +117,3 @@ impl Missed {
 
 // How many endpoints an exchange tries to reach.
 const ENDPOINTS_TRIED_MAX: usize = 3;
-// How long an endpoint that could not be reached is left alone while there are others.
-const SUSPECT: Duration = Duration::from_secs(1);
