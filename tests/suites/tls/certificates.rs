@@ -72,9 +72,9 @@ async fn what_is_wrong_with_certificates_is_said_at_the_line_that_names_them() {
     let other = scene.authority.issue(&["other.example"]);
     let cases: [(&str, &str, &str); 4] = [
         ("tls/site.key", &other.key, "key-mismatch"),
-        ("tls/site.pem", "", "no-certificate"),
+        ("tls/site.pem", "nothing\n", "no-certificate"),
         ("tls/site.pem", "-----BEGIN CERTIFICATE-----\nMIIB", "bad-pem"),
-        ("tls/site.key", "", "no-key"),
+        ("tls/site.key", "nothing\n", "no-key"),
     ];
     for (file, text, code) in cases {
         scene.dir.write(file, text);

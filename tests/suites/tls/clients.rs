@@ -120,14 +120,15 @@ async fn a_listener_that_now_demands_certificates_ends_connections_without_one_a
         assert_eq!(with.get("/").await.status, 200);
         known.push(with);
     }
-    let mut held = [hold.next().await, hold.next().await];
+    let held = [hold.next().await, hold.next().await];
     scene.dir.edit("gateway.yaml", "mode: optional", "mode: required");
     let generation = scene.gateway.apply().await;
     for client in &idle {
         soon("an idle connection without a certificate ends", async || client.is_closed()).await;
     }
-    for held in &mut held {
+    for mut held in held {
         held.answer(200, "done").await;
+        held.keep();
     }
     for busy in busy {
         let (answer, client) = busy.await.unwrap();
@@ -162,7 +163,7 @@ async fn a_session_does_not_outlive_the_authority_that_it_was_verified_by() {
 async fn a_file_without_an_authority_is_refused() {
     let (scene, _, _) = asked("required").await;
     for (text, code) in [
-        ("", "no-certificate"),
+        ("nothing\n", "no-certificate"),
         ("-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n", "bad-certificate"),
     ] {
         scene.dir.write("tls/clients.pem", text);

@@ -30,7 +30,9 @@ async fn http1_and_http2_pass_both_ways_and_the_upstream_is_told_of_https() {
         assert!(answer.echoed("forwarded")[0].contains("proto=https"), "{:?}", answer.echoed("forwarded"));
         let answer = client.get("/bytes/3000000").await;
         assert_eq!(answer.body.len(), 3_000_000);
-        assert_eq!(client.get("/chunks/20").await.trailers.len(), 1);
+        let mut chunks = request(Method::GET, "/chunks/20");
+        chunks.headers_mut().insert("te", http::HeaderValue::from_static("trailers"));
+        assert_eq!(client.send(chunks).await.trailers.len(), 1);
     }
     let through = scene.gateway.metric("tidegate_tls_handshakes_total", "listener=\"web\",version=\"1.3\"").await;
     assert_eq!(through, 4.0);

@@ -15,6 +15,8 @@ struct Scene {
     gateway: Gateway,
 }
 
+type Issue = fn(&Authority) -> Issued;
+
 /// A gateway to an origin behind TLS that shows `issued`; `tls` is what its upstream says.
 async fn scene(tls: &str, issue: impl Fn(&Authority) -> Issued) -> Scene {
     let (authority, origin) = (Authority::new(), Origin::start());
@@ -45,7 +47,9 @@ async fn bodies_and_upgrades_pass_and_connections_are_kept() {
         let answer = client.send(request(Method::POST, "/echo").map(|_| body)).await;
         assert_eq!(answer.echo()["body_bytes"], 500_000);
         assert_eq!(client.get("/bytes/2000000").await.body.len(), 2_000_000);
-        assert_eq!(client.get("/chunks/30").await.trailers.len(), 1);
+        let mut chunks = request(Method::GET, "/chunks/30");
+        chunks.headers_mut().insert("te", http::HeaderValue::from_static("trailers"));
+        assert_eq!(client.send(chunks).await.trailers.len(), 1);
     }
     assert_eq!(scene.front.seen().len(), 1, "one client, one worker, one connection");
     assert_eq!(scene.front.seen()[0].server_name, None, "an address is no name");
@@ -59,7 +63,7 @@ async fn bodies_and_upgrades_pass_and_connections_are_kept() {
 
 #[tokio::test]
 async fn what_an_endpoint_shows_is_verified() {
-    let cases: [(&str, fn(&Authority) -> Issued, u16); 8] = [
+    let cases: [(&str, Issue, u16); 8] = [
         ("{ca: tls/ca.pem}", local, 200),
         ("{ca: tls/ca.pem, server-name: origin.internal}", local, 200),
         ("{ca: tls/ca.pem, server-name: origin.internal, min-version: 1.3}", local, 200),
