@@ -108,17 +108,16 @@ impl Compiler {
         previous: Option<&Snapshot>,
     ) -> Result<Compiled, Vec<Diagnostic>> {
         let mut built = Built::default();
-        let mut tables = tables::build(self, spec, modules, &mut built).await?;
-        let (whole, mut warnings) = tables.join(spec)?;
+        let tables = tables::build(self, spec, modules, &mut built).await;
+        let joined = tables.and_then(|tables| tables.join(spec).map(|joined| (tables, joined)));
+        let (mut tables, (whole, mut warnings)) = joined.map_err(|wrong| self.with_secure(wrong, spec))?;
         let spec = &*whole;
+        let sink = self.log.sink(&spec.gateway.access_log).map_err(|why| vec![no_log(&why)]);
         let acceptors = secure::build(&mut self.parts, spec, &mut warnings);
-        let sink = self.log.sink(&spec.gateway.access_log).map_err(|why| vec![no_log(&why)])?;
         let connectors = secure::connectors(&mut self.parts, spec);
-        let (acceptors, connectors) = both(acceptors, connectors)?;
-        let acceptors = Ok(acceptors);
-        let upstreams = self.upstreams(spec, &connectors, &mut built);
+        let upstreams = self.upstreams(spec, connectors.as_ref().unwrap_or(&Connectors::new()), &mut built);
         let steps = Steps::build(self, spec, modules, &upstreams, &mut built).await;
-        let (acceptors, (steps, mut adoptions)) = both(acceptors, steps)?;
+        let (((acceptors, _), sink), (steps, mut adoptions)) = both(both(both(acceptors, connectors), sink), steps)?;
         tables.adopt(&mut adoptions);
         let planner = Planner {
             spec,
@@ -158,6 +157,9 @@ impl Compiler {
 
     fn upstreams(&mut self, spec: &Spec, connectors: &Connectors, built: &mut Built) -> BTreeMap<Name, Arc<Upstream>> {
         let each = |(name, part): (&Name, &Arc<Part<UpstreamSpec>>)| {
+            if part.tls.is_some() && !connectors.contains_key(name) {
+                return (Arc::clone(name), self.stand_in(name, part));
+            }
             let identity = Identity::of_all([Identity::of_bytes(name.as_bytes()), part.identity]);
             let upstream = self.parts.upstreams.find_or_make(identity, || {
                 built.upstreams += 1;
@@ -167,6 +169,21 @@ impl Compiler {
             (Arc::clone(name), upstream)
         };
         spec.upstreams.iter().map(each).collect()
+    }
+
+    // Of an upstream whose TLS cannot be used: nothing will serve, but steps that name it are looked at all the same, so
+    // that all that is wrong is said at once. It is kept nowhere, and asks its endpoints nothing.
+    fn stand_in(&self, name: &Name, part: &Part<UpstreamSpec>) -> Arc<Upstream> {
+        let spec = UpstreamSpec { tls: None, health_check: None, ..part.value.clone() };
+        let spec = Arc::new(Part::new(part.place.clone(), spec));
+        Upstream::build(name, &spec, None, &self.states, self.metrics.upstream(name))
+    }
+
+    // What is wrong already, and what is wrong with TLS.
+    fn with_secure(&mut self, mut wrong: Vec<Diagnostic>, spec: &Spec) -> Vec<Diagnostic> {
+        wrong.extend(secure::build(&mut self.parts, spec, &mut Vec::new()).err().into_iter().flatten());
+        wrong.extend(secure::connectors(&mut self.parts, spec).err().into_iter().flatten());
+        wrong
     }
 }
 
