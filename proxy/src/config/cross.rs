@@ -187,10 +187,9 @@ pub(crate) fn answers(route: &Route, spec: &Spec) -> bool {
         }
         match spec.middleware.get(name).map(|part| &part.value) {
             Some(Middleware::Chain(names)) => left.extend(names),
+            Some(step) if step.answers() == Some(false) => {}
             // A name that is not there, or is wrong, is reported itself.
-            Some(Middleware::Maintenance(page)) if page.enabled && page.allow.is_empty() => return true,
-            Some(Middleware::Respond(_) | Middleware::Redirect(_) | Middleware::Plugin(_)) | None => return true,
-            Some(_) => {}
+            _ => return true,
         }
     }
     false

@@ -18,7 +18,7 @@ use super::{
     load::{Checked, label},
     memo::Memo,
     secret::{Environment, Reference},
-    spec::{Middleware, Name, Part, Route, Spec},
+    spec::{Name, Part, Route, Spec},
 };
 use crate::{
     identity::Identity,
@@ -178,11 +178,11 @@ impl Last {
             }
             (Some(Value::Upstream(_)), Some(Value::Upstream(_))) => true,
             (Some(Value::Middleware(old)), Some(Value::Middleware(new))) => {
-                answers(&old.value).is_some() && answers(&old.value) == answers(&new.value)
+                old.answers().is_some() && old.answers() == new.answers()
             }
             _ => false,
         };
-        let chains = new.middleware.iter().any(|(_, part)| answers(&part.value).is_none());
+        let chains = new.middleware.iter().any(|(_, part)| part.answers().is_none());
         seen && !chains
             && new.diagnostics.is_empty()
             && new.secrets == old.secrets
@@ -224,15 +224,6 @@ impl Last {
         let (_, part) = outcome.upstreams.iter().find(|(own, _)| own == name)?;
         spec.upstreams.insert(Arc::clone(name), Arc::clone(part));
         Some(())
-    }
-}
-
-/// Whether a step may answer by itself; `None` for a chain, which depends on its steps.
-const fn answers(step: &Middleware) -> Option<bool> {
-    match step {
-        Middleware::Chain(_) => None,
-        Middleware::Respond(_) | Middleware::Redirect(_) | Middleware::Plugin(_) => Some(true),
-        _ => Some(false),
     }
 }
 

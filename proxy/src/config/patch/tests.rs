@@ -22,7 +22,7 @@ const BASE: [(&str, &str); 4] = [
 ];
 
 /// What a route may be; `@` is a small number.
-const ROUTES: [&str; 20] = [
+const ROUTES: [&str; 32] = [
     "target: '10.0.0.@:80'",
     "target: '10.0.0.@:80', timeout: @s",
     "targets: [{target: '10.0.0.@:80', weight: 2}, {target: '10.0.0.9:80'}]",
@@ -37,17 +37,32 @@ const ROUTES: [&str; 20] = [
     "middleware: [{headers: {request: {set: {k: '${env:TOKEN}'}}}}], upstream: shared",
     "host: h@.example, upstream: shared",
     "listeners: [more], upstream: shared",
+    "middleware: [{maintenance: {retry-after: @m}}]",
+    "middleware: [{maintenance: {body: '${env:TOKEN}'}}]",
+    "middleware: [{maintenance: {allow: [10.0.0.@]}}], upstream: shared",
+    "middleware: [{cors: {allow-origins: '*', max-age: @s}}], upstream: shared",
+    "middleware: [{forward-auth: {upstream: shared, path: '/@'}}, {request-id: {}}], upstream: shared",
+    "middleware: [{ip-access: {deny: [10.0.0.@]}}, b]",
+    "middleware: [{basic-auth: {users: ['a@:$2b$04$.....................................................']}}], upstream: shared",
     // And what is refused, or warned of.
     "middleware: [nowhere], upstream: shared",
     "upstream: nobody",
     "middleware: [a]",
+    "middleware: [{maintenance: {allow: [10.0.0.@]}}]",
+    "middleware: [{maintenance: {enabled: false}}]",
+    "middleware: [{forward-auth: {upstream: nobody}}], upstream: shared",
+    "middleware: [{forward-auth: {upstream: shared}}]",
+    "middleware: [{basic-auth: {users: ['${env:TOKEN}']}}], upstream: shared",
     "upstream: shared, nonsense: @",
     "path: /same, upstream: shared",
     "upstream: [",
 ];
 
+/// How many of them are right.
+const RIGHT: usize = 21;
+
 /// What documents of steps and upstreams may be.
-const OTHERS: [(&str, &str); 8] = [
+const OTHERS: [(&str, &str); 11] = [
     ("upstreams.yaml", "upstreams: {shared: {endpoints: ['10.0.0.@:80']}}\n"),
     (
         "upstreams.yaml",
@@ -60,6 +75,12 @@ const OTHERS: [(&str, &str); 8] = [
     ("steps.yaml", "middleware: {a: {respond: {status: 204}}, b: {respond: {status: 200}}, c: {chain: [a, b]}}\n"),
     ("steps.yaml", "middleware: {a: {headers: {}}, b: {headers: {}}, c: {chain: [a, b]}}\n"),
     ("steps.yaml", "middleware: {a: {headers: {}}, b: {respond: {status: 200}}, c: {chain: [b, a]}}\n"),
+    ("steps.yaml", "middleware: {a: {maintenance: {}}, b: {maintenance: {retry-after: 1s}}, c: {chain: [a, b]}}\n"),
+    ("steps.yaml", "middleware: {a: {maintenance: {enabled: false}}, b: {maintenance: {}}, c: {chain: [a, b]}}\n"),
+    (
+        "steps.yaml",
+        "middleware: {a: {cors: {allow-origins: '*'}}, b: {forward-auth: {upstream: shared}}, c: {chain: [a, b]}}\n",
+    ),
     ("plugin.yaml", "middleware: {p: {module: p.wasm, config: {key: '${env:TOKEN}', n: @}}}\n"),
     ("gateway.yaml", "listeners: {web: {address: '127.0.0.1:0'}, more: {address: '127.0.0.1:0', middleware: [a]}}\n"),
 ];
@@ -82,7 +103,7 @@ fn entry(text: &str) -> Result<Entry, crate::source::ReadError> {
 
 fn route(random: &mut Random, name: &str) -> String {
     // What is right more often than not, so that what is wrong comes alone.
-    let end = if random.below(4) == 0 { ROUTES.len() } else { 14 };
+    let end = if random.below(4) == 0 { ROUTES.len() } else { RIGHT };
     let text = ROUTES[random.below(end)].replace('@', &random.below(4).to_string());
     let path = if text.contains("path:") { String::new() } else { format!("path: /{name}, ") };
     format!("routes: [{{id: {name}, {path}{text}}}]\n")

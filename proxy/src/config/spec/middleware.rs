@@ -44,6 +44,19 @@ pub enum Middleware {
     Chain(Vec<Name>),
 }
 
+impl Middleware {
+    /// Whether it is sure or likely to answer by itself, so that a route with it needs no upstream; `None` for a chain,
+    /// which depends on its steps.
+    pub(crate) fn answers(&self) -> Option<bool> {
+        match self {
+            Self::Chain(_) => None,
+            Self::Respond(_) | Self::Redirect(_) | Self::Plugin(_) => Some(true),
+            Self::Maintenance(page) => Some(page.enabled && page.allow.is_empty()),
+            _ => Some(false),
+        }
+    }
+}
+
 /// Changes to header fields, applied in the order remove, set, add.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HeaderEdits {
