@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # bench.sh [PART]...: prints the comparison tables of docs/performance.md, and writes them there when all parts run.
 #
-# Parts: proxy, plugins, generation, reload, etcd (default: all). Needs two cores, nginx and HAProxy; installs these two
+# Parts: proxy, protocols, idle, plugins, generation, reload, etcd (default: all). Needs two cores, nginx and HAProxy; installs these two
 # where apt-get can. The gateway under test is the one that releases ship (profile `dist`).
 set -euo pipefail
 cd "$(dirname "$0")/.."

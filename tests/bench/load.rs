@@ -1,5 +1,6 @@
 //! The load and the origin of the measurements, on one thread: closed loops over kept-alive connections, and an
-//! endpoint that answers the same few bytes. As little work as possible, so that what is measured is the bottleneck.
+//! endpoint that answers bodies of the length that the path asks for. As little work as possible, so that what is measured
+//! is the bottleneck.
 
 use std::{cell::Cell, io, net::SocketAddr, rc::Rc, time::Duration};
 
@@ -11,11 +12,18 @@ use tokio::{
     time::sleep,
 };
 
+use crate::speech::{Call, Speech};
+
 /// Connections of one load.
 pub(crate) const CONNECTIONS: usize = 64;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 64\r\n\r\n\
     {\"message\":\"a small response, as an API gives most of the time\"}";
+
+/// The path that the origin answers with so many bytes.
+pub(crate) fn path_of(bytes: usize) -> String {
+    format!("/bytes/{bytes}")
+}
 
 /// Runs `measure` beside an origin, whose address it is given.
 pub(crate) fn beside_an_origin<T>(measure: impl AsyncFnOnce(SocketAddr) -> T) -> T {
@@ -36,60 +44,28 @@ pub(crate) struct Span {
     pub(crate) cost: f64,
 }
 
-/// Asks `address` for `path` over [`CONNECTIONS`] closed loops; counts exchanges for `span` after a warm-up, and how
-/// much `cost` rises meanwhile.
+/// Asks `address` for `path` over [`CONNECTIONS`] closed loops of HTTP/1.1; see [`span_of`].
 pub(crate) async fn span(address: SocketAddr, path: &str, span: Duration, cost: impl Fn() -> f64) -> Span {
-    let request: Rc<[u8]> =
-        format!("GET {path} HTTP/1.1\r\nhost: bench.example\r\nuser-agent: bench\r\naccept: */*\r\n\r\n")
-            .into_bytes()
-            .into();
+    let call = Call { address, speech: Speech::Http1, path: path.into() };
+    span_of(&call, CONNECTIONS, span, cost).await
+}
+
+/// Makes `call` over `loops` closed loops; counts exchanges for `span` after a warm-up, and how much `cost` rises meanwhile.
+pub(crate) async fn span_of(call: &Call, loops: usize, span: Duration, cost: impl Fn() -> f64) -> Span {
     let count = Rc::new(Cell::new(0_u64));
-    let mut loops = JoinSet::new();
-    for _ in 0..CONNECTIONS {
-        loops.spawn_local(ask(address, Rc::clone(&request), Rc::clone(&count)));
+    let mut tasks = JoinSet::new();
+    for _ in 0..loops.div_ceil(call.speech.streams()) {
+        tasks.spawn_local(call.clone().again_and_again(loops, Rc::clone(&count)));
     }
     sleep(span / 5).await;
     let (exchanges, spent) = (count.get(), cost());
     sleep(span).await;
     let span = Span { exchanges: count.get() - exchanges, cost: cost() - spent };
-    if let Some(ended) = loops.try_join_next() {
+    if let Some(ended) = tasks.try_join_next() {
         panic!("a connection ended under load: {ended:?}");
     }
-    loops.shutdown().await;
+    tasks.shutdown().await;
     span
-}
-
-async fn ask(address: SocketAddr, request: Rc<[u8]>, count: Rc<Cell<u64>>) -> io::Result<()> {
-    let mut socket = TcpStream::connect(address).await?;
-    socket.set_nodelay(true)?;
-    let mut buffer = vec![0; 4096];
-    loop {
-        socket.write_all(&request).await?;
-        let mut filled = 0;
-        while !whole(&buffer[..filled])? {
-            let read = socket.read(&mut buffer[filled..]).await?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            filled += read;
-        }
-        count.set(count.get() + 1);
-    }
-}
-
-/// Whether `bytes` hold a whole response; an error where it is not a 200.
-fn whole(bytes: &[u8]) -> io::Result<bool> {
-    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(false) };
-    let head = &bytes[..end];
-    if !head.starts_with(b"HTTP/1.1 200") {
-        return Err(io::Error::other(String::from_utf8_lossy(head).into_owned()));
-    }
-    let length = head.split(|byte| *byte == b'\n').find_map(|line| {
-        let name = b"content-length:";
-        let is = line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name);
-        is.then(|| std::str::from_utf8(&line[name.len()..]).ok()?.trim().parse::<usize>().ok()).flatten()
-    });
-    Ok(bytes.len() >= end + 4 + length.unwrap_or(0))
 }
 
 async fn accept(listener: TcpListener) {
@@ -101,6 +77,7 @@ async fn accept(listener: TcpListener) {
 async fn answer(mut socket: TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let mut buffer = vec![0; 4096];
+    let body = vec![b'x'; 64 * 1024];
     let mut filled = 0;
     loop {
         let read = socket.read(&mut buffer[filled..]).await?;
@@ -109,8 +86,35 @@ async fn answer(mut socket: TcpStream) -> io::Result<()> {
         }
         filled += read;
         if buffer[..filled].ends_with(b"\r\n\r\n") {
+            match asked(&buffer[..filled]) {
+                None => socket.write_all(ANSWER).await?,
+                Some(bytes) => send(&mut socket, bytes, &body).await?,
+            }
             filled = 0;
-            socket.write_all(ANSWER).await?;
         }
     }
+}
+
+/// The length that the path of a request asks for.
+fn asked(request: &[u8]) -> Option<usize> {
+    let path = request.strip_prefix(b"GET /bytes/")?;
+    let end = path.iter().position(|byte| *byte == b' ')?;
+    std::str::from_utf8(&path[..end]).ok()?.parse().ok()
+}
+
+async fn send(socket: &mut TcpStream, bytes: usize, body: &[u8]) -> io::Result<()> {
+    let mut first =
+        format!("HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: {bytes}\r\n\r\n")
+            .into_bytes();
+    // A small body leaves with its head.
+    let with_head = bytes.min(4096);
+    first.extend_from_slice(&body[..with_head]);
+    socket.write_all(&first).await?;
+    let mut left = bytes - with_head;
+    while left > 0 {
+        let next = left.min(body.len());
+        socket.write_all(&body[..next]).await?;
+        left -= next;
+    }
+    Ok(())
 }

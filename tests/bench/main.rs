@@ -3,12 +3,15 @@
 
 mod etcd;
 mod generation;
+mod idle;
 mod load;
 mod plugins;
+mod protocols;
 mod proxies;
 mod reload;
 mod report;
 mod shipped;
+mod speech;
 mod subject;
 
 use std::{env, path::PathBuf, process::ExitCode};
@@ -16,7 +19,7 @@ use std::{env, path::PathBuf, process::ExitCode};
 use serde_json::{Map, Value};
 
 /// The parts, in the order of the tables.
-const PARTS: [&str; 5] = ["proxy", "plugins", "generation", "reload", "etcd"];
+const PARTS: [&str; 7] = ["proxy", "protocols", "idle", "plugins", "generation", "reload", "etcd"];
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
@@ -35,6 +38,8 @@ fn main() -> ExitCode {
         eprintln!("bench: {part}");
         let result: Value = match part {
             "proxy" => proxies::measure(&gateway),
+            "protocols" => protocols::measure(&gateway),
+            "idle" => idle::measure(&gateway),
             "plugins" => plugins::measure(&gateway),
             "generation" => generation::in_a_child(),
             "reload" => reload::measure(&gateway),

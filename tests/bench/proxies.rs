@@ -22,7 +22,7 @@ routes:
   - {id: all, path: /*, upstream: origin}
 ";
 
-const NGINX: &str = "\
+pub(crate) const NGINX: &str = "\
 daemon off;
 master_process off;
 worker_processes 1;
@@ -59,7 +59,7 @@ const HAPROXY_FIELDS: &str = "  http-request set-header X-Forwarded-For %[src]
   http-response set-header Via \"1.1 haproxy\"
 ";
 
-const HAPROXY: &str = "\
+pub(crate) const HAPROXY: &str = "\
 global
   nbthread 1
   maxconn 4096
@@ -78,19 +78,22 @@ backend origin
   server origin {origin} pool-max-conn 256 pool-purge-delay 60s
 ";
 
+/// How nginx is started over its configuration.
+pub(crate) const START_NGINX: [&str; 5] = ["nginx", "-p", "{folder}", "-c", "{folder}/proxy.conf"];
+/// How HAProxy is started over its configuration.
+pub(crate) const START_HAPROXY: [&str; 4] = ["haproxy", "-db", "-f", "{folder}/proxy.conf"];
+
 /// Interleaved rounds over all; medians. Each of the others as it comes, which tells nobody anything, and telling what
 /// the gateway tells.
 pub(crate) fn measure(gateway: &Path) -> Value {
     load::beside_an_origin(async |origin| {
         let fill = |text: &str, fields| text.replace("{origin}", &origin.to_string()).replace("{fields}", fields);
-        let nginx = ["nginx", "-p", "{folder}", "-c", "{folder}/proxy.conf"];
-        let haproxy = ["haproxy", "-db", "-f", "{folder}/proxy.conf"];
         let subjects = [
             Subject::gateway(gateway, &[("gateway.yaml", &fill(TIDEGATE, ""))]),
-            Subject::other("nginx", &nginx, &fill(NGINX, "")),
-            Subject::other("HAProxy", &haproxy, &fill(HAPROXY, "")),
-            Subject::other("nginx, with the same fields", &nginx, &fill(NGINX, NGINX_FIELDS)),
-            Subject::other("HAProxy, with the same fields", &haproxy, &fill(HAPROXY, HAPROXY_FIELDS)),
+            Subject::other("nginx", &START_NGINX, &fill(NGINX, "")),
+            Subject::other("HAProxy", &START_HAPROXY, &fill(HAPROXY, "")),
+            Subject::other("nginx, with the same fields", &START_NGINX, &fill(NGINX, NGINX_FIELDS)),
+            Subject::other("HAProxy, with the same fields", &START_HAPROXY, &fill(HAPROXY, HAPROXY_FIELDS)),
         ];
         let mut rounds: Vec<Vec<Used>> = vec![Vec::new(); subjects.len()];
         for round in 0..ROUNDS {
@@ -105,12 +108,8 @@ pub(crate) fn measure(gateway: &Path) -> Value {
 
 /// CPU time of one request under load.
 async fn request(subject: &Subject) -> Used {
-    let span = load::span(subject.address, "/a/small/thing", SPAN, || {
-        let used = subject.used();
-        used.user + used.kernel
-    });
     let before = subject.used();
-    let span = span.await;
+    let span = load::span(subject.address, "/a/small/thing", SPAN, || subject.used().sum()).await;
     let after = subject.used();
     // The split is taken from the whole run, warm-up included; the sum from the span that was counted.
     let (user, kernel) = (after.user - before.user, after.kernel - before.kernel);

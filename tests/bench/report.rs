@@ -22,6 +22,8 @@ pub(crate) fn percentile(percent: usize, values: impl IntoIterator<Item = f64>) 
 pub(crate) fn table(part: &str, result: &Value) -> String {
     match part {
         "proxy" => proxy(result),
+        "protocols" => protocols(result),
+        "idle" => idle(result),
         "plugins" => plugins(result),
         "generation" => generation(result),
         "reload" => reload(result),
@@ -58,6 +60,33 @@ fn proxy(result: &Value) -> String {
         "\nTidegate to the better of the two: **{bare}** (aim: at most 1.15); where they tell origin and client what the \
          gateway tells (`X-Forwarded-*`, `Forwarded`, `Via`, `traceparent`): **{equal}**.\n"
     )
+}
+
+fn protocols(result: &Value) -> String {
+    let mut text = "### Protocols and bodies\n\nCPU time a request, µs, by what the client speaks and the bytes of the response's \
+        body; HTTP/1.1 in cleartext to the origin, one worker (aim: no more than the better of the two).\n\n\
+        | protocol | bytes | Tidegate | nginx | HAProxy | to the better |\n|---|---|---|---|---|---|\n"
+        .to_owned();
+    for row in result["rows"].as_array().into_iter().flatten() {
+        let cells: Vec<_> = row["cpu_us"].as_array().into_iter().flatten().map(|cpu| number(cpu, 1)).collect();
+        let name = row["protocol"].as_str().unwrap_or_default();
+        text += &format!("| {name} | {} | {} | **{}** |\n", row["bytes"], cells.join(" | "), number(&row["ratio"], 2));
+    }
+    text
+}
+
+fn idle(result: &Value) -> String {
+    let mut text = format!(
+        "### Idle connections\n\nMemory in use that an idle connection takes, bytes, {} open at once after one exchange each, one \
+         worker.\n\n| protocol | Tidegate | nginx | HAProxy | to the better |\n|---|---|---|---|---|\n",
+        result["connections"]
+    );
+    for row in result["rows"].as_array().into_iter().flatten() {
+        let cells: Vec<_> = row["bytes"].as_array().into_iter().flatten().map(|bytes| number(bytes, 0)).collect();
+        let name = row["protocol"].as_str().unwrap_or_default();
+        text += &format!("| {name} | {} | **{}** |\n", cells.join(" | "), number(&row["ratio"], 2));
+    }
+    text
 }
 
 fn plugins(result: &Value) -> String {

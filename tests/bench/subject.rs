@@ -34,6 +34,13 @@ pub(crate) struct Used {
     pub(crate) kernel: f64,
 }
 
+impl Used {
+    /// Both, in µs.
+    pub(crate) fn sum(&self) -> f64 {
+        self.user + self.kernel
+    }
+}
+
 impl Subject {
     /// Starts the gateway with one worker over a configuration; `{listen}` in it stands for its address.
     pub(crate) fn gateway(binary: &Path, files: &[(&str, &str)]) -> Self {
@@ -70,7 +77,15 @@ impl Subject {
 
     /// Starts another proxy; `{listen}` in its configuration stands for its address, `{folder}` for a folder of its own.
     pub(crate) fn other(name: &str, arguments: &[&str], configuration: &str) -> Self {
+        Self::other_with(name, arguments, configuration, &[])
+    }
+
+    /// [`Subject::other`] with files in its folder.
+    pub(crate) fn other_with(name: &str, arguments: &[&str], configuration: &str, files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).expect("a file can be written");
+        }
         let address = free_address();
         let path = folder.path().to_string_lossy().into_owned();
         let text = configuration.replace("{listen}", &address.to_string()).replace("{folder}", &path);

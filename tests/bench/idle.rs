@@ -1,0 +1,58 @@
+//! Many idle connections of each protocol: the memory of one, beside nginx and HAProxy, one worker each.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tidegate_tests::Authority;
+
+use crate::{
+    load, protocols,
+    speech::{Call, Speech},
+    subject::Subject,
+};
+
+/// Open at once, within what a process may have open by default limits of the field.
+const CONNECTIONS: usize = 4_000;
+/// Opened and closed before, so that what a process keeps for all of them is there already.
+const BEFORE: usize = 100;
+
+/// One row a protocol: bytes of memory in use that one more idle connection takes, after one exchange on it.
+pub(crate) fn measure(gateway: &Path) -> Value {
+    load::beside_an_origin(async |origin| {
+        let authority = Authority::new();
+        let speeches = [
+            ("HTTP/1.1", Speech::Http1),
+            ("HTTP/1.1 over TLS 1.3", Speech::http1_tls(&authority)),
+            ("HTTP/2 over TLS 1.3", Speech::http2(&authority)),
+        ];
+        let mut rows = Vec::new();
+        for (name, speech) in speeches {
+            let tls = !matches!(speech, Speech::Http1);
+            let mut bytes = Vec::new();
+            for subject in protocols::subjects(gateway, &origin.to_string(), tls.then_some(&authority)) {
+                bytes.push(of_one(&subject, &speech).await);
+            }
+            rows.push(json!({ "protocol": name, "bytes": bytes, "ratio": bytes[0] / bytes[1].min(bytes[2]) }));
+        }
+        json!({ "connections": CONNECTIONS, "rows": rows })
+    })
+}
+
+async fn of_one(subject: &Subject, speech: &Speech) -> f64 {
+    let call = Call { address: subject.address, speech: speech.clone(), path: "/".into() };
+    drop(open(&call, BEFORE).await);
+    let before = subject.memory_bytes();
+    let connections = open(&call, CONNECTIONS).await;
+    let after = subject.memory_bytes();
+    drop(connections);
+    (after as f64 - before as f64) / CONNECTIONS as f64
+}
+
+/// So many connections, one exchange on each, one after the other: what is used for a handshake is used again by the next.
+async fn open(call: &Call, connections: usize) -> Vec<Box<dyn std::any::Any>> {
+    let mut all = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        all.push(call.clone().once().await.unwrap_or_else(|error| panic!("a connection failed: {error}")));
+    }
+    all
+}

@@ -1,0 +1,113 @@
+//! HTTP/1.1 in cleartext, over TLS 1.3, and HTTP/2 over TLS 1.3, with small, middling and large bodies, on one worker: CPU
+//! time a request, beside nginx and HAProxy.
+
+use std::{path::Path, time::Duration};
+
+use serde_json::{Value, json};
+use tidegate_tests::Authority;
+
+use crate::{
+    load,
+    proxies::{HAPROXY, NGINX, START_HAPROXY, START_NGINX},
+    report::median,
+    speech::{Call, HOST, Speech},
+    subject::Subject,
+};
+
+const ROUNDS: usize = 5;
+const SPAN: Duration = Duration::from_millis(1_500);
+/// Bytes of a body, and closed loops that ask for it.
+const BODIES: [(usize, usize); 3] = [(1_000, 64), (100_000, 16), (10_000_000, 4)];
+
+const TIDEGATE: &str = "\
+listeners:
+  web:
+    address: '{listen}'
+{tls}upstreams:
+  origin: {endpoints: ['{origin}']}
+routes:
+  - {id: all, path: /*, upstream: origin}
+";
+
+/// One row a protocol and body: medians of interleaved rounds.
+pub(crate) fn measure(gateway: &Path) -> Value {
+    load::beside_an_origin(async |origin| {
+        let authority = Authority::new();
+        let speeches = [
+            ("HTTP/1.1", Speech::Http1),
+            ("HTTP/1.1 over TLS 1.3", Speech::http1_tls(&authority)),
+            ("HTTP/2 over TLS 1.3", Speech::http2(&authority)),
+        ];
+        let mut rows = Vec::new();
+        for (name, speech) in speeches {
+            let tls = !matches!(speech, Speech::Http1);
+            let subjects = subjects(gateway, &origin.to_string(), tls.then_some(&authority));
+            for (bytes, loops) in BODIES {
+                let call = |subject: &Subject| Call {
+                    address: subject.address,
+                    speech: speech.clone(),
+                    path: load::path_of(bytes).into(),
+                };
+                rows.push(row((name, bytes, loops), &subjects, call).await);
+            }
+        }
+        json!({ "rows": rows })
+    })
+}
+
+/// The gateway, nginx and HAProxy, in this order, in front of `origin`; with a certificate of `authority`, where there is one.
+pub(crate) fn subjects(gateway: &Path, origin: &str, authority: Option<&Authority>) -> [Subject; 3] {
+    let issued = authority.map(|authority| authority.issue(&[HOST]));
+    let pair = issued.map(|issued| (format!("{}{}", issued.pem, issued.key), issued)).unzip();
+    let fill = |text: &str| text.replace("{origin}", origin).replace("{fields}", "");
+    let (nginx, haproxy) = (large_bodies(&fill(NGINX)), fill(HAPROXY).replace("maxconn 4096", "maxconn 16384"));
+    let (Some(pair), Some(issued)) = pair else {
+        let tidegate = fill(TIDEGATE).replace("{tls}", "");
+        return [
+            Subject::gateway(gateway, &[("gateway.yaml", &tidegate)]),
+            Subject::other("nginx", &START_NGINX, &nginx),
+            Subject::other("HAProxy", &START_HAPROXY, &haproxy),
+        ];
+    };
+    let tls = "    tls: {certificates: [{certificate: pair.crt, key: pair.key}], min-version: '1.3'}\n";
+    let files = [
+        ("gateway.yaml", &*fill(TIDEGATE).replace("{tls}", tls)),
+        ("pair.crt", &issued.pem),
+        ("pair.key", &issued.key),
+    ];
+    let ssl = "listen {listen} ssl http2; ssl_protocols TLSv1.3; ssl_certificate {folder}/pair.pem; \
+               ssl_certificate_key {folder}/pair.pem;";
+    let bind = "bind {listen} ssl crt {folder}/pair.pem alpn h2,http/1.1 ssl-min-ver TLSv1.3";
+    let pem = [("pair.pem", &*pair)];
+    [
+        Subject::gateway(gateway, &files),
+        Subject::other_with("nginx", &START_NGINX, &nginx.replace("listen {listen};", ssl), &pem),
+        Subject::other_with("HAProxy", &START_HAPROXY, &haproxy.replace("bind {listen}", bind), &pem),
+    ]
+}
+
+/// nginx as its own experts set it for large bodies: no temporary files, enough buffers; and room for many connections.
+fn large_bodies(text: &str) -> String {
+    text.replace("worker_connections 4096;", "worker_connections 16384;").replace(
+        "tcp_nodelay on;",
+        "tcp_nodelay on; proxy_max_temp_file_size 0; proxy_buffers 32 16k; http2_chunk_size 16k;",
+    )
+}
+
+async fn row(
+    (name, bytes, loops): (&str, usize, usize),
+    subjects: &[Subject],
+    call: impl Fn(&Subject) -> Call,
+) -> Value {
+    let mut rounds = vec![Vec::new(); subjects.len()];
+    for round in 0..ROUNDS {
+        for turn in 0..subjects.len() {
+            let at = (round + turn) % subjects.len();
+            let subject = &subjects[at];
+            let span = load::span_of(&call(subject), loops, SPAN, || subject.used().sum()).await;
+            rounds[at].push(span.cost / span.exchanges as f64);
+        }
+    }
+    let cpu: Vec<_> = rounds.iter().map(|rounds| median(rounds.iter().copied())).collect();
+    json!({ "protocol": name, "bytes": bytes, "cpu_us": cpu, "ratio": cpu[0] / cpu[1].min(cpu[2]), "rounds_us": rounds })
+}

@@ -1,0 +1,198 @@
+//! How the load speaks: HTTP/1.1 and HTTP/2, in cleartext and over TLS 1.3. Bodies are counted and thrown away.
+
+use std::{cell::Cell, error::Error, io, net::SocketAddr, rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::Request;
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    version::TLS13,
+};
+use tidegate_tests::Authority;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
+use tokio_rustls::TlsConnector;
+
+/// The name on the certificate of what is measured.
+pub(crate) const HOST: &str = "bench.example";
+
+/// A protocol.
+#[derive(Clone)]
+pub(crate) enum Speech {
+    /// HTTP/1.1 in cleartext.
+    Http1,
+    /// HTTP/1.1 over TLS 1.3.
+    Http1Tls(Arc<ClientConfig>),
+    /// HTTP/2 over TLS 1.3.
+    Http2(Arc<ClientConfig>),
+}
+
+/// A request, and whom it goes to.
+#[derive(Clone)]
+pub(crate) struct Call {
+    /// Where the gateway, or what stands for it, listens.
+    pub(crate) address: SocketAddr,
+    /// How it is spoken to.
+    pub(crate) speech: Speech,
+    /// What it is asked for.
+    pub(crate) path: Rc<str>,
+}
+
+type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// Anything that bytes go through.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
+
+impl Speech {
+    /// HTTP/1.1 over TLS 1.3 to whoever shows a certificate of `authority`.
+    pub(crate) fn http1_tls(authority: &Authority) -> Self {
+        Self::Http1Tls(config(authority, b"http/1.1"))
+    }
+
+    /// HTTP/2 over TLS 1.3 to whoever shows a certificate of `authority`.
+    pub(crate) fn http2(authority: &Authority) -> Self {
+        Self::Http2(config(authority, b"h2"))
+    }
+
+    /// Requests at a time on a connection.
+    pub(crate) const fn streams(&self) -> usize {
+        if matches!(self, Self::Http2(_)) { STREAMS } else { 1 }
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Io>> {
+        let socket = TcpStream::connect(address).await?;
+        socket.set_nodelay(true)?;
+        match self {
+            Self::Http1 => Ok(Box::new(socket)),
+            Self::Http1Tls(config) | Self::Http2(config) => {
+                let name = ServerName::try_from(HOST).map_err(io::Error::other)?;
+                Ok(Box::new(TlsConnector::from(Arc::clone(config)).connect(name, socket).await?))
+            }
+        }
+    }
+}
+
+impl Call {
+    /// One connection, asked without end by as many loops as it takes of `loops`; each whole response counts.
+    pub(crate) async fn again_and_again(self, loops: usize, count: Rc<Cell<u64>>) -> Outcome {
+        let mut socket = self.speech.connect(self.address).await?;
+        if !matches!(self.speech, Speech::Http2(_)) {
+            let mut buffer = vec![0; BUFFER_BYTES];
+            loop {
+                self.http1(&mut socket, &mut buffer).await?;
+                count.set(count.get() + 1);
+            }
+        }
+        let (sender, connection) = begin(socket).await?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn_local(async move { Ok(connection.await?) });
+        for _ in 0..loops.min(STREAMS) {
+            let (call, sender, count) = (self.clone(), sender.clone(), Rc::clone(&count));
+            tasks.spawn_local(async move {
+                loop {
+                    call.http2(sender.clone()).await?;
+                    count.set(count.get() + 1);
+                }
+            });
+        }
+        // The first that ends says why all of them do.
+        tasks.join_next().await.expect("there are loops")?
+    }
+
+    /// Opens a connection, makes the call once and leaves the connection open for as long as what is returned lives.
+    pub(crate) async fn once(self) -> Result<Box<dyn std::any::Any>, Box<dyn Error + Send + Sync>> {
+        let mut socket = self.speech.connect(self.address).await?;
+        if !matches!(self.speech, Speech::Http2(_)) {
+            self.http1(&mut socket, &mut vec![0; 4096]).await?;
+            return Ok(Box::new(socket));
+        }
+        let (sender, connection) = begin(socket).await?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn_local(connection);
+        self.http2(sender.clone()).await?;
+        Ok(Box::new((tasks, sender)))
+    }
+
+    async fn http1(&self, socket: &mut Box<dyn Io>, buffer: &mut [u8]) -> io::Result<()> {
+        let request = format!("GET {} HTTP/1.1\r\nhost: {HOST}\r\nuser-agent: bench\r\naccept: */*\r\n\r\n", self.path);
+        socket.write_all(request.as_bytes()).await?;
+        let mut filled = 0;
+        let left = loop {
+            filled += some(socket.read(&mut buffer[filled..]).await?)?;
+            if let Some((head, length)) = head(&buffer[..filled])? {
+                break (head + length).saturating_sub(filled);
+            }
+        };
+        let mut left = left;
+        while left > 0 {
+            let most = left.min(buffer.len());
+            left -= some(socket.read(&mut buffer[..most]).await?)?;
+        }
+        Ok(())
+    }
+
+    async fn http2(&self, sender: SendRequest<Bytes>) -> Outcome {
+        let uri = format!("https://{HOST}{}", self.path);
+        let request = Request::get(uri).header("user-agent", "bench").header("accept", "*/*").body(())?;
+        let (response, _) = sender.ready().await?.send_request(request, true)?;
+        let response = response.await?;
+        if response.status() != 200 {
+            return Err(format!("the status is {}", response.status()).into());
+        }
+        let mut body = response.into_body();
+        while let Some(bytes) = body.data().await {
+            body.flow_control().release_capacity(bytes?.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// Streams at a time on a connection of HTTP/2.
+const STREAMS: usize = 8;
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Windows large enough that a body need not wait for them.
+async fn begin(
+    socket: Box<dyn Io>,
+) -> Result<(SendRequest<Bytes>, h2::client::Connection<Box<dyn Io>, Bytes>), h2::Error> {
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(1 << 20).initial_connection_window_size(16 << 20);
+    builder.handshake(socket).await
+}
+
+fn config(authority: &Authority, protocol: &[u8]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("an authority shows its own");
+    roots.add(certificate).expect("an authority may be trusted");
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]);
+    let mut config = builder.expect("the provider has TLS 1.3").with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Arc::new(config)
+}
+
+fn some(read: usize) -> io::Result<usize> {
+    if read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(read) }
+}
+
+/// The length of the head and of the body, once the head is whole; an error where it is not a 200.
+fn head(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+    let head = &bytes[..end];
+    if !head.starts_with(b"HTTP/1.1 200") {
+        return Err(io::Error::other(String::from_utf8_lossy(head).into_owned()));
+    }
+    let length = head.split(|byte| *byte == b'\n').find_map(|line| {
+        let name = b"content-length:";
+        let is = line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name);
+        is.then(|| std::str::from_utf8(&line[name.len()..]).ok()?.trim().parse::<usize>().ok()).flatten()
+    });
+    Ok(Some((end + 4, length.unwrap_or(0))))
+}
