@@ -9,6 +9,7 @@ mod eventually;
 mod follower;
 mod gateway;
 pub mod guests;
+pub mod http2;
 pub mod origin;
 pub mod process;
 pub mod raw;

@@ -204,6 +204,16 @@ pub struct Seen {
 impl Front {
     /// Shows `issued` and passes on to `origin`; asks for certificates that `clients` signed, where that is given.
     pub async fn start(origin: SocketAddr, issued: &Issued, clients: Option<&Authority>) -> Self {
+        Self::speaking(origin, issued, clients, &[]).await
+    }
+
+    /// [`Front::start`] that agrees to speak one of `protocols` (ALPN), the first first.
+    pub async fn speaking(
+        origin: SocketAddr,
+        issued: &Issued,
+        clients: Option<&Authority>,
+        protocols: &[&str],
+    ) -> Self {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_safe_default_protocol_versions().expect("the provider has both versions");
@@ -217,7 +227,8 @@ impl Front {
             None => builder.with_no_client_auth(),
         };
         let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a key of ours");
-        let config = builder.with_single_cert(vec![issued.der.clone()], key).expect("they fit");
+        let mut config = builder.with_single_cert(vec![issued.der.clone()], key).expect("they fit");
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let seen = Arc::<Mutex<Vec<Seen>>>::default();

@@ -11,6 +11,7 @@ mod file_events;
 mod fleet;
 mod guards;
 mod harness;
+mod http2_upstream;
 mod languages;
 mod last_good;
 mod longlived;

@@ -8,8 +8,9 @@ use std::{
 };
 
 /// Libraries that only some rooms may name, as path prefixes below `proxy/src`.
-const KEPT: [(&[&str], &[&str]); 4] = [
-    (&["hyper", "hyper_util", "h2"], &["server", "admin", "cli"]),
+const KEPT: [(&[&str], &[&str]); 5] = [
+    (&["hyper", "hyper_util"], &["server", "admin", "cli"]),
+    (&["h2"], &["server", "admin", "cli", "upstream/http2"]),
     (&["wasmtime"], &["wasm"]),
     (&["tonic", "prost"], &["etcd"]),
     (&["serde_saphyr"], &["config/parse"]),

@@ -10,6 +10,7 @@ mod select;
 pub(crate) mod testing;
 mod timer;
 mod tunnel;
+pub mod websocket;
 
 use std::rc::Rc;
 

@@ -26,10 +26,35 @@ use crate::config::{
 /// TLS to endpoints.
 #[derive(Debug)]
 pub struct Connector {
-    config: Arc<ClientConfig>,
+    // By what is offered: see [`Offer`].
+    configs: [Arc<ClientConfig>; 3],
     server_name: Option<ServerName<'static>>,
     // Found by the next connector for as long as this one lives.
     _system: Option<Arc<SystemRoots>>,
+}
+
+/// What a handshake offers to speak (ALPN, RFC 7301).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 alone.
+    Http2,
+    /// HTTP/2, or else HTTP/1.1.
+    Both,
+}
+
+impl Offer {
+    const ALL: [Self; 3] = [Self::Http1, Self::Http2, Self::Both];
+
+    fn protocols(self) -> Vec<Vec<u8>> {
+        let (http1, http2) = (b"http/1.1".to_vec(), b"h2".to_vec());
+        match self {
+            Self::Http1 => vec![http1],
+            Self::Http2 => vec![http2],
+            Self::Both => vec![http2, http1],
+        }
+    }
 }
 
 /// Whom the system trusts, read once while anybody uses it.
@@ -83,26 +108,31 @@ impl Connector {
             Some(roots) => builder.with_root_certificates(roots),
             None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
         };
-        let mut config = match own {
+        let config = match own {
             Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.key))),
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let configs = Offer::ALL.map(|offer| {
+            let mut config = config.clone();
+            config.alpn_protocols = offer.protocols();
+            Arc::new(config)
+        });
         let server_name = spec.server_name.as_ref().and_then(|name| ServerName::try_from(name.clone()).ok());
-        Ok(Self { config: Arc::new(config), server_name, _system: system })
+        Ok(Self { configs, server_name, _system: system })
     }
 
-    /// Shakes hands with the endpoint at the other end of `stream`; `host` is its name or address.
+    /// Shakes hands with the endpoint at the other end of `stream`, to speak what is offered; `host` is its name or
+    /// address.
     ///
     /// # Errors
     /// `InvalidData` where it is not who it should be, or both ends do not agree; others are the connection's.
-    pub async fn connect(&self, stream: TcpStream, host: &str) -> io::Result<Socket> {
+    pub async fn connect(&self, stream: TcpStream, host: &str, offer: Offer) -> io::Result<Socket> {
         let own = || ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']').to_owned());
         let name = match &self.server_name {
             Some(name) => name.clone(),
             None => own().map_err(|_| io::Error::other(format!("`{host}` is no name that a certificate can have")))?,
         };
-        let stream = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await?;
+        let stream = TlsConnector::from(Arc::clone(&self.configs[offer as usize])).connect(name, stream).await?;
         Ok(Socket::Secure(Box::new(TlsStream::Client(stream))))
     }
 }

@@ -13,5 +13,5 @@ mod testing;
 mod tests;
 
 pub use acceptor::{Acceptor, Handshake, Refusal, Tickets};
-pub use connector::{Connector, SystemRoots};
+pub use connector::{Connector, Offer, SystemRoots};
 pub use socket::Socket;

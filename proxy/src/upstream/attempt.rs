@@ -19,6 +19,7 @@ use super::{
     connect::connect,
     decode::Decoder,
     head::{Head, Malformed, Reader},
+    http2::Went,
     incoming::Incoming,
     pool::{Facts, Pool},
     upload::Upload,
@@ -66,7 +67,6 @@ pub(super) enum Cause {
     /// A kept connection ended without a byte of an answer: most likely it was closed before the request came.
     Stale,
     /// The upstream refused the request unprocessed.
-    #[allow(dead_code, reason = "for connections that carry several requests")]
     Refused,
     /// The connection ended before a whole head.
     Reset,
@@ -84,7 +84,6 @@ pub(super) enum Progress {
     /// Not a byte of it was sent.
     Unsent,
     /// It was sent, and the upstream says that it did nothing with it (RFC 9113 sections 6.8 and 8.7).
-    #[allow(dead_code, reason = "for connections that carry several requests")]
     Unprocessed,
     /// It was sent, at least in part: whether it had an effect is not known.
     Sent,
@@ -96,17 +95,17 @@ impl Attempt<'_> {
     /// # Errors
     /// [`Missed`], in a box because almost no try fails.
     pub(super) async fn run(&self, request: &mut Request) -> Result<Response, Box<Missed>> {
-        let (mut wire, since) = match self.wire(request).await {
-            Ok(found) => found,
-            Err(error) => {
-                self.note(request, None);
-                let cause = match error.kind() {
-                    Kind::Overloaded => Cause::Crowded,
-                    Kind::UpstreamTimeout => Cause::ConnectTimeout,
-                    _ => Cause::Connect,
-                };
-                return Err(Box::new(Missed { error, cause, progress: Progress::Unsent, again: true }));
+        let found = if self.upstream.multiplexes {
+            match Box::pin(self.multiplexed(request)).await {
+                Went::Done(outcome) => return outcome,
+                Went::Wire(wire, since) => Ok((wire, since)),
             }
+        } else {
+            self.wire(request).await
+        };
+        let (mut wire, since) = match found {
+            Ok(found) => found,
+            Err(error) => return Err(self.unconnected(request, error)),
         };
         wire.take(Rc::clone(self.user), self.upstream.keep);
         self.note(request, Some(wire.peer));
@@ -122,6 +121,19 @@ impl Attempt<'_> {
                 Err(self.failed(failure, (wire.peer, wire.reused), progress, again))
             }
         }
+    }
+
+    /// A try that found no connection.
+    #[cold]
+    pub(super) fn unconnected(&self, request: &Request, error: Error) -> Box<Missed> {
+        self.note(request, None);
+        let cause = match error.kind() {
+            Kind::Overloaded => Cause::Crowded,
+            Kind::UpstreamTimeout => Cause::ConnectTimeout,
+            Kind::UpstreamMalformed => Cause::Malformed,
+            _ => Cause::Connect,
+        };
+        Box::new(Missed { error, cause, progress: Progress::Unsent, again: true })
     }
 
     // A kept connection or a new one, and since when the answer is waited for.
@@ -196,7 +208,8 @@ impl Attempt<'_> {
         Ok(Response { head: head.parts, body, tunnel: None })
     }
 
-    fn note(&self, request: &Request, peer: Option<SocketAddr>) {
+    /// Notes where the request went.
+    pub(super) fn note(&self, request: &Request, peer: Option<SocketAddr>) {
         if self.own {
             request.exchange.record.note(|record| {
                 record.upstream = Some(Arc::clone(&self.user.name));

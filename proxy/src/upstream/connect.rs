@@ -20,14 +20,13 @@ use super::{
 use crate::{
     error::{Error, Kind},
     state::{EndpointState, Open, States},
-    tls::{Connector, Socket},
+    tls::{Connector, Offer, Socket},
 };
 
-/// Connects for the upstream `user`, as one of at most `limit` connections to `endpoint`.
+/// Connects for the upstream `user`, as one of at most `limit` connections to `endpoint`, to speak HTTP/1.1.
 ///
 /// # Errors
-/// `Overloaded` at the limit, `UpstreamTimeout` when the time is up, `UpstreamConnect` for everything else. None of
-/// them has sent anything.
+/// Those of [`open`].
 pub(super) async fn connect(
     (endpoint, connector): (&Arc<EndpointState>, Option<&Connector>),
     pool: &Rc<Pool>,
@@ -35,28 +34,52 @@ pub(super) async fn connect(
     states: &States,
     (limit, time): (usize, Duration),
 ) -> Result<Box<Wire>, Error> {
-    let end = Instant::now() + time;
+    let (target, limits) = ((endpoint, connector, Offer::Http1), (limit, Instant::now() + time));
+    let (io, peer, open) = open(target, pool, user, states, limits).await?;
+    Ok(Box::new(Wire::new(io, peer, Rc::clone(pool), Rc::clone(user), open)))
+}
+
+/// A connection on which nothing was said yet, to speak what is offered, until `end`.
+///
+/// # Errors
+/// `Overloaded` at the limit, `UpstreamTimeout` when the time is up, `UpstreamConnect` for everything else. None of
+/// them has sent anything.
+pub(super) async fn open(
+    (endpoint, connector, offer): (&Arc<EndpointState>, Option<&Connector>, Offer),
+    pool: &Rc<Pool>,
+    user: &Rc<Facts>,
+    states: &States,
+    (limit, end): (usize, Instant),
+) -> Result<(Socket, SocketAddr, Open), Error> {
     let Some(open) = claim(pool, states, limit, end).await else {
         return Err(error(Kind::Overloaded, user, endpoint, "connections-max connections are in use"));
     };
-    let late = || error(Kind::UpstreamTimeout, user, endpoint, "no connection within connect-timeout");
-    let addresses = pool.timers.within(end, resolve::addresses(endpoint, &states.control)).await.map_err(|_| late())?;
+    let addresses = pool.timers.within(end, resolve::addresses(endpoint, &states.control)).await;
+    let addresses = addresses.map_err(|_| late(user, endpoint))?;
     let addresses = addresses.map_err(|why| error(Kind::UpstreamConnect, user, endpoint, &why))?;
     let mut failed = None;
     for (tried, address) in addresses.iter().enumerate() {
         // Each address gets its part of the time that is left, so that one that never answers does not take it all.
         let now = Instant::now();
         let share = end.saturating_duration_since(now) / (addresses.len() - tried) as u32;
-        match pool.timers.within(now + share, dial(*address, &endpoint.key.address, connector)).await {
-            Ok(Ok(io)) => return Ok(Box::new(Wire::new(io, *address, Rc::clone(pool), Rc::clone(user), open))),
+        match pool.timers.within(now + share, dial(*address, &endpoint.key.address, connector, offer)).await {
+            Ok(Ok(io)) => return Ok((io, *address, open)),
             Ok(Err(cause)) => failed = Some(cause),
             Err(_) => {}
         }
     }
-    Err(failed.map_or_else(late, |cause| {
-        let text = format!("upstream {}: no connection to {}", user.name, endpoint.key.address);
-        Error::because(Kind::UpstreamConnect, text, cause)
-    }))
+    Err(failed.map_or_else(
+        || late(user, endpoint),
+        |cause| {
+            let text = format!("upstream {}: no connection to {}", user.name, endpoint.key.address);
+            Error::because(Kind::UpstreamConnect, text, cause)
+        },
+    ))
+}
+
+/// The error of a connection that did not stand in time.
+pub(super) fn late(user: &Facts, endpoint: &EndpointState) -> Error {
+    error(Kind::UpstreamTimeout, user, endpoint, "no connection within connect-timeout")
 }
 
 // The right to one more connection. At the limit, one that another worker keeps unused is closed for it; where all are
@@ -81,16 +104,22 @@ async fn claim(pool: &Pool, states: &States, limit: usize, end: Instant) -> Opti
     }
 }
 
-/// Connects to `address`, which `endpoint` (`HOST:PORT`) leads to, and shakes hands where it speaks TLS.
+/// Connects to `address`, which `endpoint` (`HOST:PORT`) leads to, and where it speaks TLS shakes hands to speak what is
+/// offered.
 ///
 /// # Errors
 /// The socket's, and the handshake's.
-pub(super) async fn dial(address: SocketAddr, endpoint: &str, connector: Option<&Connector>) -> io::Result<Socket> {
+pub(super) async fn dial(
+    address: SocketAddr,
+    endpoint: &str,
+    connector: Option<&Connector>,
+    offer: Offer,
+) -> io::Result<Socket> {
     let io = TcpStream::connect(address).await?;
     io.set_nodelay(true)?;
     let Some(connector) = connector else { return Ok(Socket::Plain(io)) };
     let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
-    Box::pin(connector.connect(io, host)).await
+    Box::pin(connector.connect(io, host, offer)).await
 }
 
 fn error(kind: Kind, user: &Facts, endpoint: &EndpointState, what: &str) -> Error {

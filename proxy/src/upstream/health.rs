@@ -20,7 +20,7 @@ use crate::{
     config::spec::HealthCheck,
     identity::Identity,
     state::{EndpointState, States, Verdict},
-    tls::Connector,
+    tls::{Connector, Offer},
 };
 
 /// The verdict of `check` on `endpoint`; starts the check unless it runs. An endpoint that was never checked is healthy
@@ -98,7 +98,7 @@ async fn ask(
     let address = &endpoint.key.address;
     let mut reached = Err(io::ErrorKind::AddrNotAvailable.into());
     for candidate in &addresses {
-        reached = dial(*candidate, address, connector).await;
+        reached = dial(*candidate, address, connector, Offer::Http1).await;
         if reached.is_ok() {
             break;
         }

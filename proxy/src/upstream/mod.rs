@@ -12,6 +12,7 @@ mod decode;
 pub mod fuzz;
 mod head;
 mod health;
+mod http2;
 mod incoming;
 mod pool;
 mod pump;
@@ -47,6 +48,8 @@ pub struct Upstream {
     spec: Arc<Part<Spec>>,
     balancer: Balancer,
     keep: Keep,
+    // Whether connections may carry many exchanges at a time.
+    multiplexes: bool,
     series: Arc<UpstreamSeries>,
     states: Arc<States>,
     connector: Option<Arc<Connector>>,
@@ -76,6 +79,7 @@ impl Upstream {
             spec: Arc::clone(spec),
             balancer: Balancer::new(members, spec.balance, sequence),
             keep: Keep::new(spec.pool_idle_max, spec.pool_idle_timeout, states.workers),
+            multiplexes: http2::speaks_http2(spec),
             series,
             states: Arc::clone(states),
             connector,

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::MissedTickBehavior;
 
-use super::{resolve, wire::Wire};
+use super::{http2::Lines, resolve, wire::Wire};
 use crate::{
     exchange::{Timers, Worker},
     state::{EndpointState, Gauges, States},
@@ -44,6 +44,8 @@ pub(super) struct Pool {
     /// The worker's timers.
     pub(super) timers: Rc<Timers>,
     idle: RefCell<Vec<Idle>>,
+    /// Those that carry many exchanges at a time.
+    pub(super) lines: Lines,
     // Counts sweeps: the clock that connections expire by.
     sweeps: Cell<u64>,
     // Nothing is kept any more: its endpoint is gone, or its worker ends.
@@ -99,6 +101,7 @@ impl Pools {
             states: Arc::clone(states),
             timers: Rc::clone(timers),
             idle: RefCell::default(),
+            lines: Lines::default(),
             sweeps: Cell::new(0),
             closed: Cell::new(false),
         });
@@ -160,7 +163,7 @@ impl Pool {
         loop {
             let mut idle = self.idle.borrow_mut();
             let mut wire = idle.pop()?.wire;
-            self.gauges.keep(self.worker, idle.len());
+            self.count(idle.len());
             drop(idle);
             if wire.is_alive() && (!now || wire.is_alive_now()) {
                 return Some(wire);
@@ -175,7 +178,7 @@ impl Pool {
         let mut idle = pool.idle.borrow_mut();
         if idle.len() < keep.idle_max && keep.sweeps > 0 && !pool.closed.get() {
             idle.push(Idle { wire, expires: pool.sweeps.get().saturating_add(keep.sweeps) });
-            pool.gauges.keep(pool.worker, idle.len());
+            pool.count(idle.len());
         }
     }
 
@@ -199,24 +202,46 @@ impl Pool {
         let stays = |idle: &mut Idle| idle.expires > now && idle.wire.is_alive() && leads_there(&idle.wire);
         // What is closed is dropped when the pool is no longer borrowed.
         let gone: Vec<Idle> = self.idle.borrow_mut().extract_if(.., |idle| !stays(idle)).collect();
-        self.gauges.keep(self.worker, self.idle.borrow().len());
+        self.lines.sweep(now, |peer| known.as_ref().is_none_or(|known| known.contains(&peer)));
+        self.note_unused();
         drop(gone);
+    }
+
+    // Says how many connections are unused, `idle` of them in the pool itself.
+    fn count(&self, idle: usize) {
+        self.gauges.keep(self.worker, idle + self.lines.unused());
+    }
+
+    /// Says anew how many connections are unused.
+    pub(super) fn note_unused(&self) {
+        self.count(self.idle.borrow().len());
+    }
+
+    /// The time of the clock that connections expire by.
+    pub(super) const fn now(&self) -> u64 {
+        self.sweeps.get()
     }
 
     // Closes the connection that was used least lately, if another worker needs its place.
     fn yield_one(&self) {
         let mut idle = self.idle.borrow_mut();
-        if !idle.is_empty() && self.gauges.is_wanted() {
-            let oldest = idle.remove(0);
-            self.gauges.keep(self.worker, idle.len());
-            drop(idle);
-            drop(oldest);
+        let none = idle.is_empty() && self.lines.unused() == 0;
+        if none || !self.gauges.is_wanted() {
+            return;
         }
+        let oldest = if idle.is_empty() { None } else { Some(idle.remove(0)) };
+        if oldest.is_none() {
+            self.lines.yield_one();
+        }
+        self.count(idle.len());
+        drop(idle);
+        drop(oldest);
     }
 
     fn close(&self) {
         self.closed.set(true);
         let idle = self.idle.take();
+        self.lines.close();
         self.gauges.keep(self.worker, 0);
         drop(idle);
     }
@@ -233,4 +258,5 @@ impl fmt::Debug for Pool {
     }
 }
 
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How often connections are looked after.
+pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);

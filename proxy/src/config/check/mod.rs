@@ -8,6 +8,7 @@ mod listener;
 mod matching;
 mod middleware;
 mod plugin;
+mod protocol;
 mod route;
 mod scope;
 mod steps;

@@ -3,13 +3,14 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
+    protocol,
     scope::{Scope, Value},
     tls, values,
 };
 use crate::config::{
     node::Pos,
     raw::{self, Field},
-    spec::{Balance, Endpoint, HealthCheck, Part, Upstream},
+    spec::{Balance, Endpoint, HealthCheck, Part, Protocol, Upstream, UpstreamHttp2},
 };
 
 /// Checks an upstream.
@@ -31,6 +32,8 @@ pub(super) fn upstream(scope: &mut Scope<'_>) -> Option<Value> {
     let tls = tls::upstream(scope, raw.tls);
     let upstream = Upstream {
         endpoints,
+        protocol: protocol::protocol(scope, raw.protocol, tls.is_some()),
+        http2: protocol::http2(scope, raw.http2),
         tls,
         balance: match raw.balance.value() {
             Some(raw::Balance::LeastRequest) => Balance::LeastRequest,
@@ -60,6 +63,8 @@ pub(super) fn of_endpoints(endpoints: Vec<Endpoint>) -> Upstream {
     Upstream {
         endpoints,
         tls: None,
+        protocol: Protocol::Auto,
+        http2: UpstreamHttp2::default(),
         balance: Balance::RoundRobin,
         health_check: None,
         connect_timeout: Duration::from_secs(5),

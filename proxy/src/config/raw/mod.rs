@@ -6,6 +6,7 @@ mod gateway;
 mod guards;
 mod listener;
 mod middleware;
+mod protocol;
 mod route;
 mod scalar;
 mod table;
@@ -21,6 +22,7 @@ pub(crate) use middleware::{
     Any, FailurePolicy, HeaderEdits, Headers, Isolation, Middleware, Mirror, PathEditForm, PluginLimits, Redirect,
     Respond, Rewrite, Step,
 };
+pub(crate) use protocol::{Protocol, UpstreamHttp2};
 pub(crate) use route::{Match, PathForm, Route, Target, ValueForm};
 pub(crate) use scalar::{Count, Limit, Period, Size, Text};
 pub(crate) use table::{Table, TableLimits};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Field, Period, Size, UpstreamTls};
+use super::{Count, Field, Period, Protocol, Size, UpstreamHttp2, UpstreamTls};
 
 /// A set of endpoints that serve the same thing.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -13,6 +13,12 @@ pub(crate) struct Upstream {
     pub(crate) endpoints: Field<Vec<Field<EndpointForm>>>,
     /// TLS to each of them; none where this is not given.
     pub(crate) tls: Field<UpstreamTls>,
+    /// What is spoken: `auto`: over TLS what both ends agree on (ALPN), HTTP/2 first, without TLS HTTP/1.1; `http1`;
+    /// `h2`: HTTP/2 over TLS; `h2c`: HTTP/2 without TLS.
+    #[schemars(extend("x-default" = "auto"))]
+    pub(crate) protocol: Field<Protocol>,
+    /// How HTTP/2 is spoken, where it is.
+    pub(crate) http2: Field<UpstreamHttp2>,
     /// How an endpoint is chosen: `round-robin`: each in turn, by weight; `least-request`: the less busy of two at
     /// random.
     #[schemars(extend("x-default" = "round-robin"))]

@@ -3,7 +3,10 @@
 use super::{Fields, Out, Renderer, Written, limit, middleware, period, route, table, texts, tls};
 use crate::config::{
     document::Kind,
-    spec::{Balance, Endpoint, Gateway, Limits, Listener, LogFormat, LogTarget, PathPolicy, Spec, Treatment, Upstream},
+    spec::{
+        Balance, Endpoint, Gateway, Limits, Listener, LogFormat, LogTarget, PathPolicy, Protocol, Spec, Treatment,
+        Upstream,
+    },
 };
 
 /// The whole document.
@@ -163,6 +166,7 @@ fn upstream<'a>(written: Written<'a>, upstream: &Upstream) -> Fields<'a> {
         let tls = tls::upstream(fields.written("tls"), tls);
         fields.map("tls", tls);
     }
+    protocol(&mut fields, upstream);
     fields.put(
         "balance",
         Out::text(match upstream.balance {
@@ -188,4 +192,19 @@ fn upstream<'a>(written: Written<'a>, upstream: &Upstream) -> Fields<'a> {
     fields.put("response-head-bytes-max", Out::plain(upstream.response_head_bytes_max));
     fields.put("preserve-host", Out::plain(upstream.preserve_host));
     fields
+}
+
+fn protocol(fields: &mut Fields<'_>, upstream: &Upstream) {
+    let name = match upstream.protocol {
+        Protocol::Auto => "auto",
+        Protocol::Http1 => "http1",
+        Protocol::H2 => "h2",
+        Protocol::H2c => "h2c",
+    };
+    fields.put("protocol", Out::text(name));
+    let mut inner = Fields::of(fields.written("http2"));
+    inner.put("streams-max", Out::plain(upstream.http2.streams_max));
+    inner.put("ping-after", period(upstream.http2.ping_after));
+    inner.put("ping-timeout", period(upstream.http2.ping_timeout));
+    fields.map("http2", inner);
 }

@@ -5,6 +5,7 @@ mod gateway;
 mod guards;
 mod listener;
 mod middleware;
+mod protocol;
 mod route;
 mod table;
 mod tls;
@@ -28,6 +29,7 @@ pub use self::{
         FailurePolicy, Grants, HeaderEdits, Isolation, Middleware, Mirror, PathEdit, Plugin, PluginLimits, Redirect,
         Respond, Rewrite,
     },
+    protocol::{Protocol, UpstreamHttp2},
     route::{FieldMatch, HostPattern, Match, PathPattern, REGEX_BYTES_MAX, Route, Target, ValuePattern},
     table::{FromTable, Table, TableLimits},
     tls::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, TlsVersion, UpstreamTls},

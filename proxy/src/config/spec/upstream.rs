@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::UpstreamTls;
+use super::{Protocol, UpstreamHttp2, UpstreamTls};
 
 /// A set of endpoints that serve the same thing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -13,6 +13,10 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     /// TLS to each of them; none where they speak without.
     pub tls: Option<UpstreamTls>,
+    /// What is spoken to them.
+    pub protocol: Protocol,
+    /// How HTTP/2 is spoken, where it is.
+    pub http2: UpstreamHttp2,
     /// How one is chosen.
     pub balance: Balance,
     /// Active health checks.

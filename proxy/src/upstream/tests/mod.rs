@@ -25,7 +25,7 @@ use super::{SideCall, Upstream, pool::Pools};
 use crate::{
     config::{
         diagnostic::Place,
-        spec::{self, Balance, Endpoint, Part},
+        spec::{self, Balance, Endpoint, Part, Protocol, UpstreamHttp2},
     },
     error::{Error, Kind},
     exchange::{Body, Call, Request, Response, Worker, testing},
@@ -63,6 +63,8 @@ impl Room {
         let endpoint = |origin: &SocketAddr| Endpoint { address: origin.to_string(), weight: 1 };
         let mut value = spec::Upstream {
             tls: None,
+            protocol: Protocol::Auto,
+            http2: UpstreamHttp2::default(),
             endpoints: origins.iter().map(endpoint).collect(),
             balance: Balance::RoundRobin,
             health_check: None,
