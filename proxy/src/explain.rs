@@ -154,6 +154,7 @@ fn kind(middleware: &Middleware) -> String {
         Middleware::BasicAuth(_) => "basic-auth",
         Middleware::ForwardAuth(_) => "forward-auth",
         Middleware::Maintenance(_) => "maintenance",
+        Middleware::Compress(_) => "compress",
         Middleware::Chain(_) => "chain",
     }
     .to_owned()

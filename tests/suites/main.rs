@@ -3,6 +3,7 @@
 
 mod authentication;
 mod cli;
+mod compression;
 mod diagnostics;
 mod etcd;
 mod etcd_client;

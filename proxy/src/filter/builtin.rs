@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use super::{
-    Action, basic_auth::BasicAuth, cors::Cors, forward_auth::ForwardAuth, headers::Headers, ip_access::IpAccess,
-    maintenance::Maintenance, mirror::Mirror, redirect::Redirect, request_id::RequestId, respond::Respond,
-    rewrite::Rewrite,
+    Action, basic_auth::BasicAuth, compress::Compress, cors::Cors, forward_auth::ForwardAuth, headers::Headers,
+    ip_access::IpAccess, maintenance::Maintenance, mirror::Mirror, redirect::Redirect, request_id::RequestId,
+    respond::Respond, rewrite::Rewrite,
 };
 use crate::{config::spec::Middleware, exchange::Call, state::States, telemetry::Metrics};
 
@@ -33,6 +33,7 @@ pub fn builtin(
         Middleware::BasicAuth(auth) => Action::Around(Arc::new(BasicAuth::new(auth, &states.offload))),
         Middleware::ForwardAuth(auth) => Action::Around(Arc::new(ForwardAuth::new(auth, call(&auth.upstream)?))),
         Middleware::Maintenance(maintenance) => Action::Edit(Arc::new(Maintenance::new(maintenance))),
+        Middleware::Compress(compress) => Action::Around(Arc::new(Compress::new(compress))),
         Middleware::Plugin(_) | Middleware::Chain(_) => return None,
     })
 }

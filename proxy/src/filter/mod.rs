@@ -8,6 +8,7 @@
 mod addresses;
 mod basic_auth;
 mod builtin;
+mod compress;
 mod cors;
 mod explain;
 mod forward_auth;

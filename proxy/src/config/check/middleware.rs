@@ -71,6 +71,7 @@ fn definition(scope: &mut Scope<'_>, raw: raw::Middleware, pos: Pos, prefix: &st
         ("basic-auth", raw.basic_auth.pos(), raw.basic_auth.is_absent()),
         ("forward-auth", raw.forward_auth.pos(), raw.forward_auth.is_absent()),
         ("maintenance", raw.maintenance.pos(), raw.maintenance.is_absent()),
+        ("compress", raw.compress.pos(), raw.compress.is_absent()),
         ("chain", raw.chain.pos(), raw.chain.is_absent()),
     ];
     let mut kinds = given.iter().filter(|(.., absent)| !absent);
@@ -105,6 +106,7 @@ fn definition(scope: &mut Scope<'_>, raw: raw::Middleware, pos: Pos, prefix: &st
         "basic-auth" => raw.basic_auth.spot().and_then(|(raw, pos)| users::basic_auth(scope, raw, pos)),
         "forward-auth" => raw.forward_auth.spot().and_then(|(raw, pos)| guards::forward_auth(scope, raw, pos)),
         "maintenance" => raw.maintenance.value().and_then(|raw| guards::maintenance(scope, raw)),
+        "compress" => raw.compress.value().and_then(|raw| traffic::compress(scope, raw)),
         _ => Some(Middleware::Chain(steps(scope, raw.chain, prefix))),
     }
 }

@@ -10,8 +10,8 @@ use serde::{
 use serde_json::Number;
 
 use super::{
-    BasicAuth, Cors, Count, Entries, Field, ForwardAuth, IpAccess, Maintenance, OneOrMany, Period, RequestId, Size,
-    Text,
+    BasicAuth, Compress, Cors, Count, Entries, Field, ForwardAuth, IpAccess, Maintenance, OneOrMany, Period, RequestId,
+    Size, Text,
 };
 
 /// A configured step. Exactly one of `module`, `chain` and the built-in steps (`headers` and what follows) says what it
@@ -55,6 +55,8 @@ pub(crate) struct Middleware {
     pub(crate) forward_auth: Field<ForwardAuth>,
     /// Shows a page in place of everything.
     pub(crate) maintenance: Field<Maintenance>,
+    /// Compresses responses.
+    pub(crate) compress: Field<Compress>,
     /// Other middleware, in this order: names and inline definitions.
     pub(crate) chain: Field<Vec<Field<Step>>>,
 }

@@ -3,7 +3,9 @@
 use super::{Fields, Out, period, texts};
 use crate::config::{
     node::{Node, Value},
-    spec::{AllOr, Argon2Variant, BasicAuth, Cors, ForwardAuth, IpAccess, Maintenance, PasswordHash, RequestId},
+    spec::{
+        AllOr, Argon2Variant, BasicAuth, Compress, Cors, ForwardAuth, IpAccess, Maintenance, PasswordHash, RequestId,
+    },
 };
 
 pub(super) fn cors(inner: &mut Fields<'_>, cors: &Cors) {
@@ -87,4 +89,13 @@ pub(super) fn maintenance(inner: &mut Fields<'_>, maintenance: &Maintenance) {
     inner.put("body", inner.written("body").text(&maintenance.body));
     let content_type = String::from_utf8_lossy(maintenance.content_type.as_bytes());
     inner.put("content-type", inner.written("content-type").text(&content_type));
+}
+
+pub(super) fn compress(inner: &mut Fields<'_>, compress: &Compress) {
+    inner.put("codings", texts(compress.codings.iter().map(|coding| coding.name())));
+    inner.put("types", texts(&compress.types));
+    inner.put("body-bytes-min", Out::plain(compress.body_bytes_min));
+    inner.put("gzip-level", Out::plain(compress.levels.gzip));
+    inner.put("br-level", Out::plain(compress.levels.brotli));
+    inner.put("zstd-level", Out::plain(compress.levels.zstd));
 }

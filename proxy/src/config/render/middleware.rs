@@ -70,6 +70,7 @@ pub(super) fn definition<'a>(spec: &Spec, written: Written<'a>, middleware: &Mid
         Middleware::Maintenance(page) => {
             built_in(&mut fields, "maintenance", |inner| builtin::maintenance(inner, page))
         }
+        Middleware::Compress(compress) => built_in(&mut fields, "compress", |inner| builtin::compress(inner, compress)),
         Middleware::Chain(names) => fields.put("chain", steps(spec, written.field(&["chain"]), names)),
     }
     fields

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::{BasicAuth, Cors, ForwardAuth, IpAccess, Maintenance, Name, RequestId, fields, status, strings};
+use super::{BasicAuth, Compress, Cors, ForwardAuth, IpAccess, Maintenance, Name, RequestId, fields, status, strings};
 use crate::config::diagnostic::Place;
 
 /// A named, configured step.
@@ -40,6 +40,8 @@ pub enum Middleware {
     ForwardAuth(ForwardAuth),
     /// Shows a page in place of everything.
     Maintenance(Maintenance),
+    /// Compresses responses.
+    Compress(Compress),
     /// Other middleware, in this order: a named chain.
     Chain(Vec<Name>),
 }
