@@ -155,6 +155,7 @@ fn kind(middleware: &Middleware) -> String {
         Middleware::ForwardAuth(_) => "forward-auth",
         Middleware::Maintenance(_) => "maintenance",
         Middleware::Compress(_) => "compress",
+        Middleware::Concurrency(_) => "concurrency",
         Middleware::Chain(_) => "chain",
     }
     .to_owned()

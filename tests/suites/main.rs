@@ -4,6 +4,7 @@
 mod authentication;
 mod cli;
 mod compression;
+mod concurrency;
 mod diagnostics;
 mod etcd;
 mod etcd_client;

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use super::{
-    Action, basic_auth::BasicAuth, compress::Compress, cors::Cors, forward_auth::ForwardAuth, headers::Headers,
-    ip_access::IpAccess, maintenance::Maintenance, mirror::Mirror, redirect::Redirect, request_id::RequestId,
-    respond::Respond, rewrite::Rewrite,
+    Action, basic_auth::BasicAuth, compress::Compress, concurrency::Concurrency, cors::Cors,
+    forward_auth::ForwardAuth, headers::Headers, ip_access::IpAccess, maintenance::Maintenance, mirror::Mirror,
+    redirect::Redirect, request_id::RequestId, respond::Respond, rewrite::Rewrite,
 };
 use crate::{config::spec::Middleware, exchange::Call, state::States, telemetry::Metrics};
 
@@ -34,6 +34,10 @@ pub fn builtin(
         Middleware::ForwardAuth(auth) => Action::Around(Arc::new(ForwardAuth::new(auth, call(&auth.upstream)?))),
         Middleware::Maintenance(maintenance) => Action::Edit(Arc::new(Maintenance::new(maintenance))),
         Middleware::Compress(compress) => Action::Around(Arc::new(Compress::new(compress))),
+        Middleware::Concurrency(limit) => {
+            let slots = states.slots.find_or_make(&name.into(), Default::default);
+            Action::Around(Arc::new(Concurrency::new(limit, slots, metrics.gate(name))))
+        }
         Middleware::Plugin(_) | Middleware::Chain(_) => return None,
     })
 }

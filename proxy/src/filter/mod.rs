@@ -9,6 +9,7 @@ mod addresses;
 mod basic_auth;
 mod builtin;
 mod compress;
+mod concurrency;
 mod cors;
 mod explain;
 mod forward_auth;

@@ -6,6 +6,7 @@ pub mod kv;
 mod offload;
 mod registry;
 mod shard;
+mod slots;
 
 use std::{
     sync::{Arc, Weak},
@@ -18,6 +19,7 @@ pub use endpoint::{EndpointKey, EndpointState, Gauges, Open, Resolved, Verdict};
 pub use offload::{Full, Offload};
 pub use registry::Registry;
 pub use shard::{Padded, Sequence};
+pub use slots::{Bounds, Entry, Slot, Slots, Waiting};
 
 use crate::identity::Identity;
 
@@ -38,6 +40,8 @@ pub struct States {
     pub spaces: Registry<Arc<str>, kv::Space>,
     /// Positions in rotations, by what rotates (`upstream users`, `route users`).
     pub sequences: Registry<Arc<str>, Sequence>,
+    /// Who is under way and who waits, by the name of the limit.
+    pub slots: Registry<Arc<str>, Slots>,
     /// Where passwords are verified.
     pub offload: Arc<Offload>,
 }
@@ -55,6 +59,7 @@ impl States {
             verdicts: Registry::new(GRACE),
             spaces: Registry::new(GRACE),
             sequences: Registry::new(GRACE),
+            slots: Registry::new(GRACE),
         });
         states.control.spawn(tend(Arc::downgrade(&states)));
         states
@@ -66,6 +71,7 @@ impl States {
         self.verdicts.sweep(now);
         self.spaces.sweep(now);
         self.sequences.sweep(now);
+        self.slots.sweep(now);
     }
 }
 

@@ -9,6 +9,6 @@ pub mod names;
 
 pub use clock::Timestamp;
 pub use metrics::{
-    ListenerSeries, Loaded, Metrics, MirrorOutcome, MirrorSeries, PluginSeries, RouteSeries, SourceSample,
-    UpstreamSeries,
+    GateOutcome, GateSeries, ListenerSeries, Loaded, Metrics, MirrorOutcome, MirrorSeries,
+    PluginSeries, RouteSeries, SourceSample, UpstreamSeries,
 };

@@ -77,6 +77,7 @@ families! {
     TABLE_TRAPS = Counter "tidegate_table_traps_total" ["table"] "Guests of tables that trapped and were thrown away.";
     TABLE_GUESTS = Gauge "tidegate_table_guests" ["table"] "Guests of tables that stand, busy or not.";
     MIRRORS = Counter "tidegate_mirror_requests_total" ["middleware", "outcome"] "Copies of requests, by what became of them (answered, crowded, too_large, cut, failed).";
+    GATES = Counter "tidegate_concurrency_requests_total" ["middleware", "outcome"] "Exchanges that came to a concurrency limit, by what became of them (passed, waited, refused, late).";
     CONNECTIONS_ACCEPTED = Counter "tidegate_connections_accepted_total" ["listener"] "Connections accepted.";
     CONNECTIONS = Gauge "tidegate_connections" ["listener"] "Connections open.";
     CONNECTIONS_REJECTED = Counter "tidegate_connections_rejected_total" ["listener", "reason"] "Connections turned away (limit) and failed accepts (accept).";

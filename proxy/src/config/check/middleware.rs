@@ -72,6 +72,7 @@ fn definition(scope: &mut Scope<'_>, raw: raw::Middleware, pos: Pos, prefix: &st
         ("forward-auth", raw.forward_auth.pos(), raw.forward_auth.is_absent()),
         ("maintenance", raw.maintenance.pos(), raw.maintenance.is_absent()),
         ("compress", raw.compress.pos(), raw.compress.is_absent()),
+        ("concurrency", raw.concurrency.pos(), raw.concurrency.is_absent()),
         ("chain", raw.chain.pos(), raw.chain.is_absent()),
     ];
     let mut kinds = given.iter().filter(|(.., absent)| !absent);
@@ -107,6 +108,7 @@ fn definition(scope: &mut Scope<'_>, raw: raw::Middleware, pos: Pos, prefix: &st
         "forward-auth" => raw.forward_auth.spot().and_then(|(raw, pos)| guards::forward_auth(scope, raw, pos)),
         "maintenance" => raw.maintenance.value().and_then(|raw| guards::maintenance(scope, raw)),
         "compress" => raw.compress.value().and_then(|raw| traffic::compress(scope, raw)),
+        "concurrency" => raw.concurrency.spot().and_then(|(raw, pos)| traffic::concurrency(scope, raw, pos)),
         _ => Some(Middleware::Chain(steps(scope, raw.chain, prefix))),
     }
 }

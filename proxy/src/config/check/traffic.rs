@@ -1,11 +1,14 @@
 //! Checks the steps that shape what passes. Knows nothing of what they do.
 
-use http::HeaderName;
+use std::time::Duration;
+
+use http::{HeaderName, StatusCode};
 
 use super::{scope::Scope, steps, values};
 use crate::config::{
-    raw::{self, Count, Field, Size},
-    spec::{Coding, Compress, CompressLevels, Middleware, RequestId, TypePattern},
+    node::Pos,
+    raw::{self, ConcurrencyKeyForm, Count, Field, Size},
+    spec::{Coding, Compress, CompressLevels, Concurrency, ConcurrencyKey, Middleware, RequestId, TypePattern},
 };
 
 pub(super) fn request_id(scope: &mut Scope<'_>, raw: raw::RequestId) -> Option<Middleware> {
@@ -74,6 +77,56 @@ fn level(scope: &mut Scope<'_>, field: Field<Count>, (min, max): (u32, u32), def
         }
     }
 }
+
+pub(super) fn concurrency(scope: &mut Scope<'_>, raw: raw::Concurrency, pos: Pos) -> Option<Middleware> {
+    if raw.exchanges_max.is_absent() {
+        scope.missing("exchanges-max", pos, "say how many may be under way at a time, such as `100`");
+    }
+    let exchanges_max = values::number(scope, raw.exchanges_max, 1, usize::MAX);
+    let key = match raw.key.spot() {
+        None => Some(ConcurrencyKey::All),
+        Some((form, pos)) => key(scope, form, pos),
+    };
+    let status = match raw.status.spot() {
+        None => StatusCode::SERVICE_UNAVAILABLE,
+        Some((503, _)) => StatusCode::SERVICE_UNAVAILABLE,
+        Some((429, _)) => StatusCode::TOO_MANY_REQUESTS,
+        Some((other, pos)) => {
+            let hint = "503 says that the service is full, 429 that this client asks too much";
+            scope.error("bad-status", pos, format!("the status {other} does not say why one is turned away"), hint);
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    };
+    let queue_max = values::number(scope, raw.queue_max, 0, 0);
+    let queue_timeout = values::period(scope, raw.queue_timeout, SECOND);
+    let retry_after = values::period(scope, raw.retry_after, SECOND);
+    let limit = Concurrency { exchanges_max, key: key?, queue_max, queue_timeout, status, retry_after };
+    Some(Middleware::Concurrency(limit))
+}
+
+fn key(scope: &mut Scope<'_>, form: ConcurrencyKeyForm, pos: Pos) -> Option<ConcurrencyKey> {
+    match form {
+        ConcurrencyKeyForm::Text(text) => match &*text {
+            "all" => Some(ConcurrencyKey::All),
+            "route" => Some(ConcurrencyKey::Route),
+            "client-ip" => Some(ConcurrencyKey::ClientIp),
+            _ => {
+                let hint = "it is `all`, `route`, `client-ip` or `{header: NAME}`";
+                scope.error("bad-key", pos, format!("`{text}` is nothing that can be counted apart"), hint);
+                None
+            }
+        },
+        ConcurrencyKeyForm::Map(raw) => match raw.header.spot() {
+            Some((text, pos)) => values::header_name(scope, &text, pos).map(ConcurrencyKey::Header),
+            None => {
+                scope.missing("header", pos, "name the request field whose values are counted apart");
+                None
+            }
+        },
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
 
 // Less is often longer once it is compressed, and never worth the time.
 const BODY_BYTES_MIN: u64 = 1 << 10;

@@ -10,8 +10,8 @@ use serde::{
 use serde_json::Number;
 
 use super::{
-    BasicAuth, Compress, Cors, Count, Entries, Field, ForwardAuth, IpAccess, Maintenance, OneOrMany, Period, RequestId,
-    Size, Text,
+    BasicAuth, Compress, Concurrency, Cors, Count, Entries, Field, ForwardAuth, IpAccess, Maintenance,
+    OneOrMany, Period, RequestId, Size, Text,
 };
 
 /// A configured step. Exactly one of `module`, `chain` and the built-in steps (`headers` and what follows) says what it
@@ -57,6 +57,8 @@ pub(crate) struct Middleware {
     pub(crate) maintenance: Field<Maintenance>,
     /// Compresses responses.
     pub(crate) compress: Field<Compress>,
+    /// Bounds how many exchanges are under way at a time.
+    pub(crate) concurrency: Field<Concurrency>,
     /// Other middleware, in this order: names and inline definitions.
     pub(crate) chain: Field<Vec<Field<Step>>>,
 }

@@ -27,7 +27,7 @@ pub(crate) use route::{Match, PathForm, Route, Target, ValueForm};
 pub(crate) use scalar::{Count, Limit, Period, Size, Text};
 pub(crate) use table::{Table, TableLimits};
 pub(crate) use tls::{Alpn, Certificate, ClientCertificates, ClientMode, ListenerTls, UpstreamTls};
-pub(crate) use traffic::{Coding, Compress, RequestId};
+pub(crate) use traffic::{Coding, Compress, Concurrency, ConcurrencyKeyForm, RequestId};
 pub(crate) use upstream::{Balance, EndpointForm, HealthCheck, Upstream};
 
 use schemars::JsonSchema;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Field, OneOrMany, Size};
+use super::{Count, Field, OneOrMany, Period, Size};
 
 /// An id for every exchange: sent to the upstream and to the client, and logged as the attribute `request.id`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -53,4 +53,46 @@ pub(crate) enum Coding {
     Gzip,
     Br,
     Zstd,
+}
+
+/// How many exchanges may be under way at a time, in the whole process. Who comes when there are so many waits, or is turned
+/// away.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Concurrency {
+    /// Under way at a time, for each value of `key`. Required.
+    pub(crate) exchanges_max: Field<Count>,
+    /// What is counted apart: `all` (everything together), `route`, `client-ip`, or the values of a request field,
+    /// `{header: NAME}`.
+    #[schemars(extend("x-default" = "all"))]
+    pub(crate) key: Field<ConcurrencyKeyForm>,
+    /// How many may wait, for each value of `key`.
+    #[schemars(extend("x-default" = "0"))]
+    pub(crate) queue_max: Field<Count>,
+    /// How long one may wait.
+    #[schemars(extend("x-default" = "1s"))]
+    pub(crate) queue_timeout: Field<Period>,
+    /// The answer to who is turned away: 503 or 429.
+    #[schemars(extend("x-default" = "503"))]
+    pub(crate) status: Field<u16>,
+    /// When they should try again, in `Retry-After`, in whole seconds.
+    #[schemars(extend("x-default" = "1s"))]
+    pub(crate) retry_after: Field<Period>,
+}
+
+/// `all`, `route` or `client-ip`, or a map.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(untagged, inline)]
+pub(crate) enum ConcurrencyKeyForm {
+    Text(String),
+    Map(ConcurrencyKey),
+}
+
+/// What is counted apart.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct ConcurrencyKey {
+    /// The values of this request field. Required.
+    pub(crate) header: Field<String>,
 }

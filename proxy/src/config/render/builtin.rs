@@ -4,7 +4,8 @@ use super::{Fields, Out, period, texts};
 use crate::config::{
     node::{Node, Value},
     spec::{
-        AllOr, Argon2Variant, BasicAuth, Compress, Cors, ForwardAuth, IpAccess, Maintenance, PasswordHash, RequestId,
+        AllOr, Argon2Variant, BasicAuth, Compress, Concurrency, ConcurrencyKey, Cors, ForwardAuth, IpAccess,
+        Maintenance, PasswordHash, RequestId,
     },
 };
 
@@ -98,4 +99,21 @@ pub(super) fn compress(inner: &mut Fields<'_>, compress: &Compress) {
     inner.put("gzip-level", Out::plain(compress.levels.gzip));
     inner.put("br-level", Out::plain(compress.levels.brotli));
     inner.put("zstd-level", Out::plain(compress.levels.zstd));
+}
+
+pub(super) fn concurrency(inner: &mut Fields<'_>, limit: &Concurrency) {
+    inner.put("exchanges-max", Out::plain(limit.exchanges_max));
+    inner.put(
+        "key",
+        match &limit.key {
+            ConcurrencyKey::All => Out::text("all"),
+            ConcurrencyKey::Route => Out::text("route"),
+            ConcurrencyKey::ClientIp => Out::text("client-ip"),
+            ConcurrencyKey::Header(name) => Out::Map(vec![("header".into(), Out::text(name.as_str()), None)]),
+        },
+    );
+    inner.put("queue-max", Out::plain(limit.queue_max));
+    inner.put("queue-timeout", period(limit.queue_timeout));
+    inner.put("status", Out::plain(limit.status.as_u16()));
+    inner.put("retry-after", period(limit.retry_after));
 }

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::{BasicAuth, Compress, Cors, ForwardAuth, IpAccess, Maintenance, Name, RequestId, fields, status, strings};
+use super::{
+    BasicAuth, Compress, Concurrency, Cors, ForwardAuth, IpAccess, Maintenance, Name, RequestId, fields, status,
+    strings,
+};
 use crate::config::diagnostic::Place;
 
 /// A named, configured step.
@@ -42,6 +45,8 @@ pub enum Middleware {
     Maintenance(Maintenance),
     /// Compresses responses.
     Compress(Compress),
+    /// Bounds how many exchanges are under way at a time.
+    Concurrency(Concurrency),
     /// Other middleware, in this order: a named chain.
     Chain(Vec<Name>),
 }

@@ -33,7 +33,7 @@ pub use self::{
     route::{FieldMatch, HostPattern, Match, PathPattern, REGEX_BYTES_MAX, Route, Target, ValuePattern},
     table::{FromTable, Table, TableLimits},
     tls::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, TlsVersion, UpstreamTls},
-    traffic::{Coding, Compress, CompressLevels, RequestId, TypePattern},
+    traffic::{Coding, Compress, CompressLevels, Concurrency, ConcurrencyKey, RequestId, TypePattern},
     upstream::{Balance, Endpoint, HealthCheck, Upstream},
 };
 use super::{diagnostic::Place, render::Origins};

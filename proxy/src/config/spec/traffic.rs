@@ -1,9 +1,11 @@
 //! Steps that shape what passes, configured. Knows nothing of what they do.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 use serde::{Serialize, Serializer};
+
+use super::status;
 
 /// An id for every exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -125,6 +127,38 @@ impl fmt::Display for TypePattern {
         f.write_str(&self.before)?;
         self.after.iter().try_for_each(|after| write!(f, "*{after}"))
     }
+}
+
+/// How many exchanges may be under way at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Concurrency {
+    /// For each value of the key, at least 1.
+    pub exchanges_max: usize,
+    /// What is counted apart.
+    pub key: ConcurrencyKey,
+    /// How many may wait, for each value of the key.
+    pub queue_max: usize,
+    /// How long one may wait.
+    pub queue_timeout: Duration,
+    /// The answer to who is turned away: 503 or 429.
+    #[serde(serialize_with = "status")]
+    pub status: StatusCode,
+    /// When they should try again.
+    pub retry_after: Duration,
+}
+
+/// What a limit counts apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum ConcurrencyKey {
+    /// Nothing: all together.
+    All,
+    /// Routes.
+    Route,
+    /// Clients by address.
+    ClientIp,
+    /// The values of a request field.
+    #[serde(serialize_with = "name")]
+    Header(HeaderName),
 }
 
 fn displayed<T: fmt::Display, S: Serializer>(list: &[T], serializer: S) -> Result<S::Ok, S::Error> {

@@ -4,6 +4,7 @@
 //! The text writer is ours: the handles must be (sharded, single-writer, see `shard`), and what a metrics library
 //! would then still do for us is a hundred lines.
 
+mod gate;
 mod guest;
 mod mirror;
 mod process;
@@ -19,6 +20,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+pub use gate::{GateOutcome, GateSeries};
 pub use guest::{GuestKind, GuestMetric};
 pub use mirror::{MirrorOutcome, MirrorSeries};
 pub use reloads::Loaded;
@@ -45,6 +47,7 @@ pub struct Metrics {
     tables: Registry<PluginSeries>,
     listeners: Registry<ListenerSeries>,
     mirrors: Registry<MirrorSeries>,
+    gates: Registry<GateSeries>,
     sources: Mutex<Vec<SourceSample>>,
     guests: GuestMetrics,
     reloads: Mutex<Reloads>,
@@ -66,6 +69,7 @@ impl Metrics {
             tables: Registry::new(move || PluginSeries::new(workers)),
             listeners: Registry::new(move || ListenerSeries::new(workers)),
             mirrors: Registry::new(move || MirrorSeries::new(workers)),
+            gates: Registry::new(move || GateSeries::new(workers)),
             sources: Mutex::default(),
             guests: GuestMetrics::new(workers),
             reloads: Mutex::default(),
@@ -104,6 +108,11 @@ impl Metrics {
     /// The series of a mirror, by the middleware's name.
     pub fn mirror(&self, name: &str) -> Arc<MirrorSeries> {
         self.mirrors.of(name)
+    }
+
+    /// The series of a concurrency limit, by the middleware's name.
+    pub fn gate(&self, name: &str) -> Arc<GateSeries> {
+        self.gates.of(name)
     }
 
     /// The metric `name` that `plugin` defines; `None` where its name is not usable, it exists as another kind, or

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    GuestKind, Metrics, MirrorOutcome, PluginSeries, RouteSeries, process,
+    GateOutcome, GuestKind, Metrics, MirrorOutcome, PluginSeries, RouteSeries, process,
     registry::Registry,
     shard::{Codes, Distribution, Kinds},
 };
@@ -27,6 +27,7 @@ pub(super) fn text(metrics: &Metrics) -> String {
     guests(metrics, &mut page);
     tables(metrics, &mut page);
     mirrors(metrics, &mut page);
+    gates(metrics, &mut page);
     listeners(metrics, &mut page);
     reloads(metrics, &mut page);
     rest(metrics, &mut page);
@@ -175,6 +176,14 @@ fn mirrors(metrics: &Metrics, page: &mut Page) {
     });
 }
 
+fn gates(metrics: &Metrics, page: &mut Page) {
+    page.family(names::GATES, |to| {
+        for (name, series) in metrics.gates.all() {
+            GateOutcome::ALL.iter().for_each(|outcome| to.sample(&[&name, outcome.name()], series.count(*outcome)));
+        }
+    });
+}
+
 fn reloads(metrics: &Metrics, page: &mut Page) {
     let reloads = metrics.reloads();
     page.family(names::RELOADS, |to| {
@@ -224,6 +233,7 @@ fn rest(metrics: &Metrics, page: &mut Page) {
         overflows(to, "table", &metrics.tables);
         overflows(to, "listener", &metrics.listeners);
         overflows(to, "mirror", &metrics.mirrors);
+        overflows(to, "concurrency", &metrics.gates);
     });
     page.family(names::BUILD_INFO, |to| to.sample(&[env!("CARGO_PKG_VERSION")], 1));
     page.one(names::WORKERS, metrics.workers);

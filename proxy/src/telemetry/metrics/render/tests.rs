@@ -98,6 +98,7 @@ fn every_family_is_exposed_once_it_has_something_to_say() {
     metrics.table("t").finish(0, Err(Kind::PluginTimeout), Duration::ZERO);
     metrics.listener("web").refused(0, Kind::MalformedRequest);
     metrics.mirror("shadow").finish(0, MirrorOutcome::Answered);
+    metrics.gate("few").finish(0, GateOutcome::Late);
     metrics.sources(vec![SourceSample {
         source: "etcd /gw/".into(),
         revision: Some(7),
