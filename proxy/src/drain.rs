@@ -204,6 +204,11 @@ impl Pin {
         self.0.ledger.generation
     }
 
+    /// Another hold on the same generation.
+    pub fn again(&self) -> Self {
+        self.0.pin()
+    }
+
     /// Whether the generation's time is over; if not, the task is woken when it is, and `place` keeps the place of this
     /// pin among those who wait. Costs a comparison where generations have no age limit.
     #[inline]

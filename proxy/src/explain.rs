@@ -156,6 +156,7 @@ fn kind(middleware: &Middleware) -> String {
         Middleware::Maintenance(_) => "maintenance",
         Middleware::Compress(_) => "compress",
         Middleware::Concurrency(_) => "concurrency",
+        Middleware::Cache(_) => "cache",
         Middleware::Chain(_) => "chain",
     }
     .to_owned()

@@ -128,6 +128,16 @@ impl Exchange {
         }
     }
 
+    /// Another exchange of the same client on the same route and generation, which nobody waits for: what it records is
+    /// nobody's, and it has no time limit of its own.
+    pub fn aside(&self) -> Self {
+        let (worker, connection) = (Rc::clone(&self.worker), Rc::clone(&self.connection));
+        let client = (self.version, self.client, self.secure);
+        let attributes = RefCell::new(self.attributes.borrow().clone());
+        let aside = Self::new(worker, connection, client, self.trace, self.pin.again());
+        Self { route: self.route.clone(), attributes, ..aside }
+    }
+
     /// The generation that this exchange began and will end on.
     pub fn generation(&self) -> u64 {
         self.pin.generation()

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    Action, basic_auth::BasicAuth, compress::Compress, concurrency::Concurrency, cors::Cors,
+    Action, basic_auth::BasicAuth, cache::Cache, compress::Compress, concurrency::Concurrency, cors::Cors,
     forward_auth::ForwardAuth, headers::Headers, ip_access::IpAccess, maintenance::Maintenance, mirror::Mirror,
     redirect::Redirect, request_id::RequestId, respond::Respond, rewrite::Rewrite,
 };
@@ -37,6 +37,10 @@ pub fn builtin(
         Middleware::Concurrency(limit) => {
             let slots = states.slots.find_or_make(&name.into(), Default::default);
             Action::Around(Arc::new(Concurrency::new(limit, slots, metrics.gate(name))))
+        }
+        Middleware::Cache(cache) => {
+            let kept = states.caches.find_or_make(&name.into(), Cache::state);
+            Action::Around(Arc::new(Cache::new(cache, kept, metrics.cache(name))))
         }
         Middleware::Plugin(_) | Middleware::Chain(_) => return None,
     })

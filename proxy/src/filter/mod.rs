@@ -6,8 +6,10 @@
 //! exchange's record keeps what failed, whatever the steps make of the response.
 
 mod addresses;
+mod aside;
 mod basic_auth;
 mod builtin;
+mod cache;
 mod compress;
 mod concurrency;
 mod cors;
@@ -65,6 +67,19 @@ pub trait Visit {
     /// # Errors
     /// Takes the place of the response; the steps before this one see the response that the error becomes.
     fn response(self: Rc<Self>, response: Response) -> Wait<Response>;
+
+    /// What goes on along the rest of the chain though this visit has answered. Asked once, after it broke off.
+    fn aside(&self) -> Option<Aside> {
+        None
+    }
+}
+
+/// A request that no client waits for, on an exchange of its own, and who sees the response.
+pub struct Aside {
+    /// Goes through the steps after the one that sends it aside.
+    pub request: Box<Request>,
+    /// Sees the response; what it makes of it is read to its end.
+    pub visit: Rc<dyn Visit>,
 }
 
 /// What comes of a phase: it is there, or it is waited for. Only what may have to wait is allocated.
@@ -149,11 +164,16 @@ impl Chain {
         &self.0
     }
 
-    /// Runs `request` through the chain to `end` and back. What failed is in the exchange's record.
-    pub async fn run(&self, mut request: Box<Request>, end: &dyn Call) -> Response {
+    /// Runs `request` through the chain to `end` and back. What failed is in the exchange's record. `end` is shared, as
+    /// what is sent aside outlives this.
+    pub async fn run(&self, request: Box<Request>, end: &Arc<dyn Call>) -> Response {
+        self.run_from(0, request, end).await
+    }
+
+    async fn run_from(&self, start: usize, mut request: Box<Request>, end: &Arc<dyn Call>) -> Response {
         let exchange = Rc::clone(&request.exchange);
         let mut visits = Visits::new();
-        let mut steps = self.0.iter().enumerate();
+        let mut steps = self.0.iter().enumerate().skip(start);
         let (reached, outcome) = loop {
             let Some((position, step)) = steps.next() else { break (self.0.len(), end.call(request).await) };
             match &step.action {
@@ -166,7 +186,10 @@ impl Chain {
                     let visit = filter.begin(&exchange);
                     match Rc::clone(&visit).request(request).settle().await {
                         Ok(ControlFlow::Continue(seen)) => request = seen,
-                        Ok(ControlFlow::Break(response)) => break (position, Ok(*response)),
+                        Ok(ControlFlow::Break(response)) => {
+                            visit.aside().into_iter().for_each(|sent| aside::send(self, position + 1, sent, end));
+                            break (position, Ok(*response));
+                        }
                         Err(error) => break (position, Err(error)),
                     }
                     visits.push(visit);
@@ -174,7 +197,7 @@ impl Chain {
             }
         };
         let mut response = outcome.unwrap_or_else(|error| rescue(&exchange, &error));
-        for step in self.0[..reached].iter().rev() {
+        for step in self.0[start..reached].iter().rev() {
             match &step.action {
                 Action::Edit(edit) => edit.response(&exchange, &mut response),
                 Action::Around(_) => {
@@ -317,7 +340,9 @@ mod tests {
             let request = testing::request(Method::GET, "/");
             let exchange = Rc::clone(&request.exchange);
             let chain = Chain::new(actions.into_iter().map(step));
-            let response = futures_util::FutureExt::now_or_never(chain.run(request, &End(end))).unwrap();
+            let response =
+                futures_util::FutureExt::now_or_never(chain.run(request, &(Arc::new(End(end)) as Arc<dyn Call>)))
+                    .unwrap();
             let seen: Vec<_> = exchange.attributes.borrow().iter().map(|(text, _)| text.clone()).collect();
             assert_eq!(seen.join(" "), expected);
             assert_eq!(exchange.record.read(|recorded| recorded.error.as_ref().map(|(kind, _)| *kind)), failed);

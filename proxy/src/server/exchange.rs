@@ -167,7 +167,7 @@ pub(super) fn route_head<'a>(head: &'a http::request::Parts, admitted: &'a Admit
 // The chain, until its response or the end of the exchange's time.
 async fn run(life: &Life, plan: &WorkerPlan, request: Box<Request>) -> Response {
     let plan = plan.plan();
-    let mut chain = pin!(plan.chain.run(request, &*plan.end));
+    let mut chain = pin!(plan.chain.run(request, &plan.end));
     let outcome = poll_fn(|cx| {
         let polled = chain.as_mut().poll(cx);
         pass_interims_on(life);

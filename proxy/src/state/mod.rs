@@ -2,13 +2,16 @@
 //! changes what is configured, never what was learned. Knows neither documents, snapshots nor HTTP.
 
 mod endpoint;
+mod flights;
 pub mod kv;
 mod offload;
 mod registry;
 mod shard;
+mod shelf;
 mod slots;
 
 use std::{
+    any::Any,
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
@@ -16,9 +19,11 @@ use std::{
 use tokio::{runtime::Handle, sync::Notify};
 
 pub use endpoint::{EndpointKey, EndpointState, Gauges, Open, Resolved, Verdict};
+pub use flights::{Boarding, Flights, Follow, Lead};
 pub use offload::{Full, Offload};
 pub use registry::Registry;
 pub use shard::{Padded, Sequence};
+pub use shelf::{Reserved, Room, Shelf};
 pub use slots::{Bounds, Entry, Slot, Slots, Waiting};
 
 use crate::identity::Identity;
@@ -42,6 +47,8 @@ pub struct States {
     pub sequences: Registry<Arc<str>, Sequence>,
     /// Who is under way and who waits, by the name of the limit.
     pub slots: Registry<Arc<str>, Slots>,
+    /// What caches keep, by the step's name; only the step knows its type.
+    pub caches: Registry<Arc<str>, Box<dyn Any + Send + Sync>>,
     /// Where passwords are verified.
     pub offload: Arc<Offload>,
 }
@@ -60,6 +67,7 @@ impl States {
             spaces: Registry::new(GRACE),
             sequences: Registry::new(GRACE),
             slots: Registry::new(GRACE),
+            caches: Registry::new(GRACE),
         });
         states.control.spawn(tend(Arc::downgrade(&states)));
         states
@@ -72,6 +80,7 @@ impl States {
         self.spaces.sweep(now);
         self.sequences.sweep(now);
         self.slots.sweep(now);
+        self.caches.sweep(now);
     }
 }
 

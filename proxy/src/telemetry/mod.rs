@@ -9,6 +9,6 @@ pub mod names;
 
 pub use clock::Timestamp;
 pub use metrics::{
-    GateOutcome, GateSeries, ListenerSeries, Loaded, Metrics, MirrorOutcome, MirrorSeries,
+    CacheOutcome, CacheSeries, GateOutcome, GateSeries, ListenerSeries, Loaded, Metrics, MirrorOutcome, MirrorSeries,
     PluginSeries, RouteSeries, SourceSample, UpstreamSeries,
 };

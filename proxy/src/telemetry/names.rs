@@ -78,6 +78,10 @@ families! {
     TABLE_GUESTS = Gauge "tidegate_table_guests" ["table"] "Guests of tables that stand, busy or not.";
     MIRRORS = Counter "tidegate_mirror_requests_total" ["middleware", "outcome"] "Copies of requests, by what became of them (answered, crowded, too_large, cut, failed).";
     GATES = Counter "tidegate_concurrency_requests_total" ["middleware", "outcome"] "Exchanges that came to a concurrency limit, by what became of them (passed, waited, refused, late).";
+    CACHE_REQUESTS = Counter "tidegate_cache_requests_total" ["middleware", "outcome"] "Requests that came to a response cache, by what became of them (hit, stale, revalidated, miss, bypass).";
+    CACHE_BYTES = Gauge "tidegate_cache_bytes" ["middleware"] "Bytes that a response cache holds, what is being stored among them.";
+    CACHE_ENTRIES = Gauge "tidegate_cache_entries" ["middleware"] "URIs of which a response cache holds something.";
+    CACHE_EVICTIONS = Counter "tidegate_cache_evictions_total" ["middleware"] "URIs whose responses made room for others.";
     CONNECTIONS_ACCEPTED = Counter "tidegate_connections_accepted_total" ["listener"] "Connections accepted.";
     CONNECTIONS = Gauge "tidegate_connections" ["listener"] "Connections open.";
     CONNECTIONS_REJECTED = Counter "tidegate_connections_rejected_total" ["listener", "reason"] "Connections turned away (limit) and failed accepts (accept).";

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    guards, plugin,
+    cache, guards, plugin,
     scope::{Scope, Value},
     steps as built_in, traffic, users,
 };
@@ -73,6 +73,7 @@ fn definition(scope: &mut Scope<'_>, raw: raw::Middleware, pos: Pos, prefix: &st
         ("maintenance", raw.maintenance.pos(), raw.maintenance.is_absent()),
         ("compress", raw.compress.pos(), raw.compress.is_absent()),
         ("concurrency", raw.concurrency.pos(), raw.concurrency.is_absent()),
+        ("cache", raw.cache.pos(), raw.cache.is_absent()),
         ("chain", raw.chain.pos(), raw.chain.is_absent()),
     ];
     let mut kinds = given.iter().filter(|(.., absent)| !absent);
@@ -109,6 +110,7 @@ fn definition(scope: &mut Scope<'_>, raw: raw::Middleware, pos: Pos, prefix: &st
         "maintenance" => raw.maintenance.value().and_then(|raw| guards::maintenance(scope, raw)),
         "compress" => raw.compress.value().and_then(|raw| traffic::compress(scope, raw)),
         "concurrency" => raw.concurrency.spot().and_then(|(raw, pos)| traffic::concurrency(scope, raw, pos)),
+        "cache" => raw.cache.value().and_then(|raw| cache::cache(scope, raw)),
         _ => Some(Middleware::Chain(steps(scope, raw.chain, prefix))),
     }
 }

@@ -22,7 +22,7 @@ const BASE: [(&str, &str); 4] = [
 ];
 
 /// What a route may be; `@` is a small number.
-const ROUTES: [&str; 32] = [
+const ROUTES: [&str; 34] = [
     "target: '10.0.0.@:80'",
     "target: '10.0.0.@:80', timeout: @s",
     "targets: [{target: '10.0.0.@:80', weight: 2}, {target: '10.0.0.9:80'}]",
@@ -43,6 +43,7 @@ const ROUTES: [&str; 32] = [
     "middleware: [{cors: {allow-origins: '*', max-age: @s}}], upstream: shared",
     "middleware: [{forward-auth: {upstream: shared, path: '/@'}}, {request-id: {}}], upstream: shared",
     "middleware: [{ip-access: {deny: [10.0.0.@]}}, b]",
+    "middleware: [{compress: {gzip-level: 1}}, {cache: {default-max-age: @s}}], upstream: shared",
     "middleware: [{basic-auth: {users: ['a@:$2b$04$.....................................................']}}], upstream: shared",
     // And what is refused, or warned of.
     "middleware: [nowhere], upstream: shared",
@@ -50,6 +51,7 @@ const ROUTES: [&str; 32] = [
     "middleware: [a]",
     "middleware: [{maintenance: {allow: [10.0.0.@]}}]",
     "middleware: [{maintenance: {enabled: false}}]",
+    "middleware: [{concurrency: {exchanges-max: @}}], upstream: shared",
     "middleware: [{forward-auth: {upstream: nobody}}], upstream: shared",
     "middleware: [{forward-auth: {upstream: shared}}]",
     "middleware: [{basic-auth: {users: ['${env:TOKEN}']}}], upstream: shared",
@@ -59,7 +61,7 @@ const ROUTES: [&str; 32] = [
 ];
 
 /// How many of them are right.
-const RIGHT: usize = 21;
+const RIGHT: usize = 22;
 
 /// What documents of steps and upstreams may be.
 const OTHERS: [(&str, &str); 11] = [

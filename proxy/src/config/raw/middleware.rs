@@ -10,7 +10,7 @@ use serde::{
 use serde_json::Number;
 
 use super::{
-    BasicAuth, Compress, Concurrency, Cors, Count, Entries, Field, ForwardAuth, IpAccess, Maintenance,
+    BasicAuth, Cache, Compress, Concurrency, Cors, Count, Entries, Field, ForwardAuth, IpAccess, Maintenance,
     OneOrMany, Period, RequestId, Size, Text,
 };
 
@@ -59,6 +59,8 @@ pub(crate) struct Middleware {
     pub(crate) compress: Field<Compress>,
     /// Bounds how many exchanges are under way at a time.
     pub(crate) concurrency: Field<Concurrency>,
+    /// Keeps responses and answers with them.
+    pub(crate) cache: Field<Cache>,
     /// Other middleware, in this order: names and inline definitions.
     pub(crate) chain: Field<Vec<Field<Step>>>,
 }

@@ -1,6 +1,7 @@
 //! What people write: serde types whose fields are those of the YAML, in kebab case, each with its documentation. The
 //! configuration reference is generated from these types. Nothing here is checked beyond its shape; `check` does that.
 
+mod cache;
 mod field;
 mod gateway;
 mod guards;
@@ -14,6 +15,7 @@ mod tls;
 mod traffic;
 mod upstream;
 
+pub(crate) use cache::Cache;
 pub(crate) use field::{Entries, Field, OneOrMany};
 pub(crate) use gateway::{AccessLog, Admin, FormatForm, Gateway};
 pub(crate) use guards::{BasicAuth, Cors, ForwardAuth, IpAccess, Maintenance};

@@ -4,7 +4,7 @@ use super::{Fields, Out, period, texts};
 use crate::config::{
     node::{Node, Value},
     spec::{
-        AllOr, Argon2Variant, BasicAuth, Compress, Concurrency, ConcurrencyKey, Cors, ForwardAuth, IpAccess,
+        AllOr, Argon2Variant, BasicAuth, Cache, Compress, Concurrency, ConcurrencyKey, Cors, ForwardAuth, IpAccess,
         Maintenance, PasswordHash, RequestId,
     },
 };
@@ -116,4 +116,16 @@ pub(super) fn concurrency(inner: &mut Fields<'_>, limit: &Concurrency) {
     inner.put("queue-timeout", period(limit.queue_timeout));
     inner.put("status", Out::plain(limit.status.as_u16()));
     inner.put("retry-after", period(limit.retry_after));
+}
+
+pub(super) fn cache(inner: &mut Fields<'_>, cache: &Cache) {
+    inner.put("bytes-max", Out::plain(cache.bytes_max));
+    inner.put("entries-max", Out::plain(cache.entries_max));
+    inner.put("entry-bytes-max", Out::plain(cache.entry_bytes_max));
+    inner.put("default-max-age", period(cache.default_max_age));
+    inner.put("heuristic-percent", Out::plain(cache.heuristic_percent));
+    inner.put("stale-while-revalidate", period(cache.stale_while_revalidate));
+    inner.put("stale-if-error", period(cache.stale_if_error));
+    inner.put("wait-timeout", period(cache.wait_timeout));
+    inner.put("status-header", Out::plain(cache.status_header));
 }

@@ -74,6 +74,7 @@ pub(super) fn definition<'a>(spec: &Spec, written: Written<'a>, middleware: &Mid
         Middleware::Concurrency(limit) => {
             built_in(&mut fields, "concurrency", |inner| builtin::concurrency(inner, limit))
         }
+        Middleware::Cache(cache) => built_in(&mut fields, "cache", |inner| builtin::cache(inner, cache)),
         Middleware::Chain(names) => fields.put("chain", steps(spec, written.field(&["chain"]), names)),
     }
     fields

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::{
-    BasicAuth, Compress, Concurrency, Cors, ForwardAuth, IpAccess, Maintenance, Name, RequestId, fields, status,
+    BasicAuth, Cache, Compress, Concurrency, Cors, ForwardAuth, IpAccess, Maintenance, Name, RequestId, fields, status,
     strings,
 };
 use crate::config::diagnostic::Place;
@@ -47,6 +47,8 @@ pub enum Middleware {
     Compress(Compress),
     /// Bounds how many exchanges are under way at a time.
     Concurrency(Concurrency),
+    /// Keeps responses and answers with them.
+    Cache(Cache),
     /// Other middleware, in this order: a named chain.
     Chain(Vec<Name>),
 }

@@ -1,6 +1,7 @@
 //! A checked configuration: every name resolved to something that exists, every default filled in, every pattern
 //! valid. What `compile` builds from. Holds no YAML and nothing that runs.
 
+mod cache;
 mod gateway;
 mod guards;
 mod listener;
@@ -19,6 +20,7 @@ use imbl::{OrdMap, Vector};
 use serde::{Serialize, Serializer};
 
 pub use self::{
+    cache::Cache,
     gateway::{AccessLog, Gateway, LogFormat, LogTarget, Process, Secret},
     guards::{
         AllOr, Argon2Hash, Argon2Variant, BasicAuth, Cors, ForwardAuth, IpAccess, Maintenance, OriginPattern,

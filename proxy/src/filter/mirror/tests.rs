@@ -21,6 +21,7 @@ thread_local! {
 }
 
 /// Reads the whole body and notes it under its name.
+#[derive(Clone)]
 struct Reader(&'static str, Result<StatusCode, Kind>);
 
 impl Call for Reader {
@@ -46,14 +47,19 @@ fn streamed(chunks: &[&'static str]) -> Body {
 }
 
 // Runs until every copy is through.
-fn run(mirror: Mirror, request: Box<Request>, end: &dyn Call) -> (StatusCode, [u64; 5], Vec<(&'static str, String)>) {
+fn run(
+    mirror: Mirror,
+    request: Box<Request>,
+    end: &(impl Call + Clone + 'static),
+) -> (StatusCode, [u64; 5], Vec<(&'static str, String)>) {
+    let end: Arc<dyn Call> = Arc::new(end.clone());
     let series = Arc::clone(&mirror.target.series);
     let chain = Chain::new([Step { name: "m".into(), origin: Origin::Route, action: Action::Edit(Arc::new(mirror)) }]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let (local, exchange) = (LocalSet::new(), Rc::clone(&request.exchange));
     let mirrors = exchange.worker.locals.of::<Mirrors>();
     let before = mirrors.under_way.get();
-    let response = local.block_on(&runtime, chain.run(request, end));
+    let response = local.block_on(&runtime, chain.run(request, &end));
     runtime.block_on(local);
     assert_eq!(mirrors.under_way.get(), before, "every copy is through");
     (response.head.status, MirrorOutcome::ALL.map(|outcome| series.count(outcome)), SEEN.take())
@@ -96,6 +102,7 @@ fn a_body_over_the_limit_is_not_mirrored() {
 }
 
 /// Answers without reading.
+#[derive(Clone)]
 struct Hasty;
 
 impl Call for Hasty {

@@ -4,6 +4,7 @@
 //! The text writer is ours: the handles must be (sharded, single-writer, see `shard`), and what a metrics library
 //! would then still do for us is a hundred lines.
 
+mod cache;
 mod gate;
 mod guest;
 mod mirror;
@@ -20,6 +21,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+pub use cache::{CacheOutcome, CacheSeries};
 pub use gate::{GateOutcome, GateSeries};
 pub use guest::{GuestKind, GuestMetric};
 pub use mirror::{MirrorOutcome, MirrorSeries};
@@ -48,6 +50,7 @@ pub struct Metrics {
     listeners: Registry<ListenerSeries>,
     mirrors: Registry<MirrorSeries>,
     gates: Registry<GateSeries>,
+    caches: Registry<CacheSeries>,
     sources: Mutex<Vec<SourceSample>>,
     guests: GuestMetrics,
     reloads: Mutex<Reloads>,
@@ -70,6 +73,7 @@ impl Metrics {
             listeners: Registry::new(move || ListenerSeries::new(workers)),
             mirrors: Registry::new(move || MirrorSeries::new(workers)),
             gates: Registry::new(move || GateSeries::new(workers)),
+            caches: Registry::new(move || CacheSeries::new(workers)),
             sources: Mutex::default(),
             guests: GuestMetrics::new(workers),
             reloads: Mutex::default(),
@@ -113,6 +117,11 @@ impl Metrics {
     /// The series of a concurrency limit, by the middleware's name.
     pub fn gate(&self, name: &str) -> Arc<GateSeries> {
         self.gates.of(name)
+    }
+
+    /// The series of a response cache, by the middleware's name.
+    pub fn cache(&self, name: &str) -> Arc<CacheSeries> {
+        self.caches.of(name)
     }
 
     /// The metric `name` that `plugin` defines; `None` where its name is not usable, it exists as another kind, or

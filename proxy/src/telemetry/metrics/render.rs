@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    GateOutcome, GuestKind, Metrics, MirrorOutcome, PluginSeries, RouteSeries, process,
+    CacheOutcome, GateOutcome, GuestKind, Metrics, MirrorOutcome, PluginSeries, RouteSeries, process,
     registry::Registry,
     shard::{Codes, Distribution, Kinds},
 };
@@ -28,6 +28,7 @@ pub(super) fn text(metrics: &Metrics) -> String {
     tables(metrics, &mut page);
     mirrors(metrics, &mut page);
     gates(metrics, &mut page);
+    caches(metrics, &mut page);
     listeners(metrics, &mut page);
     reloads(metrics, &mut page);
     rest(metrics, &mut page);
@@ -176,6 +177,18 @@ fn mirrors(metrics: &Metrics, page: &mut Page) {
     });
 }
 
+fn caches(metrics: &Metrics, page: &mut Page) {
+    let all = metrics.caches.all();
+    page.family(names::CACHE_REQUESTS, |to| {
+        for (name, series) in &all {
+            CacheOutcome::ALL.iter().for_each(|outcome| to.sample(&[name, outcome.name()], series.count(*outcome)));
+        }
+    });
+    page.family(names::CACHE_BYTES, |to| all.iter().for_each(|(name, series)| to.sample(&[name], series.held().0)));
+    page.family(names::CACHE_ENTRIES, |to| all.iter().for_each(|(name, series)| to.sample(&[name], series.held().1)));
+    page.family(names::CACHE_EVICTIONS, |to| all.iter().for_each(|(name, series)| to.sample(&[name], series.held().2)));
+}
+
 fn gates(metrics: &Metrics, page: &mut Page) {
     page.family(names::GATES, |to| {
         for (name, series) in metrics.gates.all() {
@@ -234,6 +247,7 @@ fn rest(metrics: &Metrics, page: &mut Page) {
         overflows(to, "listener", &metrics.listeners);
         overflows(to, "mirror", &metrics.mirrors);
         overflows(to, "concurrency", &metrics.gates);
+        overflows(to, "cache", &metrics.caches);
     });
     page.family(names::BUILD_INFO, |to| to.sample(&[env!("CARGO_PKG_VERSION")], 1));
     page.one(names::WORKERS, metrics.workers);

@@ -74,7 +74,7 @@ fn a_chunk_is_asked_for_only_when_the_reader_asks() {
                 })
             }
         }
-        let response = chain(&[&plugin]).run(bench.post(body), &Half).await;
+        let response = chain(&[&plugin]).run(bench.post(body), &end(Half)).await;
         assert_eq!((response.body.collect().await.unwrap().to_bytes().as_ref(), *polled.borrow()), (&b"A"[..], 1));
     });
 }

@@ -68,7 +68,7 @@ fn a_chunk_is_asked_for_only_when_the_reader_asks_here_too() {
         let plugin = bench.plugin("upper", guest!("upper-pull"), |_| ()).await;
         let polled = Rc::new(RefCell::new(0));
         let body = Body::stream(Chunks(["a", "b", "c"].map(Bytes::from).into(), Rc::clone(&polled)));
-        let mut response = chain(&[&plugin]).run(bench.post(body), &Mirror).await;
+        let mut response = chain(&[&plugin]).run(bench.post(body), &end(Mirror)).await;
         assert_eq!((next(&mut response.body).await.as_ref(), *polled.borrow()), (&b"A"[..], 1));
         assert_eq!((next(&mut response.body).await.as_ref(), *polled.borrow()), (&b"B"[..], 2));
     });
@@ -83,7 +83,7 @@ fn both_bodies_go_on_while_each_waits_for_the_other() {
         let two = bench.plugin("two", guest!("upper-pull"), |_| ()).await;
         let (sender, body) = fed();
         sender.send(Ok("a".into())).unwrap();
-        let mut response = chain(&[&one, &two]).run(bench.post(body), &Mirror).await;
+        let mut response = chain(&[&one, &two]).run(bench.post(body), &end(Mirror)).await;
         for (sent, expected) in [("b", "A"), ("c", "B"), ("d", "C")] {
             assert_eq!(next(&mut response.body).await, expected);
             sender.send(Ok(sent.into())).unwrap();
@@ -102,7 +102,7 @@ fn waiting_for_a_chunk_is_not_the_plugins_time() {
         let plugin = bench.plugin("upper", guest!("upper-pull"), limit).await;
         let (sender, body) = fed();
         sender.send(Ok("a".into())).unwrap();
-        let mut response = chain(&[&plugin]).run(bench.post(body), &Mirror).await;
+        let mut response = chain(&[&plugin]).run(bench.post(body), &end(Mirror)).await;
         assert_eq!(next(&mut response.body).await, "A");
         let waited = tokio::time::timeout(Duration::from_millis(200), response.body.frame()).await;
         assert!(waited.is_err(), "nothing comes");
@@ -119,7 +119,7 @@ fn a_plugin_is_told_that_a_body_broke_off_and_its_guest_lives() {
         let (sender, body) = fed();
         sender.send(Ok("a".into())).unwrap();
         sender.send(Err(Error::new(Kind::ClientGone, "the client went away"))).unwrap();
-        let mut response = chain(&[&plugin]).run(bench.post(body), &Mirror).await;
+        let mut response = chain(&[&plugin]).run(bench.post(body), &end(Mirror)).await;
         assert_eq!(next(&mut response.body).await, "A");
         let broken = response.body.frame().await.unwrap().unwrap_err();
         assert_eq!(broken.kind(), Kind::ClientGone);
@@ -133,7 +133,7 @@ fn a_body_that_nobody_reads_to_its_end_takes_its_guest_with_it() {
     on_worker(async {
         let bench = Bench::new();
         let plugin = bench.plugin("upper", guest!("upper-pull"), |_| ()).await;
-        let mut response = chain(&[&plugin]).run(bench.post(chunks(&["a", "b"])), &Mirror).await;
+        let mut response = chain(&[&plugin]).run(bench.post(chunks(&["a", "b"])), &end(Mirror)).await;
         assert!(!response.body.is_end_stream());
         assert_eq!(next(&mut response.body).await, "A");
         drop(response);

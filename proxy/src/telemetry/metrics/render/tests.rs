@@ -99,6 +99,9 @@ fn every_family_is_exposed_once_it_has_something_to_say() {
     metrics.listener("web").refused(0, Kind::MalformedRequest);
     metrics.mirror("shadow").finish(0, MirrorOutcome::Answered);
     metrics.gate("few").finish(0, GateOutcome::Late);
+    let cache = metrics.cache("pages");
+    cache.finish(0, CacheOutcome::Stale);
+    cache.hold(1, 2, 3);
     metrics.sources(vec![SourceSample {
         source: "etcd /gw/".into(),
         revision: Some(7),
