@@ -48,12 +48,20 @@ pub enum Kind {
     ClientGone,
     /// No connection to the upstream could be made.
     UpstreamConnect,
+    /// There was no connection to the upstream within `connect-timeout`.
+    UpstreamConnectTimeout,
     /// The upstream closed or reset the connection before a whole response.
     UpstreamReset,
     /// The upstream's answer is not well-formed.
     UpstreamMalformed,
     /// The upstream did not answer in time, or fell silent.
     UpstreamTimeout,
+    /// One try took longer than `try-timeout`.
+    UpstreamTryTimeout,
+    /// The upstream fell silent within a response body for `idle-timeout`.
+    UpstreamIdleTimeout,
+    /// Every endpoint that may be used has `connections-max` connections.
+    UpstreamConnectionsMax,
     /// No endpoint may be used at present.
     NoEndpoint,
     /// The whole exchange took longer than its route allows.
@@ -74,7 +82,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, each at the position that `kind as usize` gives.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 28] = [
         Self::MalformedRequest,
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -88,9 +96,13 @@ impl Kind {
         Self::HeadTooLarge,
         Self::ClientGone,
         Self::UpstreamConnect,
+        Self::UpstreamConnectTimeout,
         Self::UpstreamReset,
         Self::UpstreamMalformed,
         Self::UpstreamTimeout,
+        Self::UpstreamTryTimeout,
+        Self::UpstreamIdleTimeout,
+        Self::UpstreamConnectionsMax,
         Self::NoEndpoint,
         Self::ExchangeTimeout,
         Self::PluginFailed,
@@ -120,6 +132,10 @@ impl Kind {
             | Self::UpstreamReset
             | Self::UpstreamMalformed
             | Self::UpstreamTimeout
+            | Self::UpstreamConnectTimeout
+            | Self::UpstreamTryTimeout
+            | Self::UpstreamIdleTimeout
+            | Self::UpstreamConnectionsMax
             | Self::NoEndpoint
             | Self::ExchangeTimeout => Fault::Upstream,
             Self::PluginFailed | Self::PluginTimeout | Self::PluginOverloaded => Fault::Plugin,
@@ -142,8 +158,13 @@ impl Kind {
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UpstreamConnect | Self::UpstreamReset | Self::UpstreamMalformed => StatusCode::BAD_GATEWAY,
-            Self::UpstreamTimeout | Self::ExchangeTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::UpstreamTimeout
+            | Self::UpstreamConnectTimeout
+            | Self::UpstreamTryTimeout
+            | Self::UpstreamIdleTimeout
+            | Self::ExchangeTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::NoEndpoint
+            | Self::UpstreamConnectionsMax
             | Self::PluginFailed
             | Self::PluginTimeout
             | Self::PluginOverloaded
@@ -168,8 +189,13 @@ impl Kind {
             Self::UriTooLong => "the request target is too long",
             Self::HeadTooLarge => "the request header fields are too large",
             Self::UpstreamConnect | Self::UpstreamReset | Self::UpstreamMalformed => "the upstream failed",
-            Self::UpstreamTimeout | Self::ExchangeTimeout => "the upstream took too long",
+            Self::UpstreamTimeout
+            | Self::UpstreamConnectTimeout
+            | Self::UpstreamTryTimeout
+            | Self::UpstreamIdleTimeout
+            | Self::ExchangeTimeout => "the upstream took too long",
             Self::NoEndpoint
+            | Self::UpstreamConnectionsMax
             | Self::PluginFailed
             | Self::PluginTimeout
             | Self::PluginOverloaded
@@ -194,9 +220,13 @@ impl Kind {
             Self::UriTooLong => "uri_too_long",
             Self::HeadTooLarge => "head_too_large",
             Self::ClientGone => "client_gone",
+            Self::UpstreamConnectTimeout => "upstream_connect_timeout",
             Self::UpstreamConnect => "upstream_connect",
             Self::UpstreamReset => "upstream_reset",
             Self::UpstreamMalformed => "upstream_malformed",
+            Self::UpstreamConnectionsMax => "upstream_connections_max",
+            Self::UpstreamIdleTimeout => "upstream_idle_timeout",
+            Self::UpstreamTryTimeout => "upstream_try_timeout",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::NoEndpoint => "no_endpoint",
             Self::ExchangeTimeout => "exchange_timeout",

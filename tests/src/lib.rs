@@ -23,7 +23,7 @@ pub use etcd::Etcd;
 pub use eventually::{eventually, soon};
 pub use follower::Follower;
 pub use gateway::{Gateway, WEB};
-pub use origin::Origin;
+pub use origin::{Held, Hold, Origin};
 pub use process::{Process, free_address, tidegate};
 pub use raw::Raw;
 pub use tls::{Authority, Tls, TlsOptions};

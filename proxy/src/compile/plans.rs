@@ -221,7 +221,7 @@ impl Planner<'_> {
 
     fn end(&self, route: &Part<Route>) -> Arc<dyn Call> {
         let mut targets = route.targets.iter();
-        let upstream = |name: &Name| Arc::clone(&self.upstreams[name]);
+        let upstream = |name: &Name| self.upstreams[name].routed(&route.terms);
         match (targets.next(), targets.next()) {
             (None, _) => Arc::new(Nowhere(Kind::Internal, "no step of this route answered, and it has no upstream")),
             (Some(only), None) if only.weight > 0 => upstream(&only.upstream),

@@ -9,6 +9,7 @@ mod registry;
 mod shard;
 mod shelf;
 mod slots;
+mod traffic;
 
 use std::{
     any::Any,
@@ -25,6 +26,7 @@ pub use registry::Registry;
 pub use shard::{Padded, Sequence};
 pub use shelf::{Reserved, Room, Shelf};
 pub use slots::{Bounds, Entry, Slot, Slots, Waiting};
+pub use traffic::{Counted, Sums, Traffic, WINDOW_MAX};
 
 use crate::identity::Identity;
 
@@ -49,6 +51,8 @@ pub struct States {
     pub slots: Registry<Arc<str>, Slots>,
     /// What caches keep, by the step's name; only the step knows its type.
     pub caches: Registry<Arc<str>, Box<dyn Any + Send + Sync>>,
+    /// Requests of the last seconds, by what has them (`upstream users`).
+    pub traffic: Registry<Arc<str>, Traffic>,
     /// Where passwords are verified.
     pub offload: Arc<Offload>,
 }
@@ -68,6 +72,7 @@ impl States {
             sequences: Registry::new(GRACE),
             slots: Registry::new(GRACE),
             caches: Registry::new(GRACE),
+            traffic: Registry::new(GRACE),
         });
         states.control.spawn(tend(Arc::downgrade(&states)));
         states
@@ -81,6 +86,7 @@ impl States {
         self.sequences.sweep(now);
         self.slots.sweep(now);
         self.caches.sweep(now);
+        self.traffic.sweep(now);
     }
 }
 

@@ -9,6 +9,6 @@ pub mod names;
 
 pub use clock::Timestamp;
 pub use metrics::{
-    CacheOutcome, CacheSeries, GateOutcome, GateSeries, ListenerSeries, Loaded, Metrics, MirrorOutcome, MirrorSeries,
-    PluginSeries, RouteSeries, SourceSample, UpstreamSeries,
+    CacheOutcome, CacheSeries, GateOutcome, GateSeries, HedgeOutcome, ListenerSeries, Loaded, Metrics, MirrorOutcome,
+    MirrorSeries, PluginSeries, RetryReason, RouteSeries, SourceSample, UpstreamSeries, Withheld,
 };

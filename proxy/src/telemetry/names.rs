@@ -58,7 +58,9 @@ families! {
     UPSTREAM_CONNECTS = Counter "tidegate_upstream_connects_total" ["upstream"] "Connections made.";
     UPSTREAM_CONNECTIONS = Gauge "tidegate_upstream_connections" ["upstream"] "Connections open.";
     UPSTREAM_REUSES = Counter "tidegate_upstream_connections_reused_total" ["upstream"] "Requests that found a connection in the pool.";
-    UPSTREAM_RETRIES = Counter "tidegate_upstream_retries_total" ["upstream"] "Requests sent once more.";
+    UPSTREAM_RETRIES = Counter "tidegate_upstream_retries_total" ["upstream", "reason", "outcome"] "Requests sent once more, by what the try before met (crowded, connect, stale, refused, reset, timeout, status) and what came of it (answered, failed).";
+    UPSTREAM_WITHHELD = Counter "tidegate_upstream_retries_withheld_total" ["upstream", "reason"] "Requests not sent once more although that was asked for, by why (attempts, budget, body, method, time).";
+    UPSTREAM_HEDGES = Counter "tidegate_upstream_hedges_total" ["upstream", "outcome"] "Tries begun beside a slow one, by what came of them (won, lost, failed).";
     UPSTREAM_ENDPOINTS = Gauge "tidegate_upstream_endpoints" ["upstream", "state"] "Endpoints, by whether they may be used (healthy, unhealthy).";
     PLUGIN_CALLS = Counter "tidegate_plugin_calls_total" ["plugin"] "Exchanges that a plugin is through with.";
     PLUGIN_ERRORS = Counter "tidegate_plugin_errors_total" ["plugin", "kind"] "Exchanges that a plugin failed, by what failed.";

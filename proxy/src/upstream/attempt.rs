@@ -2,6 +2,7 @@
 //! Knows nothing of other endpoints, and never tries again: that is the loop's, in `call`.
 
 use std::{
+    cell::Cell,
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use futures_util::future::LocalBoxFuture;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::{
     Upstream,
@@ -22,6 +23,7 @@ use super::{
     http2::Went,
     incoming::Incoming,
     pool::{Facts, Pool},
+    terms::Terms,
     upload::Upload,
     wire::{Failure, Wire},
 };
@@ -33,15 +35,20 @@ use crate::{
 /// A try that is to be made.
 pub(super) struct Attempt<'a> {
     pub(super) upstream: &'a Upstream,
+    pub(super) terms: &'a Terms,
     pub(super) member: &'a Member,
     pub(super) pool: &'a Rc<Pool>,
     pub(super) user: &'a Rc<Facts>,
     /// Whether it is the exchange's own, whose record says where it went.
     pub(super) own: bool,
+    // Whether it is one of several at once.
+    rival: bool,
     /// Whether it makes a new connection, kept ones or not.
     pub(super) fresh: bool,
-    /// When the call began, where this try is its first: saves a look at the clock.
-    pub(super) started: Option<Instant>,
+    // When the call began, where this try is its first: saves a look at the clock.
+    started: Option<Instant>,
+    // Whether there is a connection, and the request on its way.
+    connected: Cell<bool>,
 }
 
 /// A try that brought no response. The request is as it was where it [can be sent again](Missed::again).
@@ -72,6 +79,8 @@ pub(super) enum Cause {
     Reset,
     /// No head in time.
     Timeout,
+    /// The try took longer than one may.
+    TryTimeout,
     /// What came is not HTTP.
     Malformed,
     /// The request's own body failed: no fault of the endpoint.
@@ -89,7 +98,17 @@ pub(super) enum Progress {
     Sent,
 }
 
-impl Attempt<'_> {
+impl<'a> Attempt<'a> {
+    /// On the terms of an upstream, to one of its members. See the fields.
+    pub(super) const fn new(
+        (upstream, terms): (&'a Upstream, &'a Terms),
+        (member, pool, user): (&'a Member, &'a Rc<Pool>, &'a Rc<Facts>),
+        (own, rival): (bool, bool),
+        (fresh, started): (bool, Option<Instant>),
+    ) -> Self {
+        Self { upstream, terms, member, pool, user, own, rival, fresh, started, connected: Cell::new(false) }
+    }
+
     /// Makes it. Takes the body out of `request`, and puts it back where it fails and the body is at hand.
     ///
     /// # Errors
@@ -112,7 +131,10 @@ impl Attempt<'_> {
         let copy = if wire.reused { request.body.copy() } else { None };
         let mut upload = Upload::new(request.body.take());
         match self.head(&mut wire, since, request, &mut upload).await {
-            Ok(head) => self.respond(wire, head, request, upload),
+            Ok(head) => {
+                self.won(request, wire.peer);
+                self.respond(wire, head, request, upload)
+            }
             Err(failure) => {
                 let progress = if upload.sent == 0 { Progress::Unsent } else { Progress::Sent };
                 let body = if upload.started { copy } else { Some(upload.body) };
@@ -128,18 +150,23 @@ impl Attempt<'_> {
     pub(super) fn unconnected(&self, request: &Request, error: Error) -> Box<Missed> {
         self.note(request, None);
         let cause = match error.kind() {
-            Kind::Overloaded => Cause::Crowded,
-            Kind::UpstreamTimeout => Cause::ConnectTimeout,
+            Kind::UpstreamConnectionsMax => Cause::Crowded,
+            Kind::UpstreamConnectTimeout => Cause::ConnectTimeout,
             Kind::UpstreamMalformed => Cause::Malformed,
             _ => Cause::Connect,
         };
         Box::new(Missed { error, cause, progress: Progress::Unsent, again: true })
     }
 
+    /// Whether the request can be sent again where a kept connection proves to be closed.
+    pub(super) fn is_replayable(&self, request: &Request) -> bool {
+        let at_hand = self.terms.retry.is_some() || request.body.copy().is_some();
+        request.head.method.is_idempotent() && at_hand
+    }
+
     // A kept connection or a new one, and since when the answer is waited for.
     async fn wire(&self, request: &Request) -> Result<(Box<Wire>, Instant), Error> {
-        let replayable = request.head.method.is_idempotent() && request.body.copy().is_some();
-        let kept = if self.fresh { None } else { self.pool.checkout(!replayable) };
+        let kept = if self.fresh { None } else { self.pool.checkout(!self.is_replayable(request)) };
         if let Some(wire) = kept {
             self.upstream.series.reused(self.pool.worker());
             return Ok((wire, self.started.unwrap_or_else(Instant::now)));
@@ -168,7 +195,10 @@ impl Attempt<'_> {
         let host = if spec.preserve_host { request.authority.as_str() } else { &self.member.endpoint.key.address };
         wire.start(request, host, upload);
         let mut reader = Reader::new(spec.response_head_bytes_max);
-        let (method, fields, interims) = (&request.head.method, &mut request.head.headers, &request.exchange.interims);
+        // The memory of the request's fields is used for the response's, but where the request may be sent again.
+        let mut spare = self.terms.retry.as_ref().map(|_| Box::<HeaderMap>::default());
+        let fields = spare.as_deref_mut().unwrap_or(&mut request.head.headers);
+        let (method, interims) = (&request.head.method, &request.exchange.interims);
         let (mut timeout, mut since, mut sent) = (None, since, 0);
         std::future::poll_fn(|cx| {
             let polled = wire.poll_head(cx, upload, &mut reader, (method, fields));
@@ -182,9 +212,9 @@ impl Attempt<'_> {
                 (timeout, since) = (None, Instant::now());
                 return Poll::Pending;
             }
-            let timeout = timeout.get_or_insert_with(|| wire.pool.timers.at(since + spec.response_timeout));
+            let timeout = timeout.get_or_insert_with(|| wire.pool.timers.at(since + self.terms.response_timeout));
             if sent != upload.sent && std::mem::replace(&mut sent, upload.sent) != 0 {
-                timeout.reset(Instant::now() + spec.response_timeout);
+                timeout.reset(Instant::now() + self.terms.response_timeout);
             }
             Pin::new(timeout).poll(cx).map(|()| Err(Failure::Timeout))
         })
@@ -203,9 +233,29 @@ impl Attempt<'_> {
         }
         let spec = &self.upstream.spec;
         let decoder = Decoder::new(head.framing, spec.response_head_bytes_max);
-        let body = Incoming::start(wire, decoder, upload, head.keep_alive, spec.idle_timeout)
+        let body = Incoming::start(wire, decoder, upload, head.keep_alive, self.terms.idle_timeout)
             .map_err(|Malformed(what)| malformed(what))?;
         Ok(Response { head: head.parts, body, tunnel: None })
+    }
+
+    /// What it is when its time is up; it must not be polled any more.
+    #[cold]
+    pub(super) fn late(&self, request: &Request, time: Duration) -> Box<Missed> {
+        let connected = self.connected.get();
+        if !connected {
+            self.note(request, None);
+        }
+        let progress = if connected { Progress::Sent } else { Progress::Unsent };
+        let place = format!("upstream {} at {}", self.upstream.name, self.member.endpoint.key.address);
+        let error = Error::new(Kind::UpstreamTryTimeout, format!("{place}: no answer within try-timeout ({time:?})"));
+        Box::new(Missed { error, cause: Cause::TryTimeout, progress, again: !connected })
+    }
+
+    /// Notes where the answer came from: of several tries at once, another may have been noted since.
+    pub(super) fn won(&self, request: &Request, peer: SocketAddr) {
+        if self.rival && self.own {
+            request.exchange.record.note(|record| record.endpoint = Some(peer));
+        }
     }
 
     /// Notes where the request went.
@@ -217,6 +267,7 @@ impl Attempt<'_> {
                 record.attempts += 1;
             });
         }
+        self.connected.set(peer.is_some());
     }
 
     #[cold]
@@ -234,7 +285,7 @@ impl Attempt<'_> {
             Failure::Broken { answered: false, .. } if reused => Cause::Stale,
             Failure::Broken { .. } => Cause::Reset,
         };
-        let error = error(self.upstream, failure, peer, self.upstream.spec.response_timeout);
+        let error = error(self.upstream, failure, peer, self.terms.response_timeout);
         Box::new(Missed { error, cause, progress, again })
     }
 }

@@ -1,6 +1,6 @@
-//! One call to an upstream: the loop of tries. Chooses an endpoint, has a try made, and decides by how far it got
-//! whether another one is made: with another endpoint where nothing was sent, and once more where a kept connection
-//! proved to be closed. Knows neither connections nor protocols.
+//! One call to an upstream: the loop of tries. Has an endpoint chosen and a try made, and another one for as long as
+//! [`Course`] says so: by how far the last one got, what is asked for, and what may be spent. Knows neither connections
+//! nor protocols.
 
 use std::{
     rc::Rc,
@@ -9,21 +9,38 @@ use std::{
 
 use super::{
     Upstream,
-    attempt::{Attempt, Cause, Missed, Progress},
-    balance::{Tried, Turn},
-    pool::Pools,
+    attempt::{Attempt, Cause, Missed},
+    balance::Turn,
+    course::{Course, Next},
+    deadline, hedge,
+    pool::{Facts, Pools},
+    terms::{Flaw, Terms},
 };
 use crate::{
-    error::Error,
-    exchange::{Request, Response, Worker},
+    error::{Error, Kind},
+    exchange::{Request, Response, Timers, Worker},
 };
 
+/// What all tries of one call share.
+pub(super) struct Tries<'a> {
+    pub(super) upstream: &'a Upstream,
+    pub(super) terms: &'a Terms,
+    pub(super) turn: Turn<'a>,
+    pub(super) worker: &'a Worker,
+    pools: Rc<Pools>,
+    user: Rc<Facts>,
+    own: bool,
+}
+
+/// What comes of a try.
+pub(super) type Tried = Result<Response, Box<Missed>>;
+
 impl Upstream {
-    /// Sends `request`; `own` says whether it is the exchange's own, whose record says where it went.
-    pub(super) async fn send(&self, mut request: Box<Request>, own: bool) -> Result<Response, Error> {
+    /// Sends `request` on `terms`; `own` says whether it is the exchange's own, whose record says where it went.
+    pub(super) async fn send(&self, terms: &Terms, mut request: Box<Request>, own: bool) -> Result<Response, Error> {
         let exchange = Rc::clone(&request.exchange);
         let started = Instant::now();
-        let result = self.reach(&exchange.worker, &mut request, (started, own)).await;
+        let result = self.reach(terms, &exchange.worker, &mut request, (started, own)).await;
         let time = started.elapsed();
         let outcome = result.as_ref().map(|response| response.head.status.as_u16()).map_err(Error::kind);
         self.series.finish(exchange.worker.index, outcome, time);
@@ -35,6 +52,7 @@ impl Upstream {
 
     async fn reach(
         &self,
+        terms: &Terms,
         worker: &Worker,
         request: &mut Request,
         (started, own): (Instant, bool),
@@ -42,43 +60,76 @@ impl Upstream {
         let pools = worker.locals.of::<Pools>();
         let user = pools.facts(&self.name, &self.series);
         let turn = self.balancer.turn(worker, request).await;
-        let (mut tried, mut first) = (Tried::new(), Some(started));
-        // Why the last try failed, and the endpoint that is to be tried again.
-        let (mut last, mut again) = (None, None);
-        while let Some(position) = again.or_else(|| choose(&turn, &tried)) {
-            let member = turn.member(position);
-            let pool = pools.pool(worker, &member.endpoint, &self.states);
-            let (fresh, begun) = (again.take().is_some(), first.take());
-            let attempt = Attempt { upstream: self, member, pool: &pool, user: &user, own, fresh, started: begun };
-            let since = begun.unwrap_or_else(Instant::now);
-            let missed = match attempt.run(request).await {
-                Ok(mut response) => {
-                    turn.learn(position, Ok(&response.head), since.elapsed());
-                    if own {
-                        turn.bind(position, request, &mut response.head.headers);
-                    }
-                    return Ok(response);
-                }
-                Err(missed) => missed,
+        let tries = Tries { upstream: self, terms, turn, worker, pools, user, own };
+        let mut course = Course::new(&tries, request, started);
+        let Some(first) = course.first(&tries) else { return Err(tries.turn.nothing(&self.name)) };
+        let (mut next, mut begun) = (first, Some(started));
+        loop {
+            let (position, tried) = match terms.hedge.filter(|_| course.may_hedge(request)) {
+                Some(hedge) => Box::pin(hedge::race(&tries, hedge, request, &mut course, next)).await,
+                None => (next.position, tries.one(request, next, begun.take(), false).await),
             };
-            learn(&turn, position, &missed, since.elapsed());
-            match missed.next(request, fresh) {
-                Next::Other => tried.push(position),
-                Next::Same => {
-                    again = Some(position);
-                    self.series.retried(worker.index);
-                }
-                Next::None => return Err(missed.error),
+            course.note(&tries, &tried);
+            let flaw = match &tried {
+                Ok(response) if !terms.is_flawed(response.head.status.as_u16()) => None,
+                Ok(response) => Some(Flaw::Status(response.head.status.as_u16())),
+                Err(missed) => Some(Flaw::Missed(missed.cause)),
+            };
+            let further = flaw.and_then(|flaw| course.next(&tries, request, (position, next.fresh, flaw), &tried));
+            let Some(further) = further else { return tries.conclude(position, tried, request) };
+            drop(tried);
+            if !further.wait.is_zero() {
+                Box::pin(worker.locals.of::<Timers>().after(further.wait)).await;
             }
-            last = Some(missed);
+            next = further;
         }
-        Err(last.map_or_else(|| turn.nothing(&self.name), |missed| missed.error))
     }
 }
 
-// The endpoint of the next try; none where enough were tried.
-fn choose(turn: &Turn<'_>, tried: &Tried) -> Option<usize> {
-    if tried.len() < ENDPOINTS_TRIED_MAX { turn.choose(tried) } else { None }
+impl Tries<'_> {
+    /// Makes one try, and tells the balancer how it went. `begun` is given for a call's first: it saves a look at the
+    /// clock. A `rival` is one of several at once.
+    pub(super) async fn one(&self, request: &mut Request, next: Next, begun: Option<Instant>, rival: bool) -> Tried {
+        let Next { position, fresh, .. } = next;
+        let member = self.turn.member(position);
+        let pool = self.pools.pool(self.worker, &member.endpoint, &self.upstream.states);
+        let (upstream, terms, user) = (self.upstream, self.terms, &self.user);
+        let since = begun.unwrap_or_else(Instant::now);
+        let attempt = Attempt::new((upstream, terms), (member, &pool, user), (self.own, rival), (fresh, begun));
+        let tried = match terms.try_timeout {
+            None => attempt.run(request).await,
+            Some(time) => Box::pin(timed(&attempt, request, since, time)).await,
+        };
+        match &tried {
+            Ok(response) => self.turn.learn(position, Ok(&response.head), since.elapsed()),
+            Err(missed) => learn(&self.turn, position, missed, since.elapsed()),
+        }
+        tried
+    }
+
+    fn conclude(&self, position: usize, tried: Tried, request: &Request) -> Result<Response, Error> {
+        let mut response = tried.map_err(|missed| missed.error)?;
+        if self.own {
+            self.turn.bind(position, request, &mut response.head.headers);
+        }
+        Ok(response)
+    }
+}
+
+// A try with an end that is set beforehand, which holds for the body of its response, too.
+async fn timed(attempt: &Attempt<'_>, request: &mut Request, since: Instant, time: Duration) -> Tried {
+    let (at, timers) = (since + time, &attempt.pool.timers);
+    let Ok(tried) = timers.within(at, attempt.run(request)).await else { return Err(attempt.late(request, time)) };
+    let mut response = tried?;
+    if response.tunnel.is_none() {
+        let place = format!("upstream {}", attempt.user.name);
+        let late = move || {
+            let text = format!("{place}: its response was not over within try-timeout ({time:?})");
+            Error::new(Kind::UpstreamTryTimeout, text)
+        };
+        response.body = deadline::until(response.body, at, timers, late);
+    }
+    Ok(response)
 }
 
 // What a failed try says of its endpoint.
@@ -92,28 +143,3 @@ fn learn(turn: &Turn<'_>, position: usize, missed: &Missed, time: Duration) {
         _ => turn.learn(position, Err(missed.error.kind()), time),
     }
 }
-
-// What follows a try that failed.
-enum Next {
-    // Another endpoint.
-    Other,
-    // The same one on a new connection, once.
-    Same,
-    None,
-}
-
-impl Missed {
-    #[cold]
-    fn next(&self, request: &Request, fresh: bool) -> Next {
-        let harmless = self.progress != Progress::Sent || request.head.method.is_idempotent();
-        match self.cause {
-            // Nothing was sent: this is no reason to fail while there are other endpoints.
-            Cause::Crowded | Cause::Connect | Cause::ConnectTimeout => Next::Other,
-            Cause::Stale | Cause::Refused if harmless && self.again && !fresh => Next::Same,
-            _ => Next::None,
-        }
-    }
-}
-
-// How many endpoints an exchange tries to reach.
-const ENDPOINTS_TRIED_MAX: usize = 3;

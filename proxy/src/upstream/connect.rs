@@ -42,7 +42,7 @@ pub(super) async fn connect(
 /// A connection on which nothing was said yet, to speak what is offered, until `end`.
 ///
 /// # Errors
-/// `Overloaded` at the limit, `UpstreamTimeout` when the time is up, `UpstreamConnect` for everything else. None of
+/// `UpstreamConnectionsMax` at the limit, `UpstreamConnectTimeout` when the time is up, `UpstreamConnect` for everything else. None of
 /// them has sent anything.
 pub(super) async fn open(
     (endpoint, connector, offer): (&Arc<EndpointState>, Option<&Connector>, Offer),
@@ -52,7 +52,7 @@ pub(super) async fn open(
     (limit, end): (usize, Instant),
 ) -> Result<(Socket, SocketAddr, Open), Error> {
     let Some(open) = claim(pool, states, limit, end).await else {
-        return Err(error(Kind::Overloaded, user, endpoint, "connections-max connections are in use"));
+        return Err(error(Kind::UpstreamConnectionsMax, user, endpoint, "connections-max connections are in use"));
     };
     let addresses = pool.timers.within(end, resolve::addresses(endpoint, &states.control)).await;
     let addresses = addresses.map_err(|_| late(user, endpoint))?;
@@ -79,7 +79,7 @@ pub(super) async fn open(
 
 /// The error of a connection that did not stand in time.
 pub(super) fn late(user: &Facts, endpoint: &EndpointState) -> Error {
-    error(Kind::UpstreamTimeout, user, endpoint, "no connection within connect-timeout")
+    error(Kind::UpstreamConnectTimeout, user, endpoint, "no connection within connect-timeout")
 }
 
 // The right to one more connection. At the limit, one that another worker keeps unused is closed for it; where all are

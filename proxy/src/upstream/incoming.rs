@@ -147,7 +147,7 @@ impl Incoming {
         }
         let Some(timeout) = &mut self.timeout else { return Poll::Pending };
         std::task::ready!(Pin::new(timeout).poll(cx));
-        Poll::Ready(Err(self.fail(Kind::UpstreamTimeout, "it fell silent in the midst of a body", None)))
+        Poll::Ready(Err(self.fail(Kind::UpstreamIdleTimeout, "it fell silent in the midst of a body", None)))
     }
 }
 

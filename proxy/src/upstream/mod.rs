@@ -7,17 +7,23 @@ mod attempt;
 mod balance;
 mod call;
 mod connect;
+mod course;
+mod deadline;
 mod decode;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod head;
 mod health;
+mod hedge;
 mod http2;
 mod incoming;
 mod pool;
 mod pump;
+mod replay;
 mod resolve;
+mod routed;
 mod share;
+mod terms;
 mod upload;
 mod weighted;
 mod wire;
@@ -30,13 +36,14 @@ pub use self::weighted::Weighted;
 use self::{
     balance::{Balancer, Member},
     pool::Keep,
+    terms::Terms,
 };
 use crate::{
-    config::spec::{Endpoint, Name, Part, Upstream as Spec},
+    config::spec::{Endpoint, Name, Part, RouteTerms, Upstream as Spec},
     error::Error,
     exchange::{Call, Request, Response},
     identity::Identity,
-    state::{EndpointKey, EndpointState, Sequence, States},
+    state::{EndpointKey, EndpointState, Sequence, States, Traffic},
     telemetry::UpstreamSeries,
     tls::Connector,
 };
@@ -50,6 +57,7 @@ pub struct Upstream {
     keep: Keep,
     // Whether connections may carry many exchanges at a time.
     multiplexes: bool,
+    terms: Terms,
     series: Arc<UpstreamSeries>,
     states: Arc<States>,
     connector: Option<Arc<Connector>>,
@@ -74,12 +82,14 @@ impl Upstream {
         let members = weighted.map(|endpoint| member(endpoint, spec, connector.as_ref(), states)).collect();
         let sequence =
             states.sequences.find_or_make(&format!("upstream {name}").into(), || Sequence::new(states.workers));
+        let terms = terms_of(name, spec, &RouteTerms::default(), states);
         let upstream = Arc::new(Self {
             name: Arc::clone(name),
             spec: Arc::clone(spec),
             balancer: Balancer::new(members, spec.balance, sequence),
             keep: Keep::new(spec.pool_idle_max, spec.pool_idle_timeout, states.workers),
             multiplexes: http2::speaks_http2(spec),
+            terms,
             series,
             states: Arc::clone(states),
             connector,
@@ -99,6 +109,11 @@ impl Upstream {
     }
 }
 
+fn terms_of(name: &Name, spec: &Spec, route: &RouteTerms, states: &States) -> Terms {
+    let traffic = || states.traffic.find_or_make(&format!("upstream {name}").into(), || Traffic::new(states.workers));
+    Terms::of(spec, route, traffic)
+}
+
 // Another TLS is another endpoint: nothing that was verified otherwise is used again.
 fn member(endpoint: &Endpoint, spec: &Spec, connector: Option<&Arc<Connector>>, states: &States) -> Member {
     let key = EndpointKey { address: endpoint.address.as_str().into(), tls: spec.tls.as_ref().map(Identity::of) };
@@ -110,13 +125,13 @@ fn member(endpoint: &Endpoint, spec: &Spec, connector: Option<&Arc<Connector>>, 
 
 impl Call for Upstream {
     fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
-        Box::pin(self.send(request, true))
+        Box::pin(self.send(&self.terms, request, true))
     }
 }
 
 impl Call for SideCall {
     fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
-        Box::pin(self.0.send(request, false))
+        Box::pin(self.0.send(&self.0.terms, request, false))
     }
 }
 

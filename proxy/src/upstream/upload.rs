@@ -58,7 +58,10 @@ impl Upload {
     pub(super) fn refuse(&mut self, cause: io::Error) {
         self.refused = Some(cause);
         self.ended = true;
-        self.body = Body::empty();
+        // What was not begun can be sent on another connection.
+        if self.started {
+            self.body = Body::empty();
+        }
     }
 
     /// Moves the next frame of the body to `output`, whose last one must be gone.
@@ -244,6 +247,19 @@ mod tests {
             let trailers = sent(&pieces[..1], true, None, at_once).unwrap();
             assert_eq!(trailers, "5\r\nhello\r\n0\r\netag: x\r\n\r\n", "{at_once} at once");
             assert_eq!(sent(&pieces, false, Some(22), at_once).unwrap(), "helloseventeen bytes..");
+        }
+    }
+
+    #[test]
+    fn a_body_that_was_not_begun_outlives_a_connection_that_takes_nothing() {
+        for (begun, left) in [(false, Some(5)), (true, Some(0))] {
+            let mut upload = Upload::new(Body::full("hello"));
+            if begun {
+                let mut cx = Context::from_waker(std::task::Waker::noop());
+                assert!(upload.poll_fill(&mut cx, &mut Output::default()).is_ready());
+            }
+            upload.refuse(io::ErrorKind::BrokenPipe.into());
+            assert_eq!((upload.body.size_hint().exact(), upload.ended()), (left, true));
         }
     }
 

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use futures_util::future::{LocalBoxFuture, ready};
 
-use super::{Upstream, share::Share};
+use super::share::Share;
 use crate::{
     error::{Error, Kind},
     exchange::{Call, Request, Response},
@@ -15,14 +15,14 @@ use crate::{
 /// common divisor) on one worker is shared exactly.
 pub struct Weighted {
     route: Arc<str>,
-    targets: Box<[Arc<Upstream>]>,
+    targets: Box<[Arc<dyn Call>]>,
     share: Option<Share>,
     sequence: Arc<Sequence>,
 }
 
 impl Weighted {
     /// The targets of the route called `route`, with their weights.
-    pub fn new(route: &str, targets: impl IntoIterator<Item = (Arc<Upstream>, u32)>, states: &States) -> Self {
+    pub fn new(route: &str, targets: impl IntoIterator<Item = (Arc<dyn Call>, u32)>, states: &States) -> Self {
         let (targets, weights): (Vec<_>, Vec<_>) = targets.into_iter().unzip();
         let sequence =
             states.sequences.find_or_make(&format!("route {route}").into(), || Sequence::new(states.workers));

@@ -10,6 +10,7 @@ mod matching;
 mod middleware;
 mod plugin;
 mod protocol;
+mod retry;
 mod route;
 mod scope;
 mod steps;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    matching, middleware,
+    matching, middleware, retry,
     scope::{Scope, Value},
     upstream, values,
 };
@@ -11,7 +11,7 @@ use crate::config::{
     document::Kind,
     node::Pos,
     raw::{self, Field},
-    spec::{Endpoint, HostPattern, Name, Part, Route, Target},
+    spec::{Endpoint, HostPattern, Name, Part, Route, RouteTerms, Target},
 };
 
 /// Checks a route.
@@ -31,6 +31,16 @@ pub(super) fn route(scope: &mut Scope<'_>) -> Option<Value> {
     let hosts = hosts(scope, [raw.host, raw.hosts]);
     let middleware = middleware::one_or_many(scope, raw.middleware, &id);
     let (targets, aimless) = targets(scope, raw.upstream, raw.target, raw.targets);
+    let period = |scope: &mut Scope<'_>, field: Field<raw::Period>| {
+        field.pos().map(|_| values::period(scope, field, std::time::Duration::from_secs(1)))
+    };
+    let terms = RouteTerms {
+        response_timeout: period(scope, raw.response_timeout),
+        idle_timeout: period(scope, raw.idle_timeout),
+        try_timeout: values::limited(scope, raw.try_timeout),
+        retry: retry::retry(scope, raw.retry),
+        hedge: retry::hedge(scope, raw.hedge),
+    };
     let route = Route {
         id,
         listeners,
@@ -39,6 +49,7 @@ pub(super) fn route(scope: &mut Scope<'_>) -> Option<Value> {
         middleware,
         targets,
         timeout: raw.timeout.value().and_then(|raw::Limit(limit)| limit).map(|raw::Period(period)| period),
+        terms,
         body_bytes_max: raw.body_bytes_max.value().map(|limit| limit.0.map_or(u64::MAX, |raw::Size(bytes)| bytes)),
         table: None,
     };

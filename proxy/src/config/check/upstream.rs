@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
-    protocol,
+    protocol, retry,
     scope::{Scope, Value},
     tls, values,
 };
@@ -43,6 +43,9 @@ pub(super) fn upstream(scope: &mut Scope<'_>) -> Option<Value> {
         connect_timeout: values::period(scope, raw.connect_timeout, default.connect_timeout),
         response_timeout: values::period(scope, raw.response_timeout, default.response_timeout),
         idle_timeout: values::period(scope, raw.idle_timeout, default.idle_timeout),
+        try_timeout: values::limited(scope, raw.try_timeout).flatten(),
+        retry: retry::retry(scope, raw.retry),
+        hedge: retry::hedge(scope, raw.hedge),
         pool_idle_timeout: values::period(scope, raw.pool_idle_timeout, default.pool_idle_timeout),
         pool_idle_max: values::number(scope, raw.pool_idle_max, 0, default.pool_idle_max),
         connections_max: values::number(scope, raw.connections_max, 1, default.connections_max),
@@ -70,6 +73,9 @@ pub(super) fn of_endpoints(endpoints: Vec<Endpoint>) -> Upstream {
         connect_timeout: Duration::from_secs(5),
         response_timeout: Duration::from_secs(60),
         idle_timeout: Duration::from_secs(60),
+        try_timeout: None,
+        retry: None,
+        hedge: None,
         pool_idle_timeout: Duration::from_secs(60),
         pool_idle_max: 256,
         connections_max: 10_000,

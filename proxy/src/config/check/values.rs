@@ -239,6 +239,17 @@ pub(super) fn period(
     period
 }
 
+/// A duration that is not zero, or `Some(None)` for `unlimited`.
+pub(super) fn limited(
+    scope: &mut Scope<'_>,
+    field: raw::Field<raw::Limit<raw::Period>>,
+) -> Option<Option<std::time::Duration>> {
+    let (raw::Limit(limit), pos) = field.spot()?;
+    let Some(limit) = limit else { return Some(None) };
+    let default = std::time::Duration::from_secs(1);
+    Some(Some(period(scope, raw::Field::Given(limit, pos), default)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::normal_path;

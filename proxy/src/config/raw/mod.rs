@@ -8,6 +8,7 @@ mod guards;
 mod listener;
 mod middleware;
 mod protocol;
+mod retry;
 mod route;
 mod scalar;
 mod table;
@@ -25,6 +26,7 @@ pub(crate) use middleware::{
     Respond, Rewrite, Step,
 };
 pub(crate) use protocol::{Protocol, UpstreamHttp2};
+pub(crate) use retry::{Hedge, Retry, RetryBudget};
 pub(crate) use route::{Match, PathForm, Route, Target, ValueForm};
 pub(crate) use scalar::{Count, Limit, Period, Size, Text};
 pub(crate) use table::{Table, TableLimits};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Entries, Field, Limit, OneOrMany, Period, Size, Step, Text};
+use super::{Entries, Field, Hedge, Limit, OneOrMany, Period, Retry, Size, Step, Text};
 
 /// What a request must be like, what happens to it on the way, and where it leads. Of several routes that match, the
 /// most specific wins: exact path, then the longest prefix, then method, number of headers, number of query
@@ -51,6 +51,21 @@ pub(crate) struct Route {
     /// Of the whole exchange, to the response's last byte. Over it: 504.
     #[schemars(extend("x-default" = "unlimited"))]
     pub(crate) timeout: Field<Limit<Period>>,
+    /// From the request sent to the response head, instead of the upstream's. Over it: 504.
+    #[schemars(extend("x-default" = "the upstream's"))]
+    pub(crate) response_timeout: Field<Period>,
+    /// Between two reads of a response body, instead of the upstream's.
+    #[schemars(extend("x-default" = "the upstream's"))]
+    pub(crate) idle_timeout: Field<Period>,
+    /// Of one try, from its connection to the last byte of its response, instead of the upstream's. Over it: 504.
+    #[schemars(extend("x-default" = "the upstream's"))]
+    pub(crate) try_timeout: Field<Limit<Period>>,
+    /// When a request is sent again, instead of what the upstream says; `attempts: 0` for never.
+    #[schemars(extend("x-default" = "the upstream's"))]
+    pub(crate) retry: Field<Retry>,
+    /// Further tries where the first is slow, instead of what the upstream says.
+    #[schemars(extend("x-default" = "the upstream's"))]
+    pub(crate) hedge: Field<Hedge>,
     /// Of the request body, instead of the listener's limit. Over it: 413.
     #[schemars(extend("x-default" = "the listener's"))]
     pub(crate) body_bytes_max: Field<Limit<Size>>,

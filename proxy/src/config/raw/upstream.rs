@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Field, Period, Protocol, Size, UpstreamHttp2, UpstreamTls};
+use super::{Count, Field, Hedge, Limit, Period, Protocol, Retry, Size, UpstreamHttp2, UpstreamTls};
 
 /// A set of endpoints that serve the same thing.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -34,6 +34,13 @@ pub(crate) struct Upstream {
     /// Between two reads of a response body.
     #[schemars(extend("x-default" = "60s"))]
     pub(crate) idle_timeout: Field<Period>,
+    /// Of one try, from its connection to the last byte of its response. Over it: 504, or the response breaks off.
+    #[schemars(extend("x-default" = "unlimited"))]
+    pub(crate) try_timeout: Field<Limit<Period>>,
+    /// When a request is sent again; without it, only where it reached no endpoint.
+    pub(crate) retry: Field<Retry>,
+    /// Further tries where the first is slow; none where this is not given.
+    pub(crate) hedge: Field<Hedge>,
     /// How long an unused connection is kept.
     #[schemars(extend("x-default" = "60s"))]
     pub(crate) pool_idle_timeout: Field<Period>,

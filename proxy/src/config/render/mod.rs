@@ -3,6 +3,7 @@
 
 mod builtin;
 mod middleware;
+mod retry;
 mod route;
 mod sections;
 mod table;

@@ -1,6 +1,6 @@
 //! Renders routes.
 
-use super::{Fields, Out, Written, limit, middleware, period, texts};
+use super::{Fields, Out, Written, limit, middleware, period, retry, texts};
 use crate::config::spec::{FieldMatch, Match, PathPattern, Route, Spec, Target, ValuePattern};
 
 pub(super) fn route<'a>(spec: &Spec, written: Written<'a>, route: &Route) -> Fields<'a> {
@@ -29,6 +29,7 @@ pub(super) fn route<'a>(spec: &Spec, written: Written<'a>, route: &Route) -> Fie
     }
     targets(&mut fields, &route.targets);
     fields.put("timeout", limit(route.timeout.map(period)));
+    retry::terms(&mut fields, &route.terms);
     if let Some(bytes) = route.body_bytes_max {
         fields.put("body-bytes-max", limit((bytes < u64::MAX).then(|| Out::plain(bytes))));
     }

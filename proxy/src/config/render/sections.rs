@@ -1,6 +1,6 @@
 //! Renders the gateway's settings, listeners and upstreams.
 
-use super::{Fields, Out, Renderer, Written, limit, middleware, period, route, table, texts, tls};
+use super::{Fields, Out, Renderer, Written, limit, middleware, period, retry, route, table, texts, tls};
 use crate::config::{
     document::Kind,
     spec::{
@@ -186,6 +186,8 @@ fn upstream<'a>(written: Written<'a>, upstream: &Upstream) -> Fields<'a> {
     fields.put("connect-timeout", period(upstream.connect_timeout));
     fields.put("response-timeout", period(upstream.response_timeout));
     fields.put("idle-timeout", period(upstream.idle_timeout));
+    fields.put("try-timeout", limit(upstream.try_timeout.map(period)));
+    retry::both(&mut fields, upstream.retry.as_ref(), upstream.hedge.as_ref());
     fields.put("pool-idle-timeout", period(upstream.pool_idle_timeout));
     fields.put("pool-idle-max", Out::plain(upstream.pool_idle_max));
     fields.put("connections-max", Out::plain(upstream.connections_max));

@@ -7,6 +7,7 @@ mod guards;
 mod listener;
 mod middleware;
 mod protocol;
+mod retry;
 mod route;
 mod table;
 mod tls;
@@ -32,6 +33,7 @@ pub use self::{
         Respond, Rewrite,
     },
     protocol::{Protocol, UpstreamHttp2},
+    retry::{Budget, Conditions, Hedge, Methods, Retry, RouteTerms},
     route::{FieldMatch, HostPattern, Match, PathPattern, REGEX_BYTES_MAX, Route, Target, ValuePattern},
     table::{FromTable, Table, TableLimits},
     tls::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, TlsVersion, UpstreamTls},

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use serde::Serialize;
 
-use super::{FromTable, Name, method};
+use super::{FromTable, Name, RouteTerms, method};
 
 /// A route: what it matches, what happens on the way, where it leads.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -24,6 +24,8 @@ pub struct Route {
     pub targets: Vec<Target>,
     /// Of the whole exchange, to the response's last byte; `None` is unlimited.
     pub timeout: Option<Duration>,
+    /// How requests are tried, where it is not as the upstream says.
+    pub terms: RouteTerms,
     /// Of the request body, instead of the listener's limit.
     pub body_bytes_max: Option<u64>,
     /// The table that yielded it; `None` for a route of a document.

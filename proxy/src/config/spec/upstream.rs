@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Protocol, UpstreamHttp2, UpstreamTls};
+use super::{Hedge, Protocol, Retry, UpstreamHttp2, UpstreamTls};
 
 /// A set of endpoints that serve the same thing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -27,6 +27,12 @@ pub struct Upstream {
     pub response_timeout: Duration,
     /// Between two reads of a response body.
     pub idle_timeout: Duration,
+    /// Of one try, to the last byte of its response; `None` is unlimited.
+    pub try_timeout: Option<Duration>,
+    /// When a request is sent again, beyond what is always safe.
+    pub retry: Option<Retry>,
+    /// Further tries where the first is slow.
+    pub hedge: Option<Hedge>,
     /// How long an unused connection is kept.
     pub pool_idle_timeout: Duration,
     /// Unused connections kept to each endpoint, in the whole process.

@@ -15,6 +15,7 @@ mod render;
 mod series;
 mod shard;
 mod sources;
+mod tries;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -28,6 +29,7 @@ pub use mirror::{MirrorOutcome, MirrorSeries};
 pub use reloads::Loaded;
 pub use series::{ListenerSeries, PluginSeries, RouteSeries, UpstreamSeries};
 pub use sources::SourceSample;
+pub use tries::{HedgeOutcome, RetryReason, Withheld};
 
 use self::{
     guest::GuestMetrics,

@@ -11,6 +11,7 @@ use super::{
     CacheOutcome, GateOutcome, GuestKind, Metrics, MirrorOutcome, PluginSeries, RouteSeries, process,
     registry::Registry,
     shard::{Codes, Distribution, Kinds},
+    tries,
 };
 use crate::{
     config::spec::TlsVersion,
@@ -77,7 +78,7 @@ fn upstreams(metrics: &Metrics, page: &mut Page) {
     page.each(names::UPSTREAM_CONNECTS, &all, |series| series.shards.sum(|shard| &shard.connects));
     page.each(names::UPSTREAM_CONNECTIONS, &all, |series| series.shards.level(|shard| &shard.connections));
     page.each(names::UPSTREAM_REUSES, &all, |series| series.shards.sum(|shard| &shard.reuses));
-    page.each(names::UPSTREAM_RETRIES, &all, |series| series.shards.sum(|shard| &shard.retries));
+    tries::render(&all, page);
     page.family(names::UPSTREAM_ENDPOINTS, |to| {
         for (name, series) in &all {
             to.sample(&[name, "healthy"], series.healthy.load(Relaxed));
@@ -302,6 +303,13 @@ impl Page {
 }
 
 impl Samples<'_> {
+    /// A sample, unless it is 0.
+    pub(super) fn positive(&mut self, labels: &[&str], value: u64) {
+        if value > 0 {
+            self.sample(labels, value);
+        }
+    }
+
     pub(super) fn sample(&mut self, labels: &[&str], value: impl Display) {
         self.line("", labels, None, value);
     }

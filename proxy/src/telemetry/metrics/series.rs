@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use super::shard::{Codes, Count, Fast, Histogram, Kinds, Sharded, Slow};
+use super::{
+    shard::{Codes, Count, Fast, Histogram, Kinds, Sharded, Slow},
+    tries::TryCounts,
+};
 use crate::{
     error::Kind,
     exchange::Outcome,
@@ -63,7 +66,7 @@ pub(super) struct UpstreamShard {
     pub(super) connects: Count,
     pub(super) connections: Count,
     pub(super) reuses: Count,
-    pub(super) retries: Count,
+    pub(super) tries: TryCounts,
 }
 
 impl UpstreamSeries {
@@ -112,11 +115,6 @@ impl UpstreamSeries {
     #[inline]
     pub fn reused(&self, worker: usize) {
         self.shards.of(worker).inspect(|shard| shard.reuses.add(1));
-    }
-
-    /// A request is sent once more.
-    pub fn retried(&self, worker: usize) {
-        self.shards.of(worker).inspect(|shard| shard.retries.add(1));
     }
 
     /// How many endpoints may be used and how many may not. For the control plane.

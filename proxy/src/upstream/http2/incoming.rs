@@ -111,7 +111,7 @@ impl Incoming {
         }
         let Some(timeout) = &mut self.timeout else { return Poll::Pending };
         ready!(Pin::new(timeout).poll(cx));
-        Poll::Ready(self.fail(Kind::UpstreamTimeout, "it fell silent in the midst of a body", None))
+        Poll::Ready(self.fail(Kind::UpstreamIdleTimeout, "it fell silent in the midst of a body", None))
     }
 
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {

@@ -88,7 +88,7 @@ impl Wish<'_> {
                         return Ok(found);
                     }
                     // The connections that there are may still get room.
-                    Err(error) if error.kind() == Kind::Overloaded && lines.has_any() => {
+                    Err(error) if error.kind() == Kind::UpstreamConnectionsMax && lines.has_any() => {
                         if crowded.replace(error).is_some() {
                             dialing.end_quietly();
                         }

@@ -85,7 +85,7 @@ impl Attempt<'_> {
             states: &upstream.states,
             keep: upstream.keep,
             fresh: self.fresh,
-            sure: !(request.head.method.is_idempotent() && request.body.copy().is_some()),
+            sure: !self.is_replayable(request),
             switches: tunnel::is_asked_for(request),
         };
         wish.find().await
@@ -102,6 +102,7 @@ impl Attempt<'_> {
         match self.answer(&mut sent, &seat, request).await {
             Ok((head, stream)) => {
                 seat.answered();
+                self.won(request, seat.line.peer);
                 Ok(self.response((head, stream), sent.outgoing, seat, request))
             }
             Err(failure) => {
@@ -150,7 +151,7 @@ impl Attempt<'_> {
         seat: &Seat,
         request: &Request,
     ) -> Result<(response::Parts, RecvStream), Failure> {
-        let time = self.upstream.spec.response_timeout;
+        let time = self.terms.response_timeout;
         let (mut timeout, mut bytes) = (None, 0);
         std::future::poll_fn(|cx| {
             if let Poll::Ready(outcome) = sent.poll(cx, |interim| {
@@ -187,7 +188,7 @@ impl Attempt<'_> {
             return tunnel::agree(head, (stream, outgoing), seat, request);
         }
         let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = Incoming::start(stream, outgoing, (seat, length), self.upstream.spec.idle_timeout);
+        let body = Incoming::start(stream, outgoing, (seat, length), self.terms.idle_timeout);
         // A response without content says nothing that would have to be taken back.
         if body.is_empty() && head.status == StatusCode::NO_CONTENT {
             head.headers.remove(header::CONTENT_LENGTH);
@@ -202,7 +203,7 @@ impl Attempt<'_> {
         let error = match failure {
             Failure::Request(error) => error,
             Failure::Timeout => {
-                let time = self.upstream.spec.response_timeout;
+                let time = self.terms.response_timeout;
                 let text = format!("{}: no answer within response-timeout ({time:?})", place());
                 Error::new(Kind::UpstreamTimeout, text)
             }

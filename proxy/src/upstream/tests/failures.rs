@@ -98,7 +98,7 @@ fn silence_is_504_before_the_head_and_an_error_in_the_body() {
         });
         let silent = room.get(&upstream).await.unwrap_err();
         assert_eq!((silent.kind(), silent.kind().status().as_u16()), (Kind::UpstreamTimeout, 504));
-        assert_eq!(kind(room.get(&upstream).await), Kind::UpstreamTimeout);
+        assert_eq!(kind(room.get(&upstream).await), Kind::UpstreamIdleTimeout);
         assert_eq!(room.idle(&upstream), 0);
     });
 }

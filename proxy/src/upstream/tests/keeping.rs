@@ -161,7 +161,7 @@ fn the_limit_on_connections_holds() {
         let (room, origin) = (Room::new(), origin.await);
         let upstream = room.upstream(&[origin.address], |spec| spec.connections_max = 1);
         let first = upstream.call(room.request(Method::GET, "/")).await.unwrap();
-        assert_eq!(kind(room.get(&upstream).await), Kind::Overloaded);
+        assert_eq!(kind(room.get(&upstream).await), Kind::UpstreamConnectionsMax);
         drop(first);
         assert!(upstream.call(room.request(Method::GET, "/")).await.is_ok(), "the first one was closed");
     });

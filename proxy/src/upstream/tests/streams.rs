@@ -189,7 +189,7 @@ fn a_call_takes_little_memory() {
     run(async {
         let room = Room::new();
         let upstream = room.upstream(&[], |_| {});
-        let call = upstream.send(room.request(Method::GET, "/"), true);
+        let call = upstream.send(&upstream.terms, room.request(Method::GET, "/"), true);
         // What the allocator hands out without a detour.
         assert!(size_of_val(&call) <= 1024, "{} bytes", size_of_val(&call));
     });

@@ -7,7 +7,7 @@ use crate::{
     drain::Live,
     error::Kind,
     exchange,
-    telemetry::{SourceSample, Timestamp, metrics::Loaded, names::FAMILIES},
+    telemetry::{HedgeOutcome, RetryReason, SourceSample, Timestamp, Withheld, metrics::Loaded, names::FAMILIES},
 };
 
 type Samples = BTreeMap<String, f64>;
@@ -93,6 +93,9 @@ fn every_family_is_exposed_once_it_has_something_to_say() {
     let upstream = metrics.upstream("u");
     upstream.finish(0, Ok(200), Duration::ZERO);
     upstream.finish(0, Err(Kind::UpstreamReset), Duration::ZERO);
+    upstream.retried(0, RetryReason::Status, true);
+    upstream.withheld(0, Withheld::Budget);
+    upstream.hedged(0, HedgeOutcome::Won);
     let plugin = metrics.plugin("p");
     plugin.finish(0, Err(Kind::PluginFailed), Duration::ZERO);
     metrics.table("t").finish(0, Err(Kind::PluginTimeout), Duration::ZERO);
