@@ -35,7 +35,7 @@ use crate::{
     },
     state::States,
     state_dir::StateDir,
-    telemetry::{Metrics, access},
+    telemetry::{Metrics, access, trace::Tracing},
     wasm::{self, Wasm},
     worker::Workers,
 };
@@ -45,6 +45,9 @@ const COMMANDS_WAITING_MAX: usize = 64;
 
 // What is queued when the last worker has ended is a few thousand lines.
 const LOG_DEADLINE: Duration = Duration::from_secs(2);
+
+// For the last batch of spans, where exchanges took all of the time there was.
+const TRACE_DEADLINE: Duration = Duration::from_secs(1);
 
 // What was applied a moment ago is a few files; a disk that hangs must not keep a process from ending.
 const KEEP_DEADLINE: Duration = Duration::from_secs(2);
@@ -97,6 +100,7 @@ pub struct Gateway {
     drain: Arc<Drain>,
     tunnels: Arc<Tunnels>,
     log: Arc<access::Log>,
+    tracing: Arc<Tracing>,
     admin: Option<Admin>,
     keeper: Option<Arc<Keeper>>,
     reporter: Option<Reporter>,
@@ -176,6 +180,7 @@ impl Gateway {
     pub fn shutdown(mut self, deadline: Duration) -> bool {
         let Some(control) = self.control.take() else { return true };
         let reporter = self.reporter.take();
+        let began = Instant::now();
         let quiet = control.block_on(async {
             self.switchboard.end().await;
             // It takes nothing new any more, so nobody is to wait for it.
@@ -188,6 +193,10 @@ impl Gateway {
             quiet && self.tunnels.quiet(deadline.saturating_sub(began.elapsed())).await
         });
         self.workers.end();
+        let left = deadline.saturating_sub(began.elapsed()).max(TRACE_DEADLINE);
+        if !control.block_on(self.tracing.flush(left)) {
+            tracing::warn!("the collector of traces did not take all spans in time");
+        }
         self.log.close(LOG_DEADLINE);
         if let Some(keeper) = &self.keeper {
             keeper.flush(KEEP_DEADLINE);
@@ -265,7 +274,7 @@ async fn assemble(options: Options) -> Result<Gateway, StartError> {
     tokio::spawn(bury(remains, Arc::downgrade(&workers)));
     let guest_slots = process.guest_slots.unwrap_or(options.wasm.guest_slots);
     let cache = options.wasm.cache.or_else(|| state_dir.map(StateDir::modules));
-    let (compiler, log) = compiler(wasm::Settings { guest_slots, cache, ..options.wasm }, &metrics, count)?;
+    let (compiler, (log, tracing)) = compiler(wasm::Settings { guest_slots, cache, ..options.wasm }, &metrics, count)?;
     let keeper = last_good.map(|last_good| last_good.keep(Arc::clone(&metrics)).map(Arc::new)).transpose();
     let keeper = keeper.map_err(StartError::Refused)?;
     let tunnels = Arc::new(Tunnels::default());
@@ -297,7 +306,7 @@ async fn assemble(options: Options) -> Result<Gateway, StartError> {
         Some(settings) => Some(Admin::start(settings, Arc::clone(&switchboard) as _).await.map_err(no_admin)?),
         None => None,
     };
-    Ok(Gateway { switchboard, workers, drain, tunnels, log, admin, keeper, reporter, control: None })
+    Ok(Gateway { switchboard, workers, drain, tunnels, log, tracing, admin, keeper, reporter, control: None })
 }
 
 fn open(
@@ -315,19 +324,22 @@ fn open(
     config.into_iter().map(open).chain(more.into_iter().map(Ok)).collect()
 }
 
+/// Who tell of each exchange elsewhere.
+type Tellers = (Arc<access::Log>, Arc<Tracing>);
+
 fn compiler(
     settings: wasm::Settings,
     metrics: &Arc<Metrics>,
     workers: usize,
-) -> Result<(Compiler, Arc<access::Log>), StartError> {
+) -> Result<(Compiler, Tellers), StartError> {
     let states = States::new(workers, Handle::current());
     let settings = wasm::Settings { workers, ..settings };
     let wasm = Wasm::new(settings, Arc::clone(metrics), Arc::clone(&states));
     let wasm = wasm.map_err(|error| StartError::Refused(error.to_string()))?;
     let log = access::Log::start(workers, Arc::clone(metrics))
         .map_err(|error| StartError::System("the access log's writer cannot be started".to_owned(), error))?;
-    let log = Arc::new(log);
-    Ok((Compiler::new(wasm, states, Arc::clone(metrics), Arc::clone(&log)), log))
+    let tellers = (Arc::new(log), Tracing::new(Handle::current(), Arc::clone(metrics)));
+    Ok((Compiler::new(wasm, states, Arc::clone(metrics), tellers.clone()), tellers))
 }
 
 fn no_admin(error: io::Error) -> StartError {

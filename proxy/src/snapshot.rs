@@ -25,7 +25,7 @@ use crate::{
     filter::Chain,
     identity::Identity,
     route::{Head, Table},
-    telemetry::{RouteSeries, access::Sink},
+    telemetry::{RouteSeries, access::Sink, trace::Tracer},
     tls::Acceptor,
 };
 
@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub spec: Arc<Spec>,
     /// By name.
     pub listeners: BTreeMap<Name, Arc<ListenerPlan>>,
+    /// Which exchanges are traced, and where their spans go; `None` where none are.
+    pub tracer: Option<Arc<Tracer>>,
     /// Who still holds it.
     pub ledger: Arc<Ledger>,
 }
@@ -99,6 +101,8 @@ pub struct Plan {
     pub id: Name,
     /// The path prefix that this match is for; see [`RouteFacts::prefix`].
     pub prefix: Arc<str>,
+    /// The path pattern of this match; see [`RouteFacts::pattern`].
+    pub pattern: Arc<str>,
     /// Gateway's, listener's and route's steps, in this order.
     pub chain: Chain,
     /// The end of the chain.
@@ -330,7 +334,8 @@ impl WorkerSnapshot {
     /// This worker's handle of `plan`, which must be one of this snapshot.
     pub fn plan(&self, plan: &Arc<Plan>) -> Rc<WorkerPlan> {
         let own = || {
-            let facts = Rc::new(RouteFacts { id: Arc::clone(&plan.id), prefix: Arc::clone(&plan.prefix) });
+            let [id, prefix, pattern] = [&plan.id, &plan.prefix, &plan.pattern].map(Arc::clone);
+            let facts = Rc::new(RouteFacts { id, prefix, pattern });
             Rc::new(WorkerPlan { plan: Some(Arc::clone(plan)), facts, graveyard: self.graveyard.clone() })
         };
         Rc::clone(self.plans.borrow_mut().entry(Arc::as_ptr(plan)).or_insert_with(own))

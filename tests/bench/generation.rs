@@ -41,6 +41,7 @@ pub(crate) fn measure() -> Value {
         identity: Identity::of_bytes(b""),
         spec: Arc::new(Spec::default()),
         listeners: BTreeMap::new(),
+        tracer: None,
         ledger: drain.open(1, 2, None),
     });
     let current = Arc::new(Current::new(Serving { stable: Arc::clone(&snapshot), candidate: None }));

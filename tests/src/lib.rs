@@ -3,6 +3,7 @@
 
 pub mod base64;
 mod client;
+pub mod collector;
 mod config_dir;
 pub mod etcd;
 mod eventually;
@@ -18,6 +19,7 @@ pub mod tokens;
 pub mod wire;
 
 pub use client::{Answer, Client, Sender, Streamed, request, streamed};
+pub use collector::Collector;
 pub use config_dir::ConfigDir;
 pub use etcd::Etcd;
 pub use eventually::{eventually, soon};

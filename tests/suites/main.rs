@@ -40,4 +40,5 @@ mod swap;
 mod tables;
 mod tidy;
 mod tls;
+mod tracing;
 mod warm;

@@ -8,11 +8,13 @@ use std::{
 };
 
 /// Libraries that only some rooms may name, as path prefixes below `proxy/src`.
-const KEPT: [(&[&str], &[&str]); 5] = [
-    (&["hyper", "hyper_util"], &["server", "admin", "cli"]),
+const KEPT: [(&[&str], &[&str]); 6] = [
+    // Spans go to their collector on the control plane, over HTTP.
+    (&["hyper", "hyper_util"], &["server", "admin", "cli", "telemetry/trace/courier"]),
     (&["h2"], &["server", "admin", "cli", "upstream/http2"]),
     (&["wasmtime"], &["wasm"]),
-    (&["tonic", "prost"], &["etcd"]),
+    (&["tonic", "prost"], &["etcd", "telemetry/trace"]),
+    (&["opentelemetry_proto"], &["telemetry/trace"]),
     (&["serde_saphyr"], &["config/parse"]),
 ];
 

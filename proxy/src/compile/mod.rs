@@ -7,6 +7,7 @@ mod plans;
 mod secure;
 mod steps;
 mod tables;
+mod traces;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -23,7 +24,10 @@ use crate::{
     resolve::Modules,
     snapshot::{ListenerPlan, Snapshot},
     state::States,
-    telemetry::{Metrics, access},
+    telemetry::{
+        Metrics, access,
+        trace::{Tracer, Tracing},
+    },
     upstream::Upstream,
     wasm::Wasm,
 };
@@ -41,6 +45,7 @@ pub struct Compiler {
     states: Arc<States>,
     metrics: Arc<Metrics>,
     log: Arc<access::Log>,
+    tracing: Arc<Tracing>,
     workers: usize,
     parts: Parts,
     // Of what serves.
@@ -53,6 +58,8 @@ pub struct Compiled {
     pub spec: Arc<Spec>,
     /// By name.
     pub listeners: BTreeMap<Name, Arc<ListenerPlan>>,
+    /// Which exchanges are traced, if any.
+    pub tracer: Option<Arc<Tracer>>,
     /// What is worth knowing of the routes of tables.
     pub warnings: Vec<Diagnostic>,
     /// One list a worker.
@@ -92,9 +99,14 @@ pub struct Built {
 
 impl Compiler {
     /// A compiler for as many workers as `states` is for.
-    pub fn new(wasm: Arc<Wasm>, states: Arc<States>, metrics: Arc<Metrics>, log: Arc<access::Log>) -> Self {
+    pub fn new(
+        wasm: Arc<Wasm>,
+        states: Arc<States>,
+        metrics: Arc<Metrics>,
+        (log, tracing): (Arc<access::Log>, Arc<Tracing>),
+    ) -> Self {
         let workers = states.workers;
-        Self { wasm, states, metrics, log, workers, parts: Parts::default(), kept: Kept::default() }
+        Self { wasm, states, metrics, log, tracing, workers, parts: Parts::default(), kept: Kept::default() }
     }
 
     /// Compiles `spec` with the modules that it names. Host tables are shared with `previous` where they are equal.
@@ -115,9 +127,12 @@ impl Compiler {
         let sink = self.log.sink(&spec.gateway.access_log).map_err(|why| vec![no_log(&why)]);
         let acceptors = secure::build(&mut self.parts, spec, &mut warnings);
         let connectors = secure::connectors(&mut self.parts, spec);
+        let tracer = traces::build(&self.tracing, &mut self.parts, spec.gateway.tracing.as_ref());
         let upstreams = self.upstreams(spec, connectors.as_ref().unwrap_or(&Connectors::new()), &mut built);
         let steps = Steps::build(self, spec, modules, &upstreams, &mut built).await;
-        let (((acceptors, _), sink), (steps, mut adoptions)) = both(both(both(acceptors, connectors), sink), steps)?;
+        let telling = both(sink, tracer);
+        let (((acceptors, _), (sink, tracer)), (steps, mut adoptions)) =
+            both(both(both(acceptors, connectors), telling), steps)?;
         tables.adopt(&mut adoptions);
         let planner = Planner {
             spec,
@@ -142,6 +157,7 @@ impl Compiler {
         Ok(Compiled {
             spec: Arc::clone(&whole),
             listeners,
+            tracer,
             warnings,
             adoptions,
             identity,

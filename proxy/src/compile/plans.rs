@@ -199,12 +199,14 @@ impl Planner<'_> {
                 PathPattern::Prefix(prefix) => prefix.trim_end_matches('/'),
                 _ => "",
             };
-            let plan_identity = Identity::of_all([identity, Identity::of_bytes(prefix.as_bytes())]);
+            let pattern = pattern(&on.path);
+            let plan_identity = Identity::of_all([identity, Identity::of_bytes(pattern.as_bytes())]);
             let plan = parts.plans.find_or_make(plan_identity, || {
                 Arc::new(Plan {
                     identity: plan_identity,
                     id: Arc::clone(&route.id),
                     prefix: prefix.into(),
+                    pattern: pattern.into(),
                     chain: chain.clone(),
                     end: Arc::clone(&end),
                     timeout: route.timeout,
@@ -239,6 +241,7 @@ impl Planner<'_> {
                 identity,
                 id: "".into(),
                 prefix: "".into(),
+                pattern: "".into(),
                 chain: Chain::new(around.steps.iter().map(|(_, step)| step.clone())),
                 end: Arc::new(Nowhere(Kind::NoRoute, "no route matches host, path, method, headers and query")),
                 timeout: None,
@@ -247,6 +250,14 @@ impl Planner<'_> {
                 sink: Arc::clone(&self.sink),
             })
         })
+    }
+}
+
+// As people write it; equal prefixes have equal patterns.
+fn pattern(path: &PathPattern) -> String {
+    match path {
+        PathPattern::Exact(path) | PathPattern::Template(path) | PathPattern::Regex(path) => path.clone(),
+        PathPattern::Prefix(prefix) => format!("{}/*", prefix.trim_end_matches('/')),
     }
 }
 

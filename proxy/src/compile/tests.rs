@@ -24,7 +24,8 @@ impl Bench {
         let settings = Settings { workers: 2, ..Settings::default() };
         let wasm = Wasm::new(settings, Arc::clone(&metrics), Arc::clone(&states)).expect("an engine");
         let log = Arc::new(access::Log::start(2, Arc::clone(&metrics)).expect("a thread"));
-        let compiler = Compiler::new(wasm, states, metrics, log);
+        let tracing = Tracing::new(tokio::runtime::Handle::current(), Arc::clone(&metrics));
+        let compiler = Compiler::new(wasm, states, metrics, (log, tracing));
         Self { compiler, memo: Memo::default(), drain: Drain::default(), serving: None }
     }
 
@@ -45,6 +46,7 @@ impl Bench {
             identity: tree.identity(),
             spec: compiled.spec,
             listeners: compiled.listeners,
+            tracer: compiled.tracer,
             ledger,
         });
         (identity, built)

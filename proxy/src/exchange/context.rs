@@ -14,7 +14,7 @@ use std::{
 use http::{Version, response};
 use smallvec::SmallVec;
 
-use super::{Secured, Worker};
+use super::{OpenSpan, Secured, SpanKind, Spans, TraceContext, Worker};
 use crate::{
     drain::{Pin, Place},
     error::{Error, Kind},
@@ -35,19 +35,6 @@ pub struct Connection {
     pub tls: Option<Box<Secured>>,
 }
 
-/// W3C Trace Context (`traceparent`, version 00): the ids under which this exchange is logged and passed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceContext {
-    /// Of the whole trace; the client's where it sent one.
-    pub trace_id: u128,
-    /// The client's span, where it sent one.
-    pub parent_id: Option<u64>,
-    /// Ours; goes out as the parent of the upstream's span.
-    pub span_id: u64,
-    /// The `sampled` flag.
-    pub sampled: bool,
-}
-
 /// The route that an exchange is on, as filters and plugins may know it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RouteFacts {
@@ -55,6 +42,8 @@ pub struct RouteFacts {
     pub id: Arc<str>,
     /// The path prefix that matched, without a trailing slash (`/api`); empty where a prefix of `/`, or none, matched.
     pub prefix: Arc<str>,
+    /// The path pattern that matched, as traces name it (`http.route`): `/api/*`, `/users/{id}`.
+    pub pattern: Arc<str>,
 }
 
 /// One request and its response: identity, pin, facts and record.
@@ -74,6 +63,8 @@ pub struct Exchange {
     pub started: Instant,
     /// Under which ids it is traced.
     pub trace: TraceContext,
+    /// Its spans, where it is traced.
+    pub spans: Option<Rc<Spans>>,
     /// When it must be over, where its route says so.
     pub deadline: Cell<Option<Instant>>,
     /// The route, once there is one.
@@ -117,6 +108,7 @@ impl Exchange {
             secure,
             started: Instant::now(),
             trace,
+            spans: None,
             deadline: Cell::new(None),
             route: OnceCell::new(),
             interims: RefCell::default(),
@@ -159,6 +151,12 @@ impl Exchange {
         for step in steps.0 {
             step(Rc::clone(self), outcome);
         }
+    }
+
+    /// Begins a span below `parent`, or else below the exchange's own, where the exchange is traced.
+    #[inline]
+    pub fn span(&self, kind: SpanKind, parent: Option<u64>, name: impl FnOnce() -> String) -> Option<OpenSpan> {
+        self.spans.as_ref().and_then(|spans| spans.begin(kind, name(), parent))
     }
 
     /// How much of the exchange's time is left at `now`, where its route sets a limit.

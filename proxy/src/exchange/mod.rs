@@ -6,9 +6,11 @@ mod context;
 mod local;
 mod secured;
 mod select;
+mod span;
 #[cfg(test)]
 pub(crate) mod testing;
 mod timer;
+pub mod trace;
 mod tunnel;
 pub mod websocket;
 
@@ -18,11 +20,13 @@ use futures_util::future::LocalBoxFuture;
 use http::{HeaderName, HeaderValue, StatusCode, header, request, response};
 
 pub use body::{Body, BodyStream};
-pub use context::{Connection, Exchange, Outcome, Record, Recorded, RouteFacts, StepTime, TraceContext};
+pub use context::{Connection, Exchange, Outcome, Record, Recorded, RouteFacts, StepTime};
 pub use local::{Adoption, Locals, Worker};
 pub use secured::{ClientIdentity, Secured};
 pub use select::{Asked, Select, Trial};
+pub use span::{OpenSpan, ParentSpan, Span, SpanFailure, SpanKind, SpanSink, SpanValue, Spans, TracedSpans};
 pub use timer::{Elapsed, Timeout, Timers};
+pub use trace::TraceContext;
 pub use tunnel::{Duplex, Tunnel};
 
 use crate::error::Error;

@@ -33,7 +33,7 @@ pub(crate) fn exchange() -> Rc<Exchange> {
 pub(crate) fn exchange_on(worker: &Rc<Worker>) -> Rc<Exchange> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let connection = Connection { listener: "test".into(), peer: address, local: address, secure: false, tls: None };
-    let trace = TraceContext { trace_id: 1, parent_id: None, span_id: 2, sampled: false };
+    let trace = TraceContext { trace_id: 1, parent_id: None, span_id: 2, sampled: false, random: false };
     let pin = Drain::default().open(1, 2, None).hold(worker.index).pin();
     let client = (Version::HTTP_11, IpAddr::V4(Ipv4Addr::LOCALHOST), false);
     Rc::new(Exchange::new(Rc::clone(worker), Rc::new(connection), client, trace, pin))

@@ -84,7 +84,7 @@ pub(super) mod tests {
     /// A request on a route that matched `prefix`.
     pub(in crate::filter) fn routed(uri: &str, prefix: &str) -> Box<Request> {
         let request = testing::request(Method::GET, uri);
-        let facts = RouteFacts { id: "route".into(), prefix: prefix.into() };
+        let facts = RouteFacts { id: "route".into(), prefix: prefix.into(), pattern: "".into() };
         request.exchange.route.set(Rc::new(facts)).unwrap();
         request
     }

@@ -316,7 +316,7 @@ impl Reloader {
         if course.dry_run {
             return Ok(Outcome::Applied);
         }
-        let Compiled { spec, listeners, adoptions, identity, kept, .. } = compiled;
+        let Compiled { spec, listeners, tracer, adoptions, identity, kept, .. } = compiled;
         let adopted = self.workers.adopt(adoptions, ADOPT_DEADLINE).await;
         course.phases.add(Phase::Warm, began.elapsed());
         adopted.map_err(|why| vec![not_adopted(&why)])?;
@@ -328,6 +328,7 @@ impl Reloader {
             spec,
             ledger: self.drain.open(self.generation, self.workers.count(), loaded.spec.gateway.generation_age_max),
             listeners,
+            tracer,
         };
         self.swap(snapshot, planned).await;
         course.phases.add(Phase::Swap, began.elapsed());

@@ -9,12 +9,11 @@ use super::{
     authority::{self, Known},
     fields, path,
     session::Session,
-    trace,
 };
 use crate::{
     config::spec::Listener,
     error::{Error, Kind},
-    exchange::TraceContext,
+    exchange::trace::{self, TRACEPARENT, TRACESTATE, TraceContext},
 };
 
 /// A request that may be routed.
@@ -49,8 +48,7 @@ pub(super) fn admit(
     }
     target(listener, head)?;
     let upgrade = seen.upgrade.then(|| upgrade(session, head, ordinal)).flatten();
-    let cookies = seen.cookies;
-    rewrite(session, head, &known, (trace, cookies));
+    rewrite(session, head, &known, (trace, &seen));
     Ok(Admitted { known, named, upgrade })
 }
 
@@ -62,6 +60,7 @@ struct Seen {
     cookies: u32,
     upgrade: bool,
     expects: bool,
+    tracestate: bool,
 }
 
 impl Seen {
@@ -74,7 +73,7 @@ impl Seen {
                 header::COOKIE => seen.cookies += 1,
                 header::UPGRADE => seen.upgrade = true,
                 header::EXPECT => seen.expects = true,
-                _ => {}
+                ref other => seen.tracestate |= *other == TRACESTATE,
             }
         }
         seen
@@ -196,21 +195,23 @@ fn upgrade(session: &Session, head: &Parts, ordinal: u64) -> Option<HeaderValue>
 }
 
 // What goes on: no field of the client's connection, what the upstream is to know of the client, our span.
-fn rewrite(session: &Session, head: &mut Parts, known: &Known, (trace, cookies): (&TraceContext, u32)) {
+fn rewrite(session: &Session, head: &mut Parts, known: &Known, (trace, seen): (&TraceContext, &Seen)) {
     let headers = &mut head.headers;
     fields::strip(headers);
     if headers.get(header::HOST) != Some(&known.field) {
         headers.insert(header::HOST, known.field.clone());
     }
     // RFC 9113 section 8.2.3: crumbs are one field again on their way to HTTP/1.1.
-    if cookies > 1 && head.version == Version::HTTP_2 {
+    if seen.cookies > 1 && head.version == Version::HTTP_2 {
         let crumbs: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
         if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
             headers.insert(header::COOKIE, cookie);
         }
     }
     session.trust.borrow().tell(headers, known, head.version);
-    if headers.insert(&TRACEPARENT, trace::traceparent(trace)).is_some() && trace.parent_id.is_none() {
+    headers.insert(&TRACEPARENT, trace.traceparent(trace.span_id));
+    // W3C Trace Context section 3.3.1: a state without its parent, or one that is malformed, goes no further.
+    if seen.tracestate && (trace.parent_id.is_none() || !trace::is_state(headers)) {
         headers.remove(&TRACESTATE);
     }
 }
@@ -218,6 +219,3 @@ fn rewrite(session: &Session, head: &mut Parts, known: &Known, (trace, cookies):
 pub(super) fn malformed(detail: &'static str) -> Error {
     Error::new(Kind::MalformedRequest, detail)
 }
-
-pub(super) static TRACEPARENT: header::HeaderName = header::HeaderName::from_static("traceparent");
-static TRACESTATE: header::HeaderName = header::HeaderName::from_static("tracestate");

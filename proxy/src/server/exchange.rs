@@ -84,7 +84,12 @@ fn arrive(session: &Rc<Session>, request: http::Request<Incoming>) -> Option<Box
         }
         Err(_) => snapshot.plan(&listener.fallback),
     };
-    let life = Life::new(session, &exchange, &plan, asked(&head, &admitted, &plan));
+    let life = Life::new(
+        session,
+        &exchange,
+        &plan,
+        asked(&head, &admitted, plan.plan().sink.is_on() || exchange.spans.is_some()),
+    );
     let limits = &listener.spec.limits;
     let body_limits = (limits.body_bytes_max, limits.body_idle_timeout);
     let asks = !listener.selections.is_empty();
@@ -131,19 +136,21 @@ fn exchange(
     snapshot: &WorkerSnapshot,
 ) -> Rc<Exchange> {
     let (client, secure) = session.trust.borrow().origin(&session.connection, &head.headers, &listener.trusted_proxies);
-    let trace = session.ids.continue_from(head.headers.get(&admit::TRACEPARENT));
+    let mut trace = session.ids.continue_from(&head.headers);
+    let tracer = snapshot.shared().tracer.as_ref();
+    let spans = tracer.and_then(|tracer| tracer.decide(&mut trace, &head.headers, &session.ids));
     let (worker, connection) = (Rc::clone(&session.door.worker), Rc::clone(&session.connection));
     let known = connection.tls.as_ref().and_then(|tls| tls.client.as_ref()).map(ClientIdentity::attributes);
-    let exchange = Exchange::new(worker, connection, (head.version, client, secure), trace, snapshot.pin());
+    let mut exchange = Exchange::new(worker, connection, (head.version, client, secure), trace, snapshot.pin());
+    exchange.spans = spans;
     if let Some(known) = known {
         *exchange.attributes.borrow_mut() = known;
     }
     Rc::new(exchange)
 }
 
-fn asked(head: &http::request::Parts, admitted: &Result<Admitted, Error>, plan: &WorkerPlan) -> Asked {
-    let logged = plan.plan().sink.is_on();
-    let field = |name| head.headers.get(name).filter(|_| logged).cloned();
+fn asked(head: &http::request::Parts, admitted: &Result<Admitted, Error>, is_told: bool) -> Asked {
+    let field = |name| head.headers.get(name).filter(|_| is_told).cloned();
     Asked {
         method: head.method.clone(),
         target: head.uri.clone(),

@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Kind},
     exchange::{Authority, Exchange, Outcome},
     snapshot::WorkerPlan,
-    telemetry::access,
+    telemetry::{access, trace},
 };
 
 /// What a log line says of the request, as it came in.
@@ -125,7 +125,7 @@ impl Life {
         self.session.end_exchange(now, self.complete);
     }
 
-    // Metrics and the access log.
+    // Metrics, the access log, the exchange's span.
     fn report(&self, outcome: &Outcome) {
         let (worker, plan) = (self.exchange.worker.index, self.plan.plan());
         if self.refused {
@@ -135,16 +135,22 @@ impl Life {
             plan.series.finish(worker, outcome);
         }
         if plan.sink.is_on() {
-            let line = access::Line {
-                exchange: &self.exchange,
-                method: &self.asked.method,
-                authority: self.asked.authority.as_ref().map_or("", Authority::as_str),
-                path: self.asked.target.path_and_query().map_or("", |target| target.as_str()),
-                user_agent: self.asked.user_agent.as_ref(),
-                referer: self.asked.referer.as_ref(),
-                outcome,
-            };
-            plan.sink.write(worker, &line);
+            plan.sink.write(worker, &self.line(outcome));
+        }
+        if let Some(spans) = &self.exchange.spans {
+            spans.finish(trace::exchange(&self.line(outcome)));
+        }
+    }
+
+    fn line<'a>(&'a self, outcome: &'a Outcome) -> access::Line<'a> {
+        access::Line {
+            exchange: &self.exchange,
+            method: &self.asked.method,
+            authority: self.asked.authority.as_ref().map_or("", Authority::as_str),
+            path: self.asked.target.path_and_query().map_or("", |target| target.as_str()),
+            user_agent: self.asked.user_agent.as_ref(),
+            referer: self.asked.referer.as_ref(),
+            outcome,
         }
     }
 }

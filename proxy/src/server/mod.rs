@@ -24,7 +24,6 @@ mod secure;
 mod selection;
 mod session;
 mod sniff;
-mod trace;
 mod tunnel;
 mod wire;
 

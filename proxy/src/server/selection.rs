@@ -4,7 +4,7 @@
 use std::{cell::Cell, time::Instant};
 
 use super::exchange::{Arrived, route_head};
-use crate::exchange::Asked;
+use crate::{exchange::Asked, telemetry::trace};
 
 /// Puts a request on the plan that a table chooses for it, if one does.
 pub(super) async fn choose(mut arrived: Box<Arrived>) -> Box<Arrived> {
@@ -25,8 +25,10 @@ pub(super) async fn choose(mut arrived: Box<Arrived>) -> Box<Arrived> {
             listener: exchange.connection.listener.clone(),
             generation: exchange.generation(),
         };
+        let span = trace::begin_plugin(&exchange, &selection.label, "select");
         let began = Instant::now();
         let (asked, chosen) = selection.select.select(&exchange.worker, asked).await;
+        trace::end_plugin(span, || None);
         exchange.record.spend(&Cell::new(None), &selection.label, began.elapsed());
         arrived.head = asked.head;
         let Some(name) = chosen else { continue };

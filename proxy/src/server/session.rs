@@ -11,13 +11,12 @@ use std::{
 };
 
 use super::{
-    Door, Resident, alarm::Alarm, authority::Known, forwarded::Trust, interim::Interims, life, trace::Ids,
-    tunnel::Switch,
+    Door, Resident, alarm::Alarm, authority::Known, forwarded::Trust, interim::Interims, life, tunnel::Switch,
 };
 use crate::{
     config::spec::{Limits, Listener, ListenerTls, Part},
     error::Error,
-    exchange::{Connection, Exchange, Secured, Timers},
+    exchange::{Connection, Exchange, Secured, Timers, trace::Ids},
 };
 
 /// When a piece of a stream's response was handed over that is not taken yet, if there is one.

@@ -6,9 +6,11 @@ mod clock;
 pub mod log;
 pub mod metrics;
 pub mod names;
+pub mod trace;
 
 pub use clock::Timestamp;
 pub use metrics::{
     CacheOutcome, CacheSeries, GateOutcome, GateSeries, HedgeOutcome, ListenerSeries, Loaded, Metrics, MirrorOutcome,
-    MirrorSeries, PluginSeries, RetryReason, RouteSeries, SourceSample, UpstreamSeries, Withheld,
+    MirrorSeries, PluginSeries, RetryReason, RouteSeries, SourceSample, SpanLoss, TraceSeries, UpstreamSeries,
+    Withheld,
 };

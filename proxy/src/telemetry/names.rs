@@ -107,6 +107,10 @@ families! {
     LIVE_EXCHANGES = Gauge "tidegate_live_exchanges" ["age"] "Exchanges under way, on the serving generation (current) and older ones (old).";
     ACCESS_DROPPED = Counter "tidegate_access_log_dropped_lines_total" [] "Access-log lines dropped because the writer fell behind or the target could not be written.";
     ACCESS_WRITE_ERRORS = Counter "tidegate_access_log_write_errors_total" [] "Writes of the access log that failed.";
+    TRACE_SPANS_EXPORTED = Counter "tidegate_trace_spans_exported_total" [] "Spans that the collector took.";
+    TRACE_SPANS_DROPPED = Counter "tidegate_trace_spans_dropped_total" ["reason"] "Spans that were dropped: no room in the queue (queue), too many in one exchange (exchange), refused by the collector (refused), not taken in time (late).";
+    TRACE_SPANS_QUEUED = Gauge "tidegate_trace_spans_queued" [] "Spans that wait for the collector.";
+    TRACE_EXPORT_FAILURES = Counter "tidegate_trace_export_failures_total" [] "Attempts to send spans that failed.";
     SOURCE_HEALTHY = Gauge "tidegate_source_healthy" ["source"] "1 if a source is followed and taken, 0 if what was known of it serves on.";
     SOURCE_REVISION = Gauge "tidegate_source_revision" ["source"] "A source's own number of the last state that it knows of.";
     SOURCE_EVENTS = Counter "tidegate_source_events_total" ["source"] "Change events of a source.";

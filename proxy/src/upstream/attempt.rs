@@ -113,7 +113,7 @@ impl<'a> Attempt<'a> {
     ///
     /// # Errors
     /// [`Missed`], in a box because almost no try fails.
-    pub(super) async fn run(&self, request: &mut Request) -> Result<Response, Box<Missed>> {
+    pub(super) async fn make(&self, request: &mut Request) -> Result<Response, Box<Missed>> {
         let found = if self.upstream.multiplexes {
             match Box::pin(self.multiplexed(request)).await {
                 Went::Done(outcome) => return outcome,

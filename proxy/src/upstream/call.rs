@@ -97,7 +97,9 @@ impl Tries<'_> {
         let since = begun.unwrap_or_else(Instant::now);
         let attempt = Attempt::new((upstream, terms), (member, &pool, user), (self.own, rival), (fresh, begun));
         let tried = match terms.try_timeout {
-            None => attempt.run(request).await,
+            // Not through `run`, whose own room every call would have.
+            None if request.exchange.spans.is_none() => attempt.make(request).await,
+            None => Box::pin(attempt.run(request)).await,
             Some(time) => Box::pin(timed(&attempt, request, since, time)).await,
         };
         match &tried {

@@ -24,6 +24,7 @@ mod resolve;
 mod routed;
 mod share;
 mod terms;
+mod traced;
 mod upload;
 mod weighted;
 mod wire;

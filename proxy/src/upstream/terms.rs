@@ -97,7 +97,7 @@ impl Terms {
         let Some(retry) = &self.retry else { return Duration::ZERO };
         let most = retry.base.saturating_mul(1 << retries.min(20)).min(retry.max);
         let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
-        Duration::from_nanos((u128::from(scatter(seed)) * u128::from(nanos) >> 64) as u64)
+        Duration::from_nanos(((u128::from(scatter(seed)) * u128::from(nanos)) >> 64) as u64)
     }
 }
 

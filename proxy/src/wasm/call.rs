@@ -23,7 +23,8 @@ use super::{
 use crate::{
     config::spec::Isolation,
     error::{Error, Kind},
-    exchange::{Authority, Exchange, Request, Response, Timeout, Timers},
+    exchange::{Authority, Exchange, OpenSpan, Request, Response, Timeout, Timers},
+    telemetry::trace,
 };
 
 /// One plugin's part in one exchange, from its first phase to its last.
@@ -55,6 +56,8 @@ pub(super) struct Visit {
     pub(super) failed: Cell<Option<Kind>>,
     /// Whether the response to this request has a body.
     pub(super) without_body: Cell<bool>,
+    /// The span of the present call, where the exchange is traced.
+    pub(super) span: Cell<Option<u64>>,
     spent: Cell<Duration>,
     /// Its place in the exchange's record.
     step: Cell<Option<usize>>,
@@ -166,6 +169,7 @@ impl Visit {
             skipped: Cell::new(false),
             failed: Cell::new(None),
             without_body: Cell::new(false),
+            span: Cell::new(None),
             spent: Cell::new(Duration::ZERO),
             step: Cell::new(None),
             turn: tokio::sync::Mutex::const_new(()),
@@ -176,6 +180,7 @@ impl Visit {
     /// Calls a method of the plugin, on any guest that is free.
     pub(super) async fn call<P, R>(
         self: &Rc<Self>,
+        phase: &'static str,
         export: impl Fn(&Exports) -> Option<Phase<P, R>>,
         params: impl FnOnce(ResourceAny) -> P,
     ) -> Result<R, Fail>
@@ -184,28 +189,31 @@ impl Visit {
         R: Returned,
     {
         let mut call = pin!(self.call_guest(export, params));
-        self.turn(|cx| call.as_mut().poll(cx)).await
+        self.turn(phase, |cx| call.as_mut().poll(cx)).await
     }
 
     /// Polls a call in its turn and within its time: what of it runs until `poll` is ready.
     pub(super) async fn turn<T>(
         self: &Rc<Self>,
+        phase: &'static str,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<Result<T, Fail>>,
     ) -> Result<T, Fail> {
         let turn = if self.local.plugin.calls().overlap() { Some(self.turn.lock().await) } else { None };
-        let time = CallTime::start(self);
+        let time = CallTime::start(self, phase);
         let (deadline, mut timeout) = (time.started + time.limit, None);
         let outcome = poll_fn(|cx| self.poll_within(deadline, &mut timeout, &mut poll, cx)).await;
-        let limit = time.stop();
+        let limit = time.limit;
+        let outcome = outcome.unwrap_or(Err(Fail::Timeout(limit)));
+        time.stop(&outcome);
         drop(turn);
-        outcome.unwrap_or(Err(Fail::Timeout(limit)))
+        outcome
     }
 
     /// Calls a method of the plugin on the guest of `lease`, on this very stack: the worker does nothing else until it
     /// returns or its deadline ends it. For what [`Local::prompt`] gives.
     pub(super) fn call_at_once<P, R>(
         self: &Rc<Self>,
-        mut lease: Lease,
+        (phase, mut lease): (&'static str, Lease),
         export: impl Fn(&Exports) -> Option<Phase<P, R>>,
         params: impl FnOnce(ResourceAny) -> P,
     ) -> Result<R, Fail>
@@ -213,7 +221,7 @@ impl Visit {
         P: Params,
         R: Returned,
     {
-        let time = CallTime::start(self);
+        let time = CallTime::start(self, phase);
         let guest = lease.guest();
         let (method, plugin) = guest.method(self.local.plugin.id, export);
         guest.store.data_mut().at_once = Some(AtOnce::new(time.limit));
@@ -222,15 +230,16 @@ impl Visit {
         let called = method.call(&mut guest.store, params(plugin));
         drop(sight);
         guest.store.data_mut().at_once = None;
-        let limit = time.stop();
-        match called {
+        let outcome = match called {
             Ok((answer,)) => {
                 lease.release();
                 answer.map_err(Fail::Said)
             }
-            Err(error) if error.downcast_ref() == Some(&Trap::Interrupt) => Err(Fail::Timeout(limit)),
+            Err(error) if error.downcast_ref() == Some(&Trap::Interrupt) => Err(Fail::Timeout(time.limit)),
             Err(error) => Err(Fail::called(guest, &error)),
-        }
+        };
+        time.stop(&outcome);
+        outcome
     }
 
     /// One call, without a bound on its time: for [`Visit::turn`].
@@ -309,23 +318,26 @@ struct CallTime<'a> {
     visit: &'a Visit,
     started: Instant,
     limit: Duration,
+    span: Option<OpenSpan>,
     _running: Running<'a>,
 }
 
 impl<'a> CallTime<'a> {
-    fn start(visit: &'a Visit) -> Self {
+    fn start(visit: &'a Visit, phase: &'static str) -> Self {
         let started = Instant::now();
         let limit = visit.limit(started);
         let running = visit.local.pool.shared.filters.ticker.run(visit.local.worker);
-        Self { visit, started, limit, _running: running }
+        let span = trace::begin_plugin(&visit.exchange, &visit.local.name, phase);
+        visit.span.set(span.as_ref().map(OpenSpan::id));
+        Self { visit, started, limit, span, _running: running }
     }
 
-    // Counts it, and answers with what it was limited to.
-    fn stop(self) -> Duration {
+    // Counts it.
+    fn stop<T>(self, outcome: &Result<T, Fail>) {
         let spent = self.started.elapsed();
         self.visit.spent.set(self.visit.spent.get() + spent);
         self.visit.exchange.record.spend(&self.visit.step, &self.visit.local.name, spent);
-        self.limit
+        trace::end_plugin(self.span, || outcome.as_ref().err().map(|fail| (fail.kind(), fail.text())));
     }
 }
 

@@ -99,14 +99,19 @@ impl filter::Visit for Visit {
 
 async fn on_request(visit: Rc<Visit>, request: Box<Request>) -> Result<Seen, Error> {
     let shown = Shown::request(&visit, request);
-    let verdict = attempt(&visit, |exports| exports.on_request, |plugin| (plugin, Resource::new_borrow(0))).await;
+    let verdict =
+        attempt(&visit, "request", |exports| exports.on_request, |plugin| (plugin, Resource::new_borrow(0))).await;
     request_seen(&visit, shown.take_request(), verdict?)
 }
 
 fn on_request_at_once(visit: &Rc<Visit>, guest: Lease, request: Box<Request>) -> Result<Seen, Error> {
     let shown = Shown::request(visit, request);
-    let verdict =
-        attempt_at_once(visit, guest, |exports| exports.on_request, |plugin| (plugin, Resource::new_borrow(0)));
+    let verdict = attempt_at_once(
+        visit,
+        ("request", guest),
+        |exports| exports.on_request,
+        |plugin| (plugin, Resource::new_borrow(0)),
+    );
     request_seen(visit, shown.take_request(), verdict?)
 }
 
@@ -157,8 +162,13 @@ async fn on_whole_request(visit: &Rc<Visit>, mut request: Box<Request>, bytes_ma
     };
     let bytes = whole.bytes.to_vec();
     let shown = Shown::request(visit, request);
-    let verdict =
-        attempt(visit, |exports| exports.on_request_body, |plugin| (plugin, Resource::new_borrow(0), bytes)).await;
+    let verdict = attempt(
+        visit,
+        "request-body",
+        |exports| exports.on_request_body,
+        |plugin| (plugin, Resource::new_borrow(0), bytes),
+    )
+    .await;
     let mut request = shown.take_request();
     let whole = match verdict? {
         Some(BodyVerdict::Respond(answer)) => match local_response(answer) {
@@ -185,14 +195,19 @@ async fn on_whole_request(visit: &Rc<Visit>, mut request: Box<Request>, bytes_ma
 
 async fn on_response(visit: Rc<Visit>, response: Response) -> Result<Response, Error> {
     let shown = Shown::response(&visit, response);
-    let verdict = attempt(&visit, |exports| exports.on_response, |plugin| (plugin, Resource::new_borrow(0))).await;
+    let verdict =
+        attempt(&visit, "response", |exports| exports.on_response, |plugin| (plugin, Resource::new_borrow(0))).await;
     response_seen(&visit, shown.take_response(), verdict?)
 }
 
 fn on_response_at_once(visit: &Rc<Visit>, guest: Lease, response: Response) -> Result<Response, Error> {
     let shown = Shown::response(visit, response);
-    let verdict =
-        attempt_at_once(visit, guest, |exports| exports.on_response, |plugin| (plugin, Resource::new_borrow(0)));
+    let verdict = attempt_at_once(
+        visit,
+        ("response", guest),
+        |exports| exports.on_response,
+        |plugin| (plugin, Resource::new_borrow(0)),
+    );
     response_seen(visit, shown.take_response(), verdict?)
 }
 
@@ -247,8 +262,13 @@ async fn on_whole_response(visit: &Rc<Visit>, mut response: Response, bytes_max:
     };
     let bytes = whole.bytes.to_vec();
     let shown = Shown::response(visit, response);
-    let verdict =
-        attempt(visit, |exports| exports.on_response_body, |plugin| (plugin, Resource::new_borrow(0), bytes)).await;
+    let verdict = attempt(
+        visit,
+        "response-body",
+        |exports| exports.on_response_body,
+        |plugin| (plugin, Resource::new_borrow(0), bytes),
+    )
+    .await;
     let mut response = shown.take_response();
     response.body = match verdict? {
         Some(BodyVerdict::Replace(bytes)) => {
@@ -349,5 +369,5 @@ async fn end(visit: &Rc<Visit>, outcome: Outcome) {
         error: outcome.error.map(|kind| kind.name().to_owned()),
     };
     // The exchange is over: a failure is logged and counted, and changes nothing.
-    drop(attempt(visit, |exports| exports.on_end, |plugin| (plugin, outcome)).await);
+    drop(attempt(visit, "end", |exports| exports.on_end, |plugin| (plugin, outcome)).await);
 }

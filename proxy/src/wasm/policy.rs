@@ -21,6 +21,7 @@ use crate::{
 /// Where it failed, and its policy is `closed`.
 pub(super) async fn attempt<P, R>(
     visit: &Rc<Visit>,
+    phase: &'static str,
     export: impl Fn(&Exports) -> Option<Phase<P, R>>,
     params: impl FnOnce(ResourceAny) -> P,
 ) -> Result<Option<R>, Error>
@@ -28,7 +29,7 @@ where
     P: Params,
     R: Returned,
 {
-    attempted(visit, visit.call(export, params)).await
+    attempted(visit, visit.call(phase, export, params)).await
 }
 
 /// The same of a call, or of a part of one, that is there already.
@@ -55,7 +56,7 @@ pub(super) async fn attempted<R>(
 /// As of [`attempt`].
 pub(super) fn attempt_at_once<P, R>(
     visit: &Rc<Visit>,
-    guest: Lease,
+    (phase, guest): (&'static str, Lease),
     export: impl Fn(&Exports) -> Option<Phase<P, R>>,
     params: impl FnOnce(ResourceAny) -> P,
 ) -> Result<Option<R>, Error>
@@ -67,7 +68,7 @@ where
         guest.release();
         return Ok(None);
     }
-    conclude(visit, visit.call_at_once(guest, export, params))
+    conclude(visit, visit.call_at_once((phase, guest), export, params))
 }
 
 fn conclude<R>(visit: &Visit, called: Result<R, Fail>) -> Result<Option<R>, Error> {

@@ -33,6 +33,7 @@ type Call<R> = Pin<Box<dyn Future<Output = Result<R, Fail>>>>;
 
 /// A call that may ask for chunks.
 pub(super) struct Pulled<R> {
+    phase: &'static str,
     call: Call<R>,
     pull: Rc<Pull>,
 }
@@ -71,8 +72,8 @@ impl Pull {
 
 impl<R: 'static> Pulled<R> {
     /// A call that has seen the first chunk: `last` if there is no other.
-    pub(super) fn new(call: impl Future<Output = Result<R, Fail>> + 'static, last: bool) -> Self {
-        Self { call: Box::pin(call), pull: Rc::new(Pull { last: Cell::new(last), ..Pull::default() }) }
+    pub(super) fn new(phase: &'static str, call: impl Future<Output = Result<R, Fail>> + 'static, last: bool) -> Self {
+        Self { phase, call: Box::pin(call), pull: Rc::new(Pull { last: Cell::new(last), ..Pull::default() }) }
     }
 
     /// Gives it the chunk that it waits for.
@@ -87,7 +88,7 @@ impl<R: 'static> Pulled<R> {
     /// # Errors
     /// It failed, or ran out of time; the guest is gone.
     pub(super) async fn step(mut self, visit: &Rc<Visit>) -> Result<Step<R>, Fail> {
-        let returned = visit.turn(|cx| self.poll(visit, cx)).await?;
+        let returned = visit.turn(self.phase, |cx| self.poll(visit, cx)).await?;
         let replaced = self.pull.replaced.take();
         Ok(match returned {
             Some(answer) => Step::Returned { answer, replaced, rest_passes: self.pull.rest_passes.get() },

@@ -54,6 +54,16 @@ enum Side {
     Response,
 }
 
+impl Side {
+    // How spans call the phase.
+    const fn phase(self) -> &'static str {
+        match self {
+            Self::Request => "request-chunk",
+            Self::Response => "response-chunk",
+        }
+    }
+}
+
 /// What became of a chunk.
 struct Seen {
     /// What passes in its place.
@@ -188,7 +198,11 @@ async fn see(visit: Rc<Visit>, side: Side, open: Option<Pulled<BodyVerdict>>, ch
         None => {
             let visit = Rc::clone(&visit);
             let export = move |exports: &Exports| on_chunk(exports, side);
-            Pulled::new(async move { visit.call_guest(export, |plugin| (plugin, bytes, last)).await }, last)
+            Pulled::new(
+                side.phase(),
+                async move { visit.call_guest(export, |plugin| (plugin, bytes, last)).await },
+                last,
+            )
         }
     };
     let pass = |replaced: Option<Vec<u8>>| Ok(replaced.map_or_else(|| chunk.clone(), Bytes::from));

@@ -4,7 +4,7 @@ use super::{
     listener::{networks, socket_address},
     middleware,
     scope::{Scope, Value},
-    values,
+    tracing, values,
 };
 use crate::config::{
     fields::ACCESS_FIELDS,
@@ -38,6 +38,7 @@ pub(super) fn setting(scope: &mut Scope<'_>) -> Option<Value> {
     if let Some(log) = raw.access_log.value() {
         gateway.access_log = access_log(scope, log, gateway.access_log);
     }
+    gateway.tracing = tracing::tracing(scope, raw.tracing);
     gateway.process.guest_slots =
         raw.guest_slots.spot().map(|(count, pos)| values::number(scope, Field::Given(count, pos), 1, 1));
     let trusted = networks(scope, raw.trusted_proxies);

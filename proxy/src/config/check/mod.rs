@@ -16,6 +16,7 @@ mod scope;
 mod steps;
 mod table;
 mod tls;
+mod tracing;
 mod traffic;
 mod upstream;
 mod users;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Field, Limit, Period, Step};
+use super::{Count, Field, Limit, Period, Step, Tracing};
 
 /// Settings of the whole gateway. `workers`, `admin` and `guest-slots` are settings of the process: a change needs a
 /// restart. Only one document of a layer may define any one of these fields.
@@ -26,6 +26,8 @@ pub(crate) struct Gateway {
     pub(crate) shutdown_deadline: Field<Period>,
     /// The access log; off where this is not given.
     pub(crate) access_log: Field<AccessLog>,
+    /// Traces; off where this is not given.
+    pub(crate) tracing: Field<Tracing>,
     /// How many guests the process has slots for.
     #[schemars(extend("x-default" = "enough for the plugins configured"))]
     pub(crate) guest_slots: Field<Count>,

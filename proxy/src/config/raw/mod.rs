@@ -13,6 +13,7 @@ mod route;
 mod scalar;
 mod table;
 mod tls;
+mod tracing;
 mod traffic;
 mod upstream;
 
@@ -31,6 +32,7 @@ pub(crate) use route::{Match, PathForm, Route, Target, ValueForm};
 pub(crate) use scalar::{Count, Limit, Period, Size, Text};
 pub(crate) use table::{Table, TableLimits};
 pub(crate) use tls::{Alpn, Certificate, ClientCertificates, ClientMode, ListenerTls, UpstreamTls};
+pub(crate) use tracing::{Otlp, OtlpProtocol, Sample, SampleParent, Tracing};
 pub(crate) use traffic::{Coding, Compress, Concurrency, ConcurrencyKeyForm, RequestId};
 pub(crate) use upstream::{Balance, EndpointForm, HealthCheck, Upstream};
 

@@ -8,6 +8,7 @@ mod route;
 mod sections;
 mod table;
 mod tls;
+mod tracing;
 mod yaml;
 
 use std::{collections::HashMap, sync::Arc};

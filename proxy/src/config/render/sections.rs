@@ -47,7 +47,8 @@ pub(super) fn document<'a>(renderer: &Renderer<'a>, spec: &Spec) -> Out {
 }
 
 fn gateway(renderer: &Renderer<'_>, spec: &Spec) -> Out {
-    let Gateway { middleware: steps, generation_age_max, shutdown_deadline, access_log, process } = &spec.gateway;
+    let Gateway { middleware: steps, generation_age_max, shutdown_deadline, access_log, tracing, process } =
+        &spec.gateway;
     let mut entries = Vec::new();
     // Each setting is an object of its own, and may come from a file of its own.
     let mut put = |name: &str, out: &dyn Fn(Written<'_>) -> Option<Out>| {
@@ -91,6 +92,7 @@ fn gateway(renderer: &Renderer<'_>, spec: &Spec) -> Out {
         fields.put("queue-lines-max", Out::plain(access_log.queue_lines_max));
         Some(fields.done())
     });
+    put("tracing", &|written| tracing.as_ref().map(|tracing| super::tracing::tracing(written, tracing).done()));
     put("guest-slots", &|_| process.guest_slots.map(Out::plain));
     Out::Map(entries)
 }

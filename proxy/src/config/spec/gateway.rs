@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde::Serialize;
 
-use super::Name;
+use super::{Name, Tracing};
 
 /// Gateway-wide settings. Those of the process need a restart; the rest is applied by a reload.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,6 +17,8 @@ pub struct Gateway {
     pub shutdown_deadline: Duration,
     /// The access log.
     pub access_log: AccessLog,
+    /// Traces; `None` is off.
+    pub tracing: Option<Tracing>,
     /// Settings of the process.
     pub process: Process,
 }
@@ -87,6 +89,7 @@ impl Default for Gateway {
             generation_age_max: None,
             shutdown_deadline: Duration::from_secs(30),
             access_log: AccessLog { to: None, format: LogFormat::Json, queue_lines_max: 8192 },
+            tracing: None,
             process: Process::default(),
         }
     }

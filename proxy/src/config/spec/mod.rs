@@ -11,6 +11,7 @@ mod retry;
 mod route;
 mod table;
 mod tls;
+mod tracing;
 mod traffic;
 mod upstream;
 
@@ -37,6 +38,7 @@ pub use self::{
     route::{FieldMatch, HostPattern, Match, PathPattern, REGEX_BYTES_MAX, Route, Target, ValuePattern},
     table::{FromTable, Table, TableLimits},
     tls::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, TlsVersion, UpstreamTls},
+    tracing::{Export, Otlp, Sample, Tracing},
     traffic::{Coding, Compress, CompressLevels, Concurrency, ConcurrencyKey, RequestId, TypePattern},
     upstream::{Balance, Endpoint, HealthCheck, Upstream},
 };

@@ -130,6 +130,7 @@ impl Stage {
                 identity: Identity::of_bytes(id.as_bytes()),
                 id: id.into(),
                 prefix: prefix.into(),
+                pattern: prefix.into(),
                 chain: Chain::default(),
                 end: Arc::clone(&self.end),
                 timeout: self.timeout,
@@ -154,6 +155,7 @@ impl Stage {
             identity: Identity::of_bytes(b"tree"),
             spec: Arc::new(Spec::default()),
             listeners: BTreeMap::from([("web".into(), Arc::new(listener))]),
+            tracer: None,
             ledger: drain.open(7, 1, None),
         }
     }

@@ -37,7 +37,10 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
 
 fn full_exchange() -> Rc<Exchange> {
     let exchange = testing::exchange();
-    exchange.route.set(Rc::new(RouteFacts { id: "users".into(), prefix: "".into() })).expect("unset");
+    exchange
+        .route
+        .set(Rc::new(RouteFacts { id: "users".into(), prefix: "".into(), pattern: "".into() }))
+        .expect("unset");
     exchange.record.note(|record| {
         record.upstream = Some("users".into());
         record.endpoint = Some(SocketAddr::from(([10, 0, 1, 20], 8080)));
@@ -84,7 +87,7 @@ fn a_line_says_all_there_is_to_say() {
 #[test]
 fn what_is_unknown_is_left_out_of_json_and_is_a_dash_in_a_template() {
     let exchange = testing::exchange();
-    exchange.route.set(Rc::new(RouteFacts { id: "".into(), prefix: "".into() })).expect("unset");
+    exchange.route.set(Rc::new(RouteFacts { id: "".into(), prefix: "".into(), pattern: "".into() })).expect("unset");
     let fields = ["route", "upstream", "status", "query"].map(str::to_owned).to_vec();
     let mut scratch = Scratch::default();
     let json = Format::new(&LogFormat::JsonFields(fields)).expect("valid");

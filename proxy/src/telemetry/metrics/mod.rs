@@ -15,6 +15,7 @@ mod render;
 mod series;
 mod shard;
 mod sources;
+mod traces;
 mod tries;
 
 use std::sync::{
@@ -29,6 +30,7 @@ pub use mirror::{MirrorOutcome, MirrorSeries};
 pub use reloads::Loaded;
 pub use series::{ListenerSeries, PluginSeries, RouteSeries, UpstreamSeries};
 pub use sources::SourceSample;
+pub use traces::{SpanLoss, TraceSeries};
 pub use tries::{HedgeOutcome, RetryReason, Withheld};
 
 use self::{
@@ -60,6 +62,7 @@ pub struct Metrics {
     access_dropped: Sharded<Count>,
     access_write_errors: AtomicU64,
     access_lost: AtomicU64,
+    traces: Arc<TraceSeries>,
 }
 
 impl Metrics {
@@ -83,6 +86,7 @@ impl Metrics {
             access_dropped: Sharded::new(workers),
             access_write_errors: AtomicU64::new(0),
             access_lost: AtomicU64::new(0),
+            traces: Arc::default(),
         })
     }
 
@@ -130,6 +134,11 @@ impl Metrics {
     /// the plugin or the process has too many. For the control plane or a plugin's first use: it takes a lock.
     pub fn guest(&self, plugin: &str, name: &str, kind: GuestKind) -> Option<Arc<GuestMetric>> {
         self.guests.of(plugin, name, kind)
+    }
+
+    /// The series of traces.
+    pub fn traces(&self) -> Arc<TraceSeries> {
+        Arc::clone(&self.traces)
     }
 
     /// A module was compiled, or loaded from the cache of compiled ones.

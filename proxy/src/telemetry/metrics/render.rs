@@ -236,6 +236,7 @@ fn reloads(metrics: &Metrics, page: &mut Page) {
 fn rest(metrics: &Metrics, page: &mut Page) {
     page.one(names::ACCESS_DROPPED, metrics.access_lines_dropped());
     page.one(names::ACCESS_WRITE_ERRORS, metrics.access_write_errors.load(Relaxed));
+    super::traces::families(metrics, page);
     super::sources::families(metrics, page);
     page.family(names::SERIES_OVERFLOW, |to| {
         fn overflows<S>(to: &mut Samples<'_>, family: &str, registry: &Registry<S>) {
@@ -293,7 +294,7 @@ impl Page {
         samples(&mut Samples { family, out: &mut self.0 });
     }
 
-    fn one(&mut self, family: Family, value: impl Display) {
+    pub(super) fn one(&mut self, family: Family, value: impl Display) {
         self.family(family, |to| to.sample(&[], value));
     }
 

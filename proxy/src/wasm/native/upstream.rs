@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::Kind,
-    exchange::{Body, Call, Exchange, Request, Timers},
+    exchange::{Body, Call, Exchange, ParentSpan, Request, Timers, trace::TRACEPARENT},
     wasm::{
         call::{Visit, active},
         guest::Data,
@@ -57,7 +57,16 @@ fn begin(visit: &Visit, upstream: &str, request: CallRequest) -> Result<(oneshot
     visit.calls.set(calls + 1);
     // A time beyond what the clock can tell is no limit.
     let until = request.timeout_ms.and_then(|millis| Instant::now().checked_add(Duration::from_millis(millis)));
-    let request = outgoing(upstream, request, Rc::clone(&visit.exchange))?;
+    let mut request = outgoing(upstream, request, Rc::clone(&visit.exchange))?;
+    // What the plugin asks for is part of the same trace, unless it says otherwise.
+    let trace = &visit.exchange.trace;
+    if !request.head.headers.contains_key(&TRACEPARENT) {
+        // Among more fields than a head can have, it is not there.
+        drop(request.head.headers.try_insert(&TRACEPARENT, trace.traceparent(trace.span_id)));
+    }
+    if let Some(span) = visit.span.get() {
+        request.head.extensions.insert(ParentSpan(span));
+    }
     let bytes_max = plugin.limits.call_bytes_max;
     let timers = visit.exchange.worker.locals.of::<Timers>();
     let (sender, receiver) = oneshot::channel();
