@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    net::{TcpListener, UdpSocket},
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -20,7 +21,7 @@ use tokio::{
 use crate::{
     config::spec::Name,
     exchange::{Adoption, Worker},
-    listen,
+    listen::{self, Transport},
     server::{Door, Hall},
     snapshot::{Current, Graveyard, View},
     wasm::Wasm,
@@ -42,9 +43,21 @@ struct Hand {
 #[derive(Debug, Default)]
 pub struct DoorChanges {
     /// Sockets to accept on from now on.
-    pub open: Vec<(Arc<Hall>, Name, std::net::TcpListener)>,
+    pub open: Vec<(Arc<Hall>, DoorId, OpenSocket)>,
     /// Listeners that are gone: accept what is queued, then close.
-    pub close: Vec<Name>,
+    pub close: Vec<DoorId>,
+}
+
+/// A listener, and what its connections come over.
+pub type DoorId = (Name, Transport);
+
+/// A socket to accept on.
+#[derive(Debug)]
+pub enum OpenSocket {
+    /// For connections over TCP.
+    Tcp(TcpListener),
+    /// For connections over QUIC.
+    Udp(UdpSocket),
 }
 
 enum Order {
@@ -177,7 +190,7 @@ struct Post {
     worker: Rc<Worker>,
     graveyard: Graveyard,
     view: Option<Rc<View>>,
-    doors: BTreeMap<Name, Rc<Door>>,
+    doors: BTreeMap<DoorId, Rc<Door>>,
 }
 
 impl Post {
@@ -209,20 +222,23 @@ impl Post {
         let view = Rc::clone(self.view.get_or_insert_with(make));
         view.refresh();
         self.doors.values().for_each(|door| door.look());
-        for name in changes.close {
-            if let Some(door) = self.doors.remove(&name) {
+        for id in changes.close {
+            if let Some(door) = self.doors.remove(&id) {
                 door.close();
             }
         }
-        for (hall, name, socket) in changes.open {
-            match tokio::net::TcpListener::from_std(socket) {
-                Ok(socket) => {
-                    let door = Door::new(Arc::clone(&name), Rc::clone(&view), Rc::clone(&self.worker), hall);
-                    tokio::task::spawn_local(listen::accept(socket, Rc::clone(&door)));
-                    self.doors.insert(name, door);
+        for (hall, id, socket) in changes.open {
+            let door = Door::new(Arc::clone(&id.0), Rc::clone(&view), Rc::clone(&self.worker), hall);
+            match socket {
+                OpenSocket::Tcp(socket) => match tokio::net::TcpListener::from_std(socket) {
+                    Ok(socket) => drop(tokio::task::spawn_local(listen::accept(socket, Rc::clone(&door)))),
+                    Err(error) => tracing::error!(listener = %id.0, %error, "a bound socket cannot be polled"),
+                },
+                OpenSocket::Udp(socket) => {
+                    drop(tokio::task::spawn_local(listen::accept_quic(socket, Rc::clone(&door))))
                 }
-                Err(error) => tracing::error!(listener = %name, %error, "a bound socket cannot be polled"),
             }
+            self.doors.insert(id, door);
         }
     }
 }

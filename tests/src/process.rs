@@ -56,7 +56,13 @@ pub fn binary() -> PathBuf {
 impl Process {
     /// Starts the binary; what it writes is kept.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_in(arguments, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_in(arguments: &[&str], environment: &[(&str, &Path)]) -> Self {
         let mut command = command(arguments);
+        command.envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let said = Arc::new(Mutex::new(Vec::new()));
         let readers = vec![

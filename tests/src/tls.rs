@@ -155,12 +155,24 @@ impl Tls {
         Self { config: Arc::new(config) }
     }
 
+    /// What it was made of.
+    pub(crate) fn config(&self) -> ClientConfig {
+        ClientConfig::clone(&self.config)
+    }
+
     /// Connects and asks for `name`.
     ///
     /// # Errors
     /// The handshake's.
     pub async fn connect(&self, address: SocketAddr, name: &str) -> io::Result<TlsStream<TcpStream>> {
-        let socket = TcpStream::connect(address).await?;
+        self.over(TcpStream::connect(address).await?, name).await
+    }
+
+    /// Asks for `name` on a connection that stands.
+    ///
+    /// # Errors
+    /// The handshake's.
+    pub async fn over(&self, socket: TcpStream, name: &str) -> io::Result<TlsStream<TcpStream>> {
         socket.set_nodelay(true)?;
         let name = ServerName::try_from(name.to_owned()).expect("a name of ours");
         TlsConnector::from(Arc::clone(&self.config)).connect(name, socket).await

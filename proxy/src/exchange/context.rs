@@ -25,10 +25,13 @@ use crate::{
 pub struct Connection {
     /// Name of the listener that accepted it.
     pub listener: Arc<str>,
-    /// The address at the other end of the socket (a proxy's, perhaps; see [`Exchange::client`]).
+    /// The address at the other end of the socket, or what a PROXY header told of it (a proxy's, perhaps; see
+    /// [`Exchange::client`]).
     pub peer: SocketAddr,
-    /// Our end of the socket.
+    /// Our end of the socket, or the address that a PROXY header says was connected to.
     pub local: SocketAddr,
+    /// The proxy that told both by PROXY protocol, if one did.
+    pub proxy: Option<IpAddr>,
     /// Whether it is encrypted.
     pub secure: bool,
     /// What its handshake settled, where it is.

@@ -7,6 +7,9 @@ use std::fmt::Write as _;
 pub struct Secured {
     /// `1.2` or `1.3`.
     pub version: &'static str,
+    /// The cipher suite, as IANA registers it without `TLS_`'s place (`TLS13_AES_128_GCM_SHA256`); none where it is not
+    /// known.
+    pub cipher: Option<&'static str>,
     /// The name that the client asked for.
     pub server_name: Option<String>,
     /// Who the client is, where it showed a certificate; it was verified.

@@ -7,7 +7,7 @@ use std::{
 
 use http::{Method, Version};
 
-use super::{Body, Connection, Exchange, Request, TraceContext, Worker};
+use super::{Body, ClientIdentity, Connection, Exchange, Request, Secured, TraceContext, Worker};
 use crate::drain::Drain;
 
 /// A request without fields and body for `uri` (absolute, or a path on `test.example`), on an exchange of its own.
@@ -32,7 +32,23 @@ pub(crate) fn exchange() -> Rc<Exchange> {
 /// An exchange on a given worker, which must be the first or second.
 pub(crate) fn exchange_on(worker: &Rc<Worker>) -> Rc<Exchange> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let connection = Connection { listener: "test".into(), peer: address, local: address, secure: false, tls: None };
+    let client = ClientIdentity {
+        fingerprint: "00".into(),
+        subject: "CN=test".into(),
+        dns_names: Vec::new(),
+        uris: Vec::new(),
+        authority: String::new(),
+    };
+    let (server_name, client) = (Some("test.example".into()), Some(client));
+    let tls = Secured { version: "1.3", cipher: Some("TLS13_AES_128_GCM_SHA256"), server_name, client };
+    let connection = Connection {
+        listener: "test".into(),
+        peer: address,
+        local: address,
+        proxy: None,
+        secure: false,
+        tls: Some(Box::new(tls)),
+    };
     let trace = TraceContext { trace_id: 1, parent_id: None, span_id: 2, sampled: false, random: false };
     let pin = Drain::default().open(1, 2, None).hold(worker.index).pin();
     let client = (Version::HTTP_11, IpAddr::V4(Ipv4Addr::LOCALHOST), false);

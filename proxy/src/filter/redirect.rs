@@ -105,8 +105,14 @@ mod tests {
         let mut request = routed(uri, "/foo");
         let exchange = Rc::get_mut(&mut request.exchange).unwrap();
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let connection =
-            Connection { listener: "web".into(), peer: address(9), local: address(local), secure, tls: None };
+        let connection = Connection {
+            listener: "web".into(),
+            peer: address(9),
+            local: address(local),
+            proxy: None,
+            secure,
+            tls: None,
+        };
         (exchange.connection, exchange.secure) = (Rc::new(connection), secure);
         if proxied {
             exchange.client = [192, 0, 2, 1].into();

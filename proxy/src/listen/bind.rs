@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -13,7 +13,25 @@ pub struct Bound {
     /// The address with its real port, also where port 0 was asked for.
     pub address: SocketAddr,
     /// One for each worker.
-    pub sockets: Vec<TcpListener>,
+    pub sockets: Sockets,
+}
+
+/// Sockets of one kind.
+#[derive(Debug)]
+pub enum Sockets {
+    /// For connections over TCP.
+    Tcp(Vec<TcpListener>),
+    /// For connections over QUIC.
+    Udp(Vec<UdpSocket>),
+}
+
+/// What connections come over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// HTTP/1.1 and HTTP/2.
+    Tcp,
+    /// QUIC: HTTP/3.
+    Udp,
 }
 
 /// Opens `address` for `workers` workers. Port 0 picks a free port, the same one for all. An IPv6 address serves IPv6
@@ -22,32 +40,42 @@ pub struct Bound {
 /// # Errors
 /// When the address is not this machine's, needs a privilege, or is held by anybody else: also by a process that
 /// would share it (`SO_REUSEPORT`), because half of the connections would then silently go elsewhere.
-pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Bound> {
+pub fn bind(address: SocketAddr, transport: Transport, workers: usize) -> io::Result<Bound> {
     // The first socket is bound without SO_REUSEPORT, so that the kernel refuses a port that somebody holds, and
     // shares it only then: the others join it, and the port is never free in between.
-    let first = open(address)?;
+    let first = open(address, transport)?;
     first.bind(&address.into()).map_err(|error| explain(address, error))?;
     first.set_reuse_port(true)?;
     let address = first.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an internet address"))?;
     let mut sockets = vec![first];
     while sockets.len() < workers {
-        let next = open(address)?;
+        let next = open(address, transport)?;
         next.set_reuse_port(true)?;
         next.bind(&address.into()).map_err(|error| explain(address, error))?;
         sockets.push(next);
     }
-    let listening = sockets.into_iter().map(|socket| {
-        socket.listen(BACKLOG).map_err(|error| explain(address, error))?;
-        Ok(socket.into())
-    });
-    Ok(Bound { address, sockets: listening.collect::<io::Result<_>>()? })
+    let sockets = match transport {
+        Transport::Tcp => {
+            let listening = sockets.into_iter().map(|socket| {
+                socket.listen(BACKLOG).map_err(|error| explain(address, error))?;
+                Ok(socket.into())
+            });
+            Sockets::Tcp(listening.collect::<io::Result<_>>()?)
+        }
+        Transport::Udp => Sockets::Udp(sockets.into_iter().map(UdpSocket::from).collect()),
+    };
+    Ok(Bound { address, sockets })
 }
 
-fn open(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn open(address: SocketAddr, transport: Transport) -> io::Result<Socket> {
+    let (kind, protocol) = match transport {
+        Transport::Tcp => (Type::STREAM, Protocol::TCP),
+        Transport::Udp => (Type::DGRAM, Protocol::UDP),
+    };
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     socket.set_nonblocking(true)?;
-    // Connections of an earlier process that linger in TIME_WAIT do not hold the port.
-    socket.set_reuse_address(true)?;
+    // Connections of an earlier process that linger in TIME_WAIT do not hold the port. For UDP it would share it.
+    socket.set_reuse_address(transport == Transport::Tcp)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -71,24 +99,49 @@ const BACKLOG: i32 = 4096;
 mod tests {
     use super::*;
 
+    fn addresses(bound: &Bound) -> Vec<SocketAddr> {
+        match &bound.sockets {
+            Sockets::Tcp(sockets) => sockets.iter().map(|socket| socket.local_addr().unwrap()).collect(),
+            Sockets::Udp(sockets) => sockets.iter().map(|socket| socket.local_addr().unwrap()).collect(),
+        }
+    }
+
     #[test]
     fn all_workers_share_the_port_that_was_picked() {
-        for address in ["127.0.0.1:0", "[::1]:0"] {
-            let bound = bind(address.parse().unwrap(), 3).unwrap();
-            assert_ne!(bound.address.port(), 0);
-            assert!(bound.sockets.iter().all(|socket| socket.local_addr().unwrap() == bound.address));
-            assert_eq!(bound.sockets.len(), 3);
+        for transport in [Transport::Tcp, Transport::Udp] {
+            for address in ["127.0.0.1:0", "[::1]:0"] {
+                let bound = bind(address.parse().unwrap(), transport, 3).unwrap();
+                assert_ne!(bound.address.port(), 0);
+                assert_eq!(addresses(&bound), [bound.address; 3]);
+            }
         }
     }
 
     #[test]
     fn a_port_that_somebody_holds_is_refused_even_if_they_would_share_it() {
-        let held = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
-        let error = bind(held.address, 1).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        assert!(error.to_string().contains("choose another port"), "{error}");
-        let address = held.address;
-        drop(held);
-        bind(address, 2).unwrap();
+        for transport in [Transport::Tcp, Transport::Udp] {
+            let held = bind("127.0.0.1:0".parse().unwrap(), transport, 2).unwrap();
+            let error = bind(held.address, transport, 1).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+            assert!(error.to_string().contains("choose another port"), "{error}");
+            let address = held.address;
+            drop(held);
+            bind(address, transport, 2).unwrap();
+        }
+    }
+
+    #[test]
+    fn datagrams_of_one_sender_reach_one_worker() {
+        let bound = bind("127.0.0.1:0".parse().unwrap(), Transport::Udp, 2).unwrap();
+        let Sockets::Udp(sockets) = bound.sockets else { panic!() };
+        let mut reached = [0, 0];
+        for _ in 0..64 {
+            let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+            (0..4).for_each(|_| assert_eq!(sender.send_to(b"x", bound.address).unwrap(), 1));
+            let counts = [0, 1].map(|at: usize| (0..).take_while(|_| sockets[at].recv(&mut [0]).is_ok()).count());
+            assert!(counts == [4, 0] || counts == [0, 4], "{counts:?}");
+            (0..2).for_each(|at| reached[at] += counts[at]);
+        }
+        assert!(reached.iter().all(|count| *count > 0), "{reached:?}");
     }
 }

@@ -3,8 +3,10 @@
 
 mod accept;
 mod bind;
+mod quic;
 
 pub use accept::accept;
-pub use bind::{Bound, bind};
+pub use bind::{Bound, Sockets, Transport, bind};
+pub use quic::accept as accept_quic;
 
 pub use crate::server::{Door, Hall};

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use crate::{
     },
     drain::{Drain, Live, Tunnels},
     identity::Identity,
-    snapshot::Current,
+    snapshot::{Current, ListenerPlan},
     source::{Expiring, Health, Layer, Monitor, Tree},
     telemetry::{Metrics, SourceSample, Timestamp, metrics},
 };
@@ -81,6 +81,12 @@ impl From<Loaded> for Seen {
         Self { tree, identity, layers, degraded }
     }
 }
+
+/// Where each listener really listens.
+type Addresses = BTreeMap<Name, SocketAddr>;
+
+/// The certificates of each listener: its name, the file, and when it expires, in seconds since the epoch.
+pub(super) type Shown = Vec<(String, String, u64)>;
 
 impl Board {
     /// An empty board of a process with these settings.
@@ -268,12 +274,13 @@ impl Board {
     }
 
     /// Notes a new generation.
-    pub(super) fn serves(&self, generation: u64, loaded: &Loaded, addresses: BTreeMap<Name, SocketAddr>) {
+    pub(super) fn serves(&self, generation: u64, loaded: &Loaded, (addresses, shown): (Addresses, Shown)) {
         let needs_restart = self.needs_restart(&loaded.spec.gateway.process);
         for setting in &needs_restart {
             tracing::warn!("`{setting}` is a setting of the process: it needs a restart; the rest is applied");
         }
         self.metrics.serving(generation, &loaded.identity.to_string());
+        self.metrics.certificates(shown);
         let mut state = self.state();
         state.generation = generation;
         state.hash = loaded.identity.to_string();
@@ -357,4 +364,14 @@ impl State {
             Some(if path.is_empty() { error.to_string() } else { format!("{path}: {error}") })
         })
     }
+}
+
+/// The certificates that listeners show.
+pub(super) fn shown(listeners: &BTreeMap<Name, Arc<ListenerPlan>>) -> Shown {
+    let of = |(name, plan): (&Name, &Arc<ListenerPlan>)| {
+        let each = plan.tls.iter().flat_map(|acceptor| acceptor.certificates());
+        let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        each.map(|(named, at)| (name.to_string(), named.to_owned(), seconds(at))).collect::<Vec<_>>()
+    };
+    listeners.iter().flat_map(of).collect()
 }

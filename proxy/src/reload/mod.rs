@@ -322,6 +322,7 @@ impl Reloader {
         adopted.map_err(|why| vec![not_adopted(&why)])?;
         let began = Instant::now();
         self.generation += 1;
+        let shown = board::shown(&listeners);
         let snapshot = Snapshot {
             generation: self.generation,
             identity: loaded.identity,
@@ -337,7 +338,7 @@ impl Reloader {
         // The workers have let go of the old generation by now, perhaps before this loop: what only the two held is free.
         drop(serving);
         self.workers.sweep();
-        self.board.serves(self.generation, loaded, self.sockets.addresses());
+        self.board.serves(self.generation, loaded, (self.sockets.addresses(), shown));
         Ok(Outcome::Applied)
     }
 

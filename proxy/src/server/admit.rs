@@ -86,8 +86,11 @@ impl Seen {
         if self.lengths > 1 {
             return Err(malformed("more than one Content-Length"));
         }
-        if head.version == Version::HTTP_2 {
-            check_http2(&head.headers)?;
+        if is_framed(head.version) {
+            check_framed(&head.headers)?;
+        }
+        if head.version == Version::HTTP_3 {
+            check_http3(head)?;
         }
         // Answered here (hyper sends 100 when the body is asked for), so it is not passed on.
         if self.expects
@@ -100,8 +103,34 @@ impl Seen {
     }
 }
 
-// What h2 lets through and HTTP/1.1 could not carry (RFC 9113 section 8.2.1), and a length that is no number.
-fn check_http2(headers: &HeaderMap) -> Result<(), Error> {
+// Whether messages come in frames, and their heads as lists of fields.
+fn is_framed(version: Version) -> bool {
+    matches!(version, Version::HTTP_2 | Version::HTTP_3)
+}
+
+// What h2 refuses by itself and h3 lets through (RFC 9114 sections 4.2 and 4.3.1).
+fn check_http3(head: &Parts) -> Result<(), Error> {
+    let of_a_connection = [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::HeaderName::from_static("keep-alive"),
+        header::HeaderName::from_static("proxy-connection"),
+    ];
+    if of_a_connection.iter().any(|name| head.headers.contains_key(name)) {
+        return Err(malformed("a field that belongs to a connection"));
+    }
+    if head.headers.get_all(header::TE).iter().any(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+        return Err(malformed("a TE other than trailers"));
+    }
+    if head.uri.scheme().is_none() {
+        return Err(malformed("no :scheme"));
+    }
+    Ok(())
+}
+
+// What h2 and h3 let through and HTTP/1.1 could not carry (RFC 9113 section 8.2.1), and a length that is no number.
+fn check_framed(headers: &HeaderMap) -> Result<(), Error> {
     let blank = |byte: Option<&u8>| byte.is_some_and(|byte| matches!(byte, b' ' | b'\t'));
     for (name, value) in headers {
         let bytes = value.as_bytes();
@@ -121,7 +150,7 @@ fn host(session: &Session, head: &Parts, seen: &Seen) -> Result<(Rc<Known>, bool
     let local;
     let (sent, named) = match (head.uri.authority(), field) {
         (None, Some(field)) => (field.as_bytes(), true),
-        (Some(authority), None) if head.version == Version::HTTP_2 => (authority.as_str().as_bytes(), true),
+        (Some(authority), None) if is_framed(head.version) => (authority.as_str().as_bytes(), true),
         (Some(authority), Some(field)) => {
             let scheme = head.uri.scheme_str();
             if !authority::is_same(authority.as_str().as_bytes(), field.as_bytes(), scheme) {
@@ -202,7 +231,7 @@ fn rewrite(session: &Session, head: &mut Parts, known: &Known, (trace, seen): (&
         headers.insert(header::HOST, known.field.clone());
     }
     // RFC 9113 section 8.2.3: crumbs are one field again on their way to HTTP/1.1.
-    if seen.cookies > 1 && head.version == Version::HTTP_2 {
+    if seen.cookies > 1 && is_framed(head.version) {
         let crumbs: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
         if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
             headers.insert(header::COOKIE, cookie);

@@ -53,6 +53,11 @@ impl Hall {
         (self.shaking.fetch_add(1, Relaxed) < max).then_some(turn)
     }
 
+    /// Handshakes under way now.
+    pub fn handshakes(&self) -> usize {
+        self.shaking.load(Relaxed)
+    }
+
     /// Connections open now.
     pub fn connections(&self) -> usize {
         self.open.load(Relaxed)

@@ -10,7 +10,7 @@ use std::{
 
 use super::Hall;
 use crate::{
-    config::spec::{Listener, ListenerTls, Part},
+    config::spec::{Listener, ListenerTls, Part, ProxyProtocol},
     exchange::Worker,
     snapshot::View,
 };
@@ -66,14 +66,13 @@ impl Door {
         inside.wakers.iter().flatten().for_each(Waker::wake_by_ref);
     }
 
-    /// Looks at what the newest snapshot says of the listener. Where its TLS became narrower, all connections are
+    /// Looks at what the newest snapshot says of the listener. Where it became narrower whom it takes, all connections are
     /// woken, to see whether it still takes them.
     pub fn look(&self) {
         let snapshot = self.view.stable();
         let Some(plan) = snapshot.shared().listeners.get(&self.name) else { return };
         let before = self.seen.replace(Some(Arc::clone(&plan.spec)));
-        let before = before.as_ref().map(|before| before.tls.as_ref());
-        if before.is_some_and(|before| ListenerTls::narrows(before, plan.spec.tls.as_ref())) {
+        if before.is_some_and(|before| narrows(&before, &plan.spec)) {
             self.summons.set(self.summons.get().wrapping_add(1));
             self.inside.borrow().wakers.iter().flatten().for_each(Waker::wake_by_ref);
         }
@@ -153,4 +152,9 @@ impl Drop for Resident {
             waiting.wake();
         }
     }
+}
+
+fn narrows(before: &Listener, now: &Listener) -> bool {
+    ListenerTls::narrows(before.tls.as_ref(), now.tls.as_ref())
+        || ProxyProtocol::narrows(before.proxy_protocol.as_ref(), now.proxy_protocol.as_ref())
 }

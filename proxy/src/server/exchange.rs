@@ -6,11 +6,10 @@ use std::{convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll, ti
 
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::{
     admit::{self, Admitted},
-    inbound,
+    inbound::{self, Arriving},
     life::{Asked, Life},
     outbound::{self, Outbound},
     selection,
@@ -28,7 +27,7 @@ use crate::{
 /// Serves one request.
 pub(super) async fn serve(
     session: Rc<Session>,
-    request: http::Request<Incoming>,
+    request: http::Request<Arriving>,
 ) -> Result<http::Response<Outbound>, Infallible> {
     let method = request.method().clone();
     let Some(arrived) = arrive(&session, request) else { return Ok(unlistened()) };
@@ -40,6 +39,9 @@ pub(super) async fn serve(
     };
     if let Some(generation) = generation {
         response.head.headers.insert(&GENERATION, generation);
+    }
+    if let Some(elsewhere) = session.elsewhere() {
+        response.head.headers.insert(header::ALT_SVC, elsewhere);
     }
     Ok(switch_or_respond(response, &method, life))
 }
@@ -54,7 +56,7 @@ pub(super) struct Arrived {
     pub(super) head: http::request::Parts,
     pub(super) plan: Rc<WorkerPlan>,
     pub(super) admitted: Result<Admitted, Error>,
-    incoming: Incoming,
+    incoming: Arriving,
     ordinal: u64,
     // Of the listener: whether it has tables to ask, and what bounds a body. Copied, as a count of its holders would be
     // written by every worker.
@@ -64,7 +66,7 @@ pub(super) struct Arrived {
 }
 
 // From a head to a plan, or to what is wrong with it. None when the listener is gone.
-fn arrive(session: &Rc<Session>, request: http::Request<Incoming>) -> Option<Box<Arrived>> {
+fn arrive(session: &Rc<Session>, request: http::Request<Arriving>) -> Option<Box<Arrived>> {
     let (mut head, incoming) = request.into_parts();
     let snapshot = session.door.view.take(&head);
     let listener = snapshot.shared().listeners.get(&session.door.name)?;

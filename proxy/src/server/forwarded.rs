@@ -108,6 +108,7 @@ pub(super) const fn via(version: Version) -> HeaderValue {
     match version {
         Version::HTTP_10 => HeaderValue::from_static("1.0 tidegate"),
         Version::HTTP_2 => HeaderValue::from_static("2.0 tidegate"),
+        Version::HTTP_3 => HeaderValue::from_static("3.0 tidegate"),
         _ => HeaderValue::from_static("1.1 tidegate"),
     }
 }

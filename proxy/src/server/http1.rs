@@ -9,13 +9,15 @@ use std::{
 };
 
 use bytes::BytesMut;
-use hyper::{server::conn::http1, service::service_fn};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 
-use super::{exchange, guarded::Guarded, session::Session, wire::Socket};
+use super::{exchange, guarded::Guarded, inbound::Arriving, session::Session, wire::Socket};
 
 /// Serves a connection of which `first` was already read.
 pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>) {
-    let service = service_fn(|request| exchange::serve(Rc::clone(&session), request));
+    let service = service_fn(|request: http::Request<Incoming>| {
+        exchange::serve(Rc::clone(&session), request.map(Arriving::Hyper))
+    });
     let wire = Guarded::new(socket, first);
     let mut connection = builder(&session).serve_connection(wire, service);
     let mut told = false;

@@ -11,6 +11,7 @@ use std::{
 
 use bytes::BytesMut;
 use hyper::{
+    body::Incoming,
     rt::{Executor, Read, ReadBufCursor, Write},
     server::conn::http2,
     service::service_fn,
@@ -20,6 +21,7 @@ use hyper_util::rt::TokioTimer;
 use super::{
     exchange,
     frames::{Budget, Frames},
+    inbound::Arriving,
     session::Session,
     wire::Socket,
 };
@@ -30,7 +32,9 @@ pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>)
     session.multiplex();
     let service = {
         let session = Rc::clone(&session);
-        service_fn(move |request| exchange::serve(Rc::clone(&session), request))
+        service_fn(move |request: http::Request<Incoming>| {
+            exchange::serve(Rc::clone(&session), request.map(Arriving::Hyper))
+        })
     };
     let wire = Counted::new(socket, first);
     let mut connection = builder(&session).serve_connection(wire, service);
@@ -60,8 +64,8 @@ pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>)
     }
 }
 
-// Whether no stream was open for too long.
-fn is_idle(session: &Session, cx: &mut Context<'_>) -> bool {
+/// Whether no stream was open for too long.
+pub(super) fn is_idle(session: &Session, cx: &mut Context<'_>) -> bool {
     let idle = session.limits(|limits| limits.keep_alive_timeout);
     session.idle_since().is_some_and(|since| session.alarm.poll_at(since + idle, cx).is_ready())
 }

@@ -1,4 +1,4 @@
-//! The request body on its way in: counted, limited in size, and not waited for without end.
+//! The request body on its way in, from whichever codec: counted, limited in size, and not waited for without end.
 
 use std::{
     cell::Cell,
@@ -12,11 +12,48 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{alarm::Alarm, fields, session::Session};
+use super::{alarm::Alarm, fields, http3, session::Session};
 use crate::{
     error::{Error, Kind},
     exchange::Body,
 };
+
+/// A body as its codec yields it.
+pub(super) enum Arriving {
+    /// Over TCP.
+    Hyper(Incoming),
+    /// Over QUIC; boxed, because it is large.
+    Http3(Box<http3::Body>),
+}
+
+type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+impl http_body::Body for Arriving {
+    type Data = Bytes;
+    type Error = Broken;
+
+    #[inline]
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.get_mut() {
+            Self::Hyper(body) => Pin::new(body).poll_frame(cx).map_err(Broken::from),
+            Self::Http3(body) => Pin::new(&mut **body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Hyper(body) => body.is_end_stream(),
+            Self::Http3(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Hyper(body) => body.size_hint(),
+            Self::Http3(body) => body.size_hint(),
+        }
+    }
+}
 
 /// What has arrived of a request body. Outlives the body.
 #[derive(Debug, Default)]
@@ -33,7 +70,7 @@ impl Received {
 pub(super) fn body(
     session: &Rc<Session>,
     ordinal: u64,
-    incoming: Incoming,
+    incoming: Arriving,
     (bytes_max, idle): (Option<u64>, Duration),
 ) -> (Body, Option<Rc<Received>>) {
     if incoming.is_end_stream() {
@@ -54,7 +91,7 @@ pub(super) fn body(
 }
 
 struct Inbound {
-    incoming: Incoming,
+    incoming: Arriving,
     received: Rc<Received>,
     ordinal: u64,
     bytes_max: u64,
@@ -86,7 +123,7 @@ impl Inbound {
         too_large(self.bytes_max)
     }
 
-    fn broken(&self, error: hyper::Error) -> Error {
+    fn broken(&self, error: Broken) -> Error {
         self.session.spoil();
         let fault = self.session.take_fault(self.ordinal);
         fault.unwrap_or_else(|| Error::because(Kind::ClientGone, "the request body broke off", error))

@@ -15,11 +15,13 @@ mod guard;
 mod guarded;
 mod http1;
 mod http2;
+pub mod http3;
 mod inbound;
 mod interim;
 mod life;
 mod outbound;
 pub mod path;
+mod proxied;
 mod secure;
 mod selection;
 mod session;
@@ -34,6 +36,7 @@ use tokio::net::TcpStream;
 pub use count::{Hall, Permit};
 pub use door::{Door, Resident};
 
+use proxied::Ends;
 use session::Session;
 use sniff::Protocol;
 use wire::Socket;
@@ -41,14 +44,15 @@ use wire::Socket;
 /// Serves one connection to its end, after a handshake where its listener speaks TLS: HTTP/2 where that was agreed on
 /// (ALPN), or where a connection without TLS opens with that protocol's preface (RFC 9113 section 3.4); HTTP/1.1
 /// otherwise. Must run inside a `LocalSet`.
-pub async fn serve(stream: TcpStream, peer: SocketAddr, door: Rc<Door>) {
+pub async fn serve(mut stream: TcpStream, peer: SocketAddr, door: Rc<Door>) {
     // A socket that cannot say its own address is gone already.
     let Ok(local) = stream.local_addr() else { return };
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
-    let Some((stream, secured)) = secure::open(stream, peer, &door).await else { return };
-    let Some(session) = Session::begin(&door, (peer, local), secured) else { return };
+    let Some(ends) = proxied::open(&mut stream, Ends { peer, local, proxy: None }, &door).await else { return };
+    let Some((stream, secured)) = secure::open(stream, ends.peer, &door).await else { return };
+    let Some(session) = Session::begin(&door, ends, secured) else { return };
     drop(door);
     let agreed = stream.agreed_on_http2();
     let mut socket = Socket::new(stream, Rc::clone(&session));

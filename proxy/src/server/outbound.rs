@@ -4,6 +4,7 @@
 
 use std::{
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -15,7 +16,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use super::{fields, forwarded, life::Life};
 use crate::{
     error::Error,
-    exchange::{Body, Response},
+    exchange::{Body, Exchange, Response},
 };
 
 /// The body that hyper sends.
@@ -112,6 +113,18 @@ impl Outbound {
             }
             Err(frame) => frame,
         }
+    }
+
+    /// The exchange that it belongs to.
+    pub(super) fn exchange(&self) -> Option<Rc<Exchange>> {
+        self.life.as_ref().map(|life| Rc::clone(&life.exchange))
+    }
+
+    /// Whether the time of the exchange is over while its client takes nothing, so that nobody asks for more; if not, the
+    /// task is woken when it is.
+    pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(life) = &self.life else { return Poll::Pending };
+        life.poll_overdue(cx).map(|error| drop(self.fail(error)))
     }
 
     fn fail(&mut self, error: Error) -> Error {

@@ -3,15 +3,17 @@
 
 use std::{
     cell::{Cell, RefCell},
-    net::SocketAddr,
     rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
+use http::HeaderValue;
+
 use super::{
-    Door, Resident, alarm::Alarm, authority::Known, forwarded::Trust, interim::Interims, life, tunnel::Switch,
+    Door, Resident, alarm::Alarm, authority::Known, forwarded::Trust, interim::Interims, life, proxied::Ends,
+    tunnel::Switch,
 };
 use crate::{
     config::spec::{Limits, Listener, ListenerTls, Part},
@@ -44,6 +46,10 @@ pub(super) struct Session {
     /// A protocol switch that the last response agreed to.
     pub(super) switch: RefCell<Option<Switch>>,
     policy: RefCell<Arc<Part<Listener>>>,
+    // Where else clients are told to come (RFC 7838).
+    elsewhere: RefCell<Option<HeaderValue>>,
+    // It came there already.
+    arrived: Cell<bool>,
     resident: Resident,
     // Requests begun, and those of them that are not over.
     begun: Cell<u64>,
@@ -70,15 +76,15 @@ impl Session {
     /// A new connection, or none when its listener is gone, or asks for more than the handshake settled.
     pub(super) fn begin(
         door: &Rc<Door>,
-        (peer, local): (SocketAddr, SocketAddr),
+        Ends { peer, local, proxy }: Ends,
         secured: Option<Box<Secured>>,
     ) -> Option<Rc<Self>> {
         let snapshot = door.view.stable();
         let policy = Arc::clone(&snapshot.shared().listeners.get(&door.name)?.spec);
-        let connection =
-            Connection { listener: Arc::clone(&door.name), peer, local, secure: secured.is_some(), tls: secured };
+        let (listener, secure) = (Arc::clone(&door.name), secured.is_some());
+        let connection = Connection { listener, peer, local, proxy, secure, tls: secured };
         // It may have changed while the client shook hands.
-        if !is_admitted(&connection, policy.tls.as_ref()) {
+        if !is_admitted(&connection, &policy) {
             return None;
         }
         let locals = &door.worker.locals;
@@ -92,6 +98,8 @@ impl Session {
             trust: RefCell::new(Rc::new(Trust::new(&connection, &policy))),
             interims: Interims::default(),
             switch: RefCell::default(),
+            elsewhere: RefCell::new(elsewhere(&connection, &policy)),
+            arrived: Cell::new(false),
             policy: RefCell::new(policy),
             begun: Cell::new(0),
             open: Cell::new(0),
@@ -126,12 +134,25 @@ impl Session {
         let previous = self.policy.replace(Arc::clone(policy));
         if previous.identity != policy.identity {
             let narrower = previous.trusted_proxies.iter().any(|old| !policy.trusted_proxies.contains(old));
-            let unfit = !is_admitted(&self.connection, policy.tls.as_ref());
+            let unfit = !is_admitted(&self.connection, policy);
             self.unfit.set(unfit);
             self.closing.set(self.closing.get() || narrower || unfit);
             *self.known.borrow_mut() = None;
             *self.trust.borrow_mut() = Rc::new(Trust::new(&self.connection, policy));
+            *self.elsewhere.borrow_mut() = elsewhere(&self.connection, policy).filter(|_| !self.arrived.get());
         }
+    }
+
+    /// What responses say of where else the listener is to be had (`Alt-Svc`).
+    #[inline]
+    pub(super) fn elsewhere(&self) -> Option<HeaderValue> {
+        self.elsewhere.borrow().clone()
+    }
+
+    /// The client came by the way that others are told of.
+    pub(super) fn is_not_to_advertise(&self) {
+        self.arrived.set(true);
+        *self.elsewhere.borrow_mut() = None;
     }
 
     /// Limits of the listener, as of the last exchange.
@@ -310,8 +331,19 @@ impl Session {
     }
 }
 
-// Whether a listener with this TLS would take the connection as its handshake left it.
-fn is_admitted(connection: &Connection, tls: Option<&ListenerTls>) -> bool {
+fn elsewhere(connection: &Connection, listener: &Listener) -> Option<HeaderValue> {
+    let http3 = listener.http3.as_ref().filter(|http3| http3.advertise && connection.secure)?;
+    let (port, age) = (http3.advertised_port.unwrap_or(connection.local.port()), http3.max_age.as_secs());
+    HeaderValue::try_from(format!("h3=\":{port}\"; ma={age}")).ok()
+}
+
+// Whether a listener like this would take the connection as its PROXY header and its handshake left it.
+fn is_admitted(connection: &Connection, listener: &Listener) -> bool {
+    let told = listener.proxy_protocol.as_ref().is_none_or(|policy| policy.takes(connection.proxy));
+    told && is_secured(connection, listener.tls.as_ref())
+}
+
+fn is_secured(connection: &Connection, tls: Option<&ListenerTls>) -> bool {
     let (Some(tls), Some(secured)) = (tls, &connection.tls) else { return tls.is_none() };
     let verified = match (&tls.client_certificates, &secured.client) {
         (None, _) => true,

@@ -11,6 +11,6 @@ pub mod trace;
 pub use clock::Timestamp;
 pub use metrics::{
     CacheOutcome, CacheSeries, GateOutcome, GateSeries, HedgeOutcome, ListenerSeries, Loaded, Metrics, MirrorOutcome,
-    MirrorSeries, PluginSeries, RetryReason, RouteSeries, SourceSample, SpanLoss, TraceSeries, UpstreamSeries,
-    Withheld,
+    MirrorSeries, PluginSeries, ProxyOutcome, RetryReason, RouteSeries, SourceSample, SpanLoss, TraceSeries,
+    UpstreamSeries, Withheld,
 };

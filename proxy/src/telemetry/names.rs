@@ -90,6 +90,8 @@ families! {
     CONNECTION_ERRORS = Counter "tidegate_connection_errors_total" ["listener", "kind"] "Requests refused before they had a route, by what was wrong.";
     TLS_HANDSHAKES = Counter "tidegate_tls_handshakes_total" ["listener", "version", "kind"] "TLS handshakes that are through, by version (1.2, 1.3) and kind (full, resumed).";
     TLS_HANDSHAKES_FAILED = Counter "tidegate_tls_handshake_failures_total" ["listener", "reason"] "TLS handshakes that failed (timeout, crowded, cleartext, client_certificate, closed, protocol).";
+    TLS_CERTIFICATE_EXPIRY = Gauge "tidegate_tls_certificate_expiry_timestamp_seconds" ["listener", "certificate"] "When a certificate that is shown expires, by the file that it is in.";
+    PROXY_HEADERS = Counter "tidegate_proxy_protocol_connections_total" ["listener", "outcome"] "Connections of listeners with PROXY protocol, by what they began with (version_1, version_2, unaddressed, absent, untrusted, malformed, too_long, timeout).";
     TUNNELS_OPENED = Counter "tidegate_tunnels_opened_total" ["listener"] "Upgrades that became tunnels.";
     TUNNELS = Gauge "tidegate_tunnels" ["listener"] "Tunnels open.";
     RELOADS = Counter "tidegate_reloads_total" ["trigger", "outcome"] "Attempts to load, by what asked and what came of it.";

@@ -1,14 +1,16 @@
 //! TLS of one listener, compiled: its certificates, what it speaks, and the handshake. Knows no listener's socket.
 
 use std::{
-    io,
+    fmt, io,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use quinn::crypto::rustls::QuicServerConfig;
 use rustls::{
     HandshakeKind, ProtocolVersion, ServerConfig,
     crypto::aws_lc_rs::{self, Ticketer},
+    pki_types::CertificateDer,
     server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
 };
@@ -30,9 +32,9 @@ use crate::{
 };
 
 /// TLS of one listener.
-#[derive(Debug)]
 pub struct Acceptor {
     config: Arc<ServerConfig>,
+    quic: Arc<QuicServerConfig>,
     certificates: Vec<Certified>,
     handshake_timeout: Duration,
     handshakes_max: usize,
@@ -153,8 +155,13 @@ impl Acceptor {
         // One ticket does for a client that comes back, and no session is kept here: nothing to lock and to bound.
         config.send_tls13_tickets = 1;
         config.session_storage = Arc::new(NoServerSessionStorage {});
+        let mut quic = config.clone();
+        quic.alpn_protocols = vec![b"h3".to_vec()];
+        let quic =
+            QuicServerConfig::try_from(Arc::new(quic)).expect("the provider has the suite that QUIC begins with");
         Ok(Self {
             config: Arc::new(config),
+            quic: Arc::new(quic),
             certificates,
             handshake_timeout: spec.handshake_timeout,
             handshakes_max: spec.handshakes_max,
@@ -171,6 +178,28 @@ impl Acceptor {
     /// How many may be under way at a time.
     pub const fn handshakes_max(&self) -> usize {
         self.handshakes_max
+    }
+
+    /// The certificates that it shows: the file of each as it was named, and when it ends to hold.
+    pub fn certificates(&self) -> impl Iterator<Item = (&str, SystemTime)> {
+        self.certificates.iter().map(|certified| (&*certified.named, certified.validity.1))
+    }
+
+    /// The same for QUIC (RFC 9001): TLS 1.3, and `h3` as the protocol (RFC 9114 section 3.2).
+    pub fn quic(&self) -> Arc<dyn quinn::crypto::ServerConfig> {
+        Arc::<QuicServerConfig>::clone(&self.quic)
+    }
+
+    /// What a handshake over QUIC settled.
+    pub fn settled(&self, server_name: Option<String>, shown: Option<&CertificateDer<'_>>) -> Handshake {
+        let client = shown.zip(self.authority.as_deref());
+        let secured = Secured {
+            version: TlsVersion::Tls13.name(),
+            cipher: None,
+            server_name,
+            client: client.map(|(certificate, authority)| peer::identity(certificate, authority)),
+        };
+        Handshake { version: TlsVersion::Tls13, resumed: false, secured: Box::new(secured) }
     }
 
     /// What is worth a word at this time: certificates that expired, or will soon.
@@ -194,11 +223,18 @@ impl Acceptor {
         let shown = session.peer_certificates().and_then(<[_]>::first).zip(self.authority.as_deref());
         let secured = Secured {
             version: version.name(),
+            cipher: session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()),
             server_name: session.server_name().map(str::to_owned),
             client: shown.map(|(certificate, authority)| peer::identity(certificate, authority)),
         };
         let handshake = Handshake { version, resumed, secured: Box::new(secured) };
         Ok((Socket::Secure(Box::new(TlsStream::Server(stream))), handshake))
+    }
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Acceptor({} certificates)", self.certificates.len())
     }
 }
 

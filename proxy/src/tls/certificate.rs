@@ -25,6 +25,8 @@ use crate::config::{
 /// A certificate that may be shown, with its key.
 #[derive(Debug)]
 pub(super) struct Certified {
+    /// The file, as it was named.
+    pub(super) named: Arc<str>,
     pub(super) key: Arc<CertifiedKey>,
     /// DNS names that it is for, in lower case, wildcards among them.
     pub(super) names: Vec<String>,
@@ -60,7 +62,7 @@ impl Certified {
                 return Err(Box::new(found.related(spec.certificate.place.clone(), "the certificate is named here")));
             }
         }
-        Ok(Self { key: Arc::new(key), names, validity })
+        Ok(Self { named: Arc::clone(&spec.certificate.named), key: Arc::new(key), names, validity })
     }
 
     /// What is worth a word about its time.

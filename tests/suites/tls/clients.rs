@@ -88,6 +88,9 @@ async fn a_client_without_the_required_certificate_is_refused_and_one_with_it_is
     .await;
     assert_eq!(line["attributes"]["tls:client.subject"], "CN=alice.example", "{line}");
     assert_eq!(line["attributes"]["tls:client.dns"], "alice.example", "{line}");
+    assert_eq!((&line["tls_client"], &line["tls_server_name"]), (&"CN=alice.example".into(), &"test.example".into()));
+    assert!(["1.2", "1.3"].iter().any(|version| line["tls_version"] == *version), "{line}");
+    assert!(line["tls_cipher"].as_str().is_some_and(|cipher| cipher.starts_with("TLS")), "{line}");
 }
 
 #[tokio::test]

@@ -92,3 +92,17 @@ async fn a_listener_takes_up_tls_and_gives_it_up_on_the_same_port() {
     scene.gateway.apply().await;
     assert_eq!(tls.client(address, "test.example").await.get("/").await.status, 200);
 }
+
+#[tokio::test]
+async fn metrics_say_when_certificates_expire() {
+    let scene = scene().await;
+    let name = "tidegate_tls_certificate_expiry_timestamp_seconds";
+    let expiry = async || scene.gateway.metric(name, "listener=\"web\",certificate=\"./tls/site.pem\"").await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let first = expiry().await;
+    assert!(first > now, "{first}");
+    write(&scene.dir, "site", &scene.authority.expired(&["test.example"]));
+    scene.gateway.apply().await;
+    let second = expiry().await;
+    assert!(second > 0.0 && second < now, "{second}");
+}

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use http::Method;
 use tidegate_tests::{
-    Authority, ConfigDir, Gateway, Origin, Raw, WEB, request, soon,
+    Authority, Client, ConfigDir, Gateway, Origin, Process, Raw, WEB, free_address, request, soon,
     tls::{Front, Issued},
 };
+use tokio::net::TcpStream;
 
 struct Scene {
     authority: Authority,
@@ -149,4 +150,25 @@ async fn health_checks_speak_tls_as_well() {
     scene.dir.write("tls/ca.pem", &Authority::new().pem);
     scene.gateway.apply().await;
     soon("who cannot be verified is not healthy", async || healthy("state=\"unhealthy\"").await == 1.0).await;
+}
+
+#[tokio::test]
+async fn a_target_may_be_a_url_of_https_that_is_verified_by_whom_the_system_trusts() {
+    let (authority, origin) = (Authority::new(), Origin::start());
+    let front = Front::start(origin.address(), &local(&authority), None).await;
+    let dir = ConfigDir::new();
+    for (trusted, expected) in [(&authority, 200), (&Authority::new(), 502)] {
+        let (web, admin) = (free_address(), free_address().to_string());
+        let target = format!("routes: [{{id: all, path: /*, target: 'https://{}'}}]\n", front.address);
+        dir.write("gateway.yaml", &format!("listeners: {{web: {{address: '{web}'}}}}\n{target}"));
+        let file = dir.beside("trusted.pem");
+        std::fs::write(&file, &trusted.pem).unwrap();
+        let config = dir.path();
+        let arguments = ["run", "--config", config.to_str().unwrap(), "--admin", &admin];
+        let nobody = dir.beside("nobody");
+        let _process = Process::start_in(&arguments, &[("SSL_CERT_FILE", &file), ("SSL_CERT_DIR", &nobody)]);
+        soon("the gateway listens", async || TcpStream::connect(web).await.is_ok()).await;
+        assert_eq!(Client::http1(web).await.get("/").await.status, expected);
+    }
+    assert_eq!(origin.requests(), 1);
 }

@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    middleware,
+    http3, middleware, proxied,
     scope::{Scope, Value},
     tls, values,
 };
@@ -29,10 +29,15 @@ pub(super) fn listener(scope: &mut Scope<'_>) -> Option<Value> {
     let prefix = format!("listener:{}", scope.name());
     let middleware = middleware::steps(scope, raw.middleware, &prefix);
     let trusted_proxies = networks(scope, raw.trusted_proxies);
+    let speaks_tls = !raw.tls.is_absent();
     let tls = tls::listener(scope, raw.tls);
+    let proxy_protocol = proxied::proxy_protocol(scope, raw.proxy_protocol);
+    let http3 = http3::http3(scope, raw.http3, (speaks_tls, proxy_protocol.as_ref()));
     let listener = Listener {
         address: address?,
         tls,
+        http3,
+        proxy_protocol,
         middleware,
         trusted_proxies,
         generation_header: raw.generation_header.or(false),

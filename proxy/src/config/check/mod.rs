@@ -5,11 +5,13 @@
 mod cache;
 mod gateway;
 mod guards;
+mod http3;
 mod listener;
 mod matching;
 mod middleware;
 mod plugin;
 mod protocol;
+mod proxied;
 mod retry;
 mod route;
 mod scope;

@@ -11,7 +11,7 @@ use crate::config::{
     document::Kind,
     node::Pos,
     raw::{self, Field},
-    spec::{Endpoint, HostPattern, Name, Part, Route, RouteTerms, Target},
+    spec::{Endpoint, HostPattern, Name, Part, Route, RouteTerms, Target, Upstream, UpstreamTls},
 };
 
 /// Checks a route.
@@ -144,21 +144,30 @@ fn weighted(scope: &mut Scope<'_>, raw: raw::Target, pos: Pos) -> Option<Target>
 /// The upstream of these addresses, called after them.
 fn addresses(scope: &mut Scope<'_>, list: Vec<(String, Pos)>, pos: Pos) -> Option<Name> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
+    let mut secure: Option<bool> = None;
     if list.is_empty() {
         scope.error("missing-field", pos, "`target` is empty", "write an address, such as `10.0.1.20:8080`");
     }
     for (text, pos) in list {
-        let address = values::address(scope, &text, pos)?;
+        let (address, is_secure) = values::target(scope, &text, pos)?;
+        if *secure.get_or_insert(is_secure) != is_secure {
+            let hint = "write all of them as `https://HOST:PORT`, or none; for anything else define upstreams";
+            scope.error("mixed-schemes", pos, "one target is spoken to over TLS and another one is not", hint);
+            return None;
+        }
         if !endpoints.iter().any(|endpoint| endpoint.address == address) {
             endpoints.push(Endpoint { address, weight: 1 });
         }
     }
-    let names: Vec<&str> = endpoints.iter().map(|endpoint| &*endpoint.address).collect();
+    let scheme = if secure == Some(true) { "https://" } else { "" };
+    let names: Vec<String> = endpoints.iter().map(|endpoint| format!("{scheme}{}", endpoint.address)).collect();
     let name: Name = names.join(",").into();
     if endpoints.is_empty() {
         return None;
     }
-    let part = Arc::new(Part::new(scope.place(pos), upstream::of_endpoints(endpoints)));
+    let place = scope.place(pos);
+    let tls = (secure == Some(true)).then(|| UpstreamTls::of_system(place.clone()));
+    let part = Arc::new(Part::new(place, Upstream { tls, ..upstream::of_endpoints(endpoints) }));
     scope.outcome.upstreams.push((Arc::clone(&name), part));
     Some(name)
 }

@@ -55,7 +55,17 @@ fn host_problem(host: &str) -> Option<(&'static str, &'static str)> {
     ))
 }
 
-/// `HOST:PORT`. In a route's `target`, `http://` may stand before it.
+/// `HOST:PORT` of a target, and whether it is spoken to over TLS: `https://` may stand before it, which has a port of its
+/// own.
+pub(super) fn target(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<(String, bool)> {
+    let Some(rest) = text.strip_prefix("https://") else { return Some((address(scope, text, pos)?, false)) };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let has_port = rest.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+    let whole = if has_port || rest.contains('/') { rest.to_owned() } else { format!("{rest}:443") };
+    Some((address(scope, &whole, pos)?, true))
+}
+
+/// `HOST:PORT`. `http://` may stand before it.
 pub(super) fn address(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<String> {
     let hint = "write it as `HOST:PORT`, such as `10.0.1.20:8080`";
     if text.starts_with("https://") {

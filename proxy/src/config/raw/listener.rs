@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Field, Limit, ListenerTls, Period, Size, Step};
+use super::{Count, Field, Http3, Limit, ListenerTls, Period, ProxyProtocol, Size, Step};
 
 /// An address that clients connect to.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -13,6 +13,10 @@ pub(crate) struct Listener {
     pub(crate) address: Field<String>,
     /// TLS; none where this is not given.
     pub(crate) tls: Field<ListenerTls>,
+    /// HTTP/3 beside the others; none where this is not given. Needs `tls`.
+    pub(crate) http3: Field<Http3>,
+    /// PROXY protocol in front of everything else; none where this is not given.
+    pub(crate) proxy_protocol: Field<ProxyProtocol>,
     /// Steps around every exchange of this listener, inside the gateway's.
     pub(crate) middleware: Field<Vec<Field<Step>>>,
     /// Networks whose `Forwarded` and `X-Forwarded-*` are believed, such as `10.0.0.0/8`.

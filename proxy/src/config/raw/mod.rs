@@ -5,9 +5,11 @@ mod cache;
 mod field;
 mod gateway;
 mod guards;
+mod http3;
 mod listener;
 mod middleware;
 mod protocol;
+mod proxied;
 mod retry;
 mod route;
 mod scalar;
@@ -21,12 +23,14 @@ pub(crate) use cache::Cache;
 pub(crate) use field::{Entries, Field, OneOrMany};
 pub(crate) use gateway::{AccessLog, Admin, FormatForm, Gateway};
 pub(crate) use guards::{BasicAuth, Cors, ForwardAuth, IpAccess, Maintenance};
+pub(crate) use http3::Http3;
 pub(crate) use listener::{Limits, Listener, PathPolicy, Treatment};
 pub(crate) use middleware::{
     Any, FailurePolicy, HeaderEdits, Headers, Isolation, Middleware, Mirror, PathEditForm, PluginLimits, Redirect,
     Respond, Rewrite, Step,
 };
 pub(crate) use protocol::{Protocol, UpstreamHttp2};
+pub(crate) use proxied::{ProxyMode, ProxyProtocol};
 pub(crate) use retry::{Hedge, Retry, RetryBudget};
 pub(crate) use route::{Match, PathForm, Route, Target, ValueForm};
 pub(crate) use scalar::{Count, Limit, Period, Size, Text};

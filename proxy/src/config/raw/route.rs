@@ -44,7 +44,8 @@ pub(crate) struct Route {
     pub(crate) middleware: Field<OneOrMany<Step>>,
     /// The upstream that it leads to.
     pub(crate) upstream: Field<String>,
-    /// An endpoint that it leads to, `HOST:PORT`, or a list of them that are used in turn.
+    /// An endpoint that it leads to, `HOST:PORT`, or a list of them that are used in turn. `https://HOST:PORT` is spoken to
+    /// over TLS and verified by whom the system trusts; its port is 443 where none is written.
     pub(crate) target: Field<OneOrMany<String>>,
     /// Several targets by weight.
     pub(crate) targets: Field<Vec<Field<Target>>>,

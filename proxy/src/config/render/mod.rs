@@ -2,7 +2,9 @@
 //! remarks that say which line set a value. A text that names secrets is shown as it was written, never resolved.
 
 mod builtin;
+mod http3;
 mod middleware;
+mod proxied;
 mod retry;
 mod route;
 mod sections;

@@ -1,6 +1,8 @@
 //! Renders the gateway's settings, listeners and upstreams.
 
-use super::{Fields, Out, Renderer, Written, limit, middleware, period, retry, route, table, texts, tls};
+use super::{
+    Fields, Out, Renderer, Written, http3, limit, middleware, period, proxied, retry, route, table, texts, tls,
+};
 use crate::config::{
     document::Kind,
     spec::{
@@ -103,6 +105,14 @@ fn listener<'a>(renderer: &Renderer<'a>, spec: &Spec, written: Written<'a>, list
     if let Some(tls) = &listener.tls {
         let tls = tls::listener(fields.written("tls"), tls);
         fields.map("tls", tls);
+    }
+    if let Some(http3) = &listener.http3 {
+        let http3 = http3::http3(fields.written("http3"), http3);
+        fields.map("http3", http3);
+    }
+    if let Some(policy) = &listener.proxy_protocol {
+        let policy = proxied::proxy_protocol(fields.written("proxy-protocol"), policy);
+        fields.map("proxy-protocol", policy);
     }
     let steps = middleware::steps(spec, written.field(&["middleware"]), &listener.middleware);
     fields.put("middleware", steps);

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::{ListenerTls, Name};
+use super::{Http3, ListenerTls, Name, ProxyProtocol};
 
 /// An address that clients connect to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -14,6 +14,10 @@ pub struct Listener {
     pub address: SocketAddr,
     /// TLS; none where clients speak without.
     pub tls: Option<ListenerTls>,
+    /// HTTP/3; none where only TCP is listened on.
+    pub http3: Option<Http3>,
+    /// PROXY protocol in front of everything else; none where connections come as they are.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// Steps around every exchange of this listener, inside the gateway's.
     pub middleware: Vec<Name>,
     /// Whose `Forwarded` and `X-Forwarded-*` are believed.

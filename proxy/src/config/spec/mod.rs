@@ -4,9 +4,11 @@
 mod cache;
 mod gateway;
 mod guards;
+mod http3;
 mod listener;
 mod middleware;
 mod protocol;
+mod proxied;
 mod retry;
 mod route;
 mod table;
@@ -28,12 +30,14 @@ pub use self::{
         AllOr, Argon2Hash, Argon2Variant, BasicAuth, Cors, ForwardAuth, IpAccess, Maintenance, OriginPattern,
         PasswordHash, User,
     },
+    http3::Http3,
     listener::{Limits, Listener, PathPolicy, Treatment},
     middleware::{
         FailurePolicy, Grants, HeaderEdits, Isolation, Middleware, Mirror, PathEdit, Plugin, PluginLimits, Redirect,
         Respond, Rewrite,
     },
     protocol::{Protocol, UpstreamHttp2},
+    proxied::ProxyProtocol,
     retry::{Budget, Conditions, Hedge, Methods, Retry, RouteTerms},
     route::{FieldMatch, HostPattern, Match, PathPattern, REGEX_BYTES_MAX, Route, Target, ValuePattern},
     table::{FromTable, Table, TableLimits},

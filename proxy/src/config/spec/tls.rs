@@ -132,6 +132,13 @@ impl Alpn {
     }
 }
 
+impl UpstreamTls {
+    /// With every default: whom the system trusts, and the host of each endpoint.
+    pub const fn of_system(place: Place) -> Self {
+        Self { ca: None, server_name: None, certificate: None, min_version: TlsVersion::Tls12, verify: true, place }
+    }
+}
+
 impl ListenerTls {
     /// With these certificates and every default.
     pub fn of(certificates: Vec<Certificate>) -> Self {

@@ -6,6 +6,8 @@ use crate::config::spec::{Limits, PathPolicy};
 fn listener(trusted: &[&str]) -> Listener {
     Listener {
         tls: None,
+        proxy_protocol: None,
+        http3: None,
         address: "127.0.0.1:80".parse().unwrap(),
         middleware: Vec::new(),
         trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),
@@ -21,6 +23,7 @@ fn connection(peer: &str) -> Connection {
         listener: "web".into(),
         peer: address(peer),
         local: address("127.0.0.1:8080"),
+        proxy: None,
         secure: false,
         tls: None,
     }

@@ -106,8 +106,9 @@ impl Stage {
         let snapshot = self.snapshot(&drain);
         let current = Arc::new(Current::new(Serving { stable: Arc::new(snapshot), candidate: None }));
         let view = Rc::new(View::new(current, 0, Graveyard::new().0));
-        let mut bound = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
-        let socket = tokio::net::TcpListener::from_std(bound.sockets.remove(0)).unwrap();
+        let bound = listen::bind("127.0.0.1:0".parse().unwrap(), listen::Transport::Tcp, 1).unwrap();
+        let listen::Sockets::Tcp(mut sockets) = bound.sockets else { panic!("sockets of TCP") };
+        let socket = tokio::net::TcpListener::from_std(sockets.remove(0)).unwrap();
         let hall = Hall::new(Arc::<Tunnels>::default(), Arc::default());
         let door = Door::new("web".into(), view, Rc::new(Worker::new(0)), hall);
         tokio::task::spawn_local(listen::accept(socket, Rc::clone(&door)));
@@ -118,6 +119,8 @@ impl Stage {
         let place = Place { file: "test".into(), line: 1, column: 1, length: 1 };
         let listener = Listener {
             tls: None,
+            proxy_protocol: None,
+            http3: None,
             address: "127.0.0.1:0".parse().unwrap(),
             middleware: Vec::new(),
             trusted_proxies: Vec::new(),

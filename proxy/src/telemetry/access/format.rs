@@ -58,6 +58,10 @@ pub(super) enum Field {
     Plugins,
     Client,
     Peer,
+    TlsVersion,
+    TlsCipher,
+    TlsServerName,
+    TlsClient,
     Worker,
     TraceId,
     SpanId,
@@ -68,7 +72,7 @@ pub(super) enum Field {
     Attributes,
 }
 
-const FIELDS: [Field; 28] = {
+const FIELDS: [Field; 32] = {
     use Field::*;
     [
         Time,
@@ -91,6 +95,10 @@ const FIELDS: [Field; 28] = {
         Plugins,
         Client,
         Peer,
+        TlsVersion,
+        TlsCipher,
+        TlsServerName,
+        TlsClient,
         Worker,
         TraceId,
         SpanId,
@@ -201,6 +209,9 @@ impl Field {
             Self::UserAgent => return line.user_agent.map(|value| out.bytes(value.as_bytes())).is_some(),
             Self::Referer => return line.referer.map(|value| out.bytes(value.as_bytes())).is_some(),
             Self::Attributes => return self.attributes(line, out),
+            Self::TlsVersion | Self::TlsCipher | Self::TlsServerName | Self::TlsClient => {
+                return self.secured(line, out);
+            }
             _ => return self.recorded(line, record, out),
         }
         true
@@ -224,6 +235,17 @@ impl Field {
             Self::ErrorDetail => record.error.as_ref().map(|(_, detail)| out.text(detail)).is_some(),
             _ => false,
         }
+    }
+
+    fn secured(self, line: &Line<'_>, out: &mut Out<'_>) -> bool {
+        let Some(tls) = &line.exchange.connection.tls else { return false };
+        let text = match self {
+            Self::TlsVersion => Some(tls.version),
+            Self::TlsCipher => tls.cipher,
+            Self::TlsServerName => tls.server_name.as_deref(),
+            _ => tls.client.as_ref().map(|client| client.subject.as_str()),
+        };
+        text.map(|text| out.text(text)).is_some()
     }
 
     fn attributes(self, line: &Line<'_>, out: &mut Out<'_>) -> bool {

@@ -9,6 +9,7 @@ mod gate;
 mod guest;
 mod mirror;
 mod process;
+mod proxied;
 mod registry;
 mod reloads;
 mod render;
@@ -27,6 +28,7 @@ pub use cache::{CacheOutcome, CacheSeries};
 pub use gate::{GateOutcome, GateSeries};
 pub use guest::{GuestKind, GuestMetric};
 pub use mirror::{MirrorOutcome, MirrorSeries};
+pub use proxied::ProxyOutcome;
 pub use reloads::Loaded;
 pub use series::{ListenerSeries, PluginSeries, RouteSeries, UpstreamSeries};
 pub use sources::SourceSample;
@@ -160,6 +162,12 @@ impl Metrics {
     pub fn serving(&self, generation: u64, hash: &str) {
         let mut reloads = self.reloads();
         (reloads.generation, reloads.hash) = (generation, hash.to_owned());
+    }
+
+    /// Says which certificates are shown from now on: the listener, the file, and when it expires, in seconds since the
+    /// epoch.
+    pub fn certificates(&self, shown: Vec<(String, String, u64)>) {
+        self.reloads().certificates = shown;
     }
 
     /// Says whether the last good tree serves in place of what should.

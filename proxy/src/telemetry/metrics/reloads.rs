@@ -33,6 +33,7 @@ pub(super) struct Reloads {
     pub(super) fleet_status_errors: u64,
     pub(super) generation: u64,
     pub(super) hash: String,
+    pub(super) certificates: Vec<(String, String, u64)>,
     pub(super) live: Vec<Live>,
 }
 

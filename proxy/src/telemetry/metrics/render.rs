@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    CacheOutcome, GateOutcome, GuestKind, Metrics, MirrorOutcome, PluginSeries, RouteSeries, process,
+    CacheOutcome, GateOutcome, GuestKind, Metrics, MirrorOutcome, PluginSeries, ProxyOutcome, RouteSeries, process,
     registry::Registry,
     shard::{Codes, Distribution, Kinds},
     tries,
@@ -164,6 +164,21 @@ fn listeners(metrics: &Metrics, page: &mut Page) {
                 let count = series.0.sum(|shard| &shard.handshakes_failed[refusal as usize]);
                 to.sample(&[name, refusal.name()], count);
             }
+        }
+    });
+    page.family(names::TLS_CERTIFICATE_EXPIRY, |to| {
+        for (listener, named, at) in &metrics.reloads().certificates {
+            to.sample(&[listener, named], at);
+        }
+    });
+    page.family(names::PROXY_HEADERS, |to| {
+        for (name, series) in &all {
+            let count = |outcome: ProxyOutcome| series.0.sum(|shard| &shard.proxied[outcome as usize]);
+            let counts = ProxyOutcome::ALL.map(|outcome| (outcome.name(), count(outcome)));
+            counts
+                .iter()
+                .filter(|(_, count)| *count > 0)
+                .for_each(|(outcome, count)| to.sample(&[name, outcome], count));
         }
     });
     page.each(names::TUNNELS_OPENED, &all, |series| series.0.sum(|shard| &shard.tunnels));

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    ProxyOutcome,
     shard::{Codes, Count, Fast, Histogram, Kinds, Sharded, Slow},
     tries::TryCounts,
 };
@@ -196,6 +197,7 @@ pub(super) struct ListenerShard {
     // By version and by whether a session was resumed.
     pub(super) handshakes: [[Count; 2]; 2],
     pub(super) handshakes_failed: [Count; Refusal::ALL.len()],
+    pub(super) proxied: [Count; ProxyOutcome::ALL.len()],
 }
 
 impl ListenerSeries {
@@ -240,6 +242,11 @@ impl ListenerSeries {
     /// A TLS handshake failed.
     pub fn handshake_failed(&self, worker: usize, refusal: Refusal) {
         self.0.of(worker).inspect(|shard| shard.handshakes_failed[refusal as usize].add(1));
+    }
+
+    /// A connection began with a PROXY header, or without one where it is looked for.
+    pub fn proxied(&self, worker: usize, outcome: ProxyOutcome) {
+        self.0.of(worker).inspect(|shard| shard.proxied[outcome as usize].add(1));
     }
 
     /// A tunnel stands, until [`ListenerSeries::tunnel_closed`].

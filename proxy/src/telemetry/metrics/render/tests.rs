@@ -129,6 +129,8 @@ fn every_family_is_exposed_once_it_has_something_to_say() {
     });
     metrics.generations([1, 2].map(|generation| Live { generation, exchanges: 5 * generation, age_s: 0 }).into());
     metrics.serving(2, "abc");
+    metrics.certificates(vec![("web".into(), "tls/site.pem".into(), 4_102_444_800)]);
+    metrics.listener("web").proxied(0, ProxyOutcome::Version1);
     metrics.last_good_kept(true);
     let text = metrics.render();
     let samples = parse(&text);
