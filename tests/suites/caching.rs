@@ -341,6 +341,27 @@ async fn a_change_forgets_what_is_kept() {
 }
 
 #[tokio::test]
+async fn what_was_asked_for_before_a_change_is_not_kept_after_it() {
+    let (origin, _dir, gateway) = scene().await;
+    let mut hold = origin.hold("/page");
+    let (mut reader, mut writer) = (gateway.http1().await, gateway.http1().await);
+    let read = async {
+        let mut old = hold.next().await;
+        let (changed, held) = tokio::join!(writer.send(request(Method::PUT, "/page")), serve(&mut hold, 204, "", ""));
+        assert_eq!(changed.status.as_u16(), 204);
+        held.keep();
+        old.send("HTTP/1.1 200 X\r\ncache-control: max-age=600\r\ncontent-length: 3\r\n\r\nold").await;
+        old.keep();
+    };
+    let (answer, ()) = tokio::join!(reader.get("/page"), read);
+    assert_eq!(answer.text(), "old");
+    let answer =
+        through(&mut reader, request(Method::GET, "/page"), &mut hold, "cache-control: max-age=600", "new").await;
+    assert_eq!(said(&answer), (200, "new".into(), "fwd=uri-miss;stored"));
+    assert_eq!(reader.get("/page").await.text(), "new");
+}
+
+#[tokio::test]
 async fn memory_has_a_bound_and_what_does_not_fit_passes() {
     let (origin, _dir, gateway) = scene().await;
     let mut client = gateway.http1().await;

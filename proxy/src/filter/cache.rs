@@ -6,6 +6,7 @@
 //! stale while it is fetched anew is fetched aside, by the rest of the chain.
 
 mod ask;
+mod changes;
 mod control;
 mod desk;
 mod fill;

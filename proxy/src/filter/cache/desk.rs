@@ -10,7 +10,10 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::stored::{Found, Resource, Stored};
+use super::{
+    changes::Changes,
+    stored::{Found, Resource, Stored},
+};
 use crate::{
     config::spec,
     state::{Boarding, Flights, Lead, Room, Shelf},
@@ -22,6 +25,7 @@ use crate::{
 pub(super) struct Kept {
     shelf: Arc<Shelf<Resource>>,
     flights: Arc<Flights>,
+    changes: Changes,
 }
 
 /// State of which only its step knows the type.
@@ -110,9 +114,16 @@ impl Desk {
         self.kept.shelf.reserve(bytes, self.room())
     }
 
-    /// Keeps a response.
-    pub(super) fn put(&self, key: &str, stored: Arc<Stored>) {
-        self.change(key, |resource| resource.put(stored));
+    /// How many changes of URIs were noted so far.
+    pub(super) fn changes(&self) -> u64 {
+        self.kept.changes.count()
+    }
+
+    /// Keeps a response that was asked for when there were `then` changes, unless one of them was of its URI.
+    pub(super) fn put(&self, key: &str, stored: Arc<Stored>, then: u64) {
+        if !self.kept.changes.since(then, key) {
+            self.change(key, |resource| resource.put(stored));
+        }
     }
 
     /// Forgets a response that another one has taken the place of.
@@ -122,6 +133,7 @@ impl Desk {
 
     /// Forgets all that is kept of a URI.
     pub(super) fn invalidate(&self, key: &str) {
+        self.kept.changes.note(key);
         if self.kept.shelf.remove(key) {
             self.report();
         }

@@ -27,6 +27,8 @@ pub(super) struct Filling {
     pub(super) stored: Stored,
     /// The room for what is there so far.
     pub(super) reserved: Reserved<Resource>,
+    /// How many changes there were when it was asked for.
+    pub(super) then: u64,
     /// Whoever waits for it does so until this is dropped.
     pub(super) lead: Option<Lead>,
 }
@@ -90,10 +92,10 @@ impl Fill {
 
 impl Filling {
     fn finish(self, body: Bytes) {
-        let Self { desk, key, stored, reserved, lead } = self;
+        let Self { desk, key, stored, reserved, then, lead } = self;
         // What was reserved is counted once more with what is stored.
         drop(reserved);
-        desk.put(&key, Arc::new(stored.with(body)));
+        desk.put(&key, Arc::new(stored.with(body)), then);
         drop(lead);
     }
 }

@@ -60,6 +60,8 @@ struct Fetch {
     conditional: bool,
     why: Why,
     asked: Instant,
+    // Changes of URIs that were noted until then.
+    then: u64,
     lead: Option<Lead>,
 }
 
@@ -221,8 +223,8 @@ impl Visiting {
             known.condition(&mut request.head.headers);
         }
         let conditional = conditional.is_some();
-        let (key, route, asked) = (ask.key.clone(), self.route(), Instant::now());
-        let fetch = Fetch { key, route, ask, headers, known, conditional, why, asked, lead };
+        let (key, route, asked, then) = (ask.key.clone(), self.route(), Instant::now(), self.desk.changes());
+        let fetch = Fetch { key, route, ask, headers, known, conditional, why, asked, then, lead };
         *self.part.borrow_mut() = Part::Fetch(Box::new(fetch));
         ControlFlow::Continue(request)
     }
@@ -292,7 +294,7 @@ impl Visiting {
         };
         let fresh = Arc::new(fresh.with(known.body()));
         self.desk.forget(key, known);
-        self.desk.put(key, Arc::clone(&fresh));
+        self.desk.put(key, Arc::clone(&fresh), fetch.then);
         Ok(self.serve(&fresh, &fetch, (StatusCode::NOT_MODIFIED, true), times.received))
     }
 
@@ -306,7 +308,7 @@ impl Visiting {
 
     // The upstream's answer is the client's. Where it may be kept, it is.
     fn keep(&self, fetch: Fetch, mut response: Response, times: Times) -> Response {
-        let Fetch { key, route, ask, headers, known, why, lead, .. } = fetch;
+        let Fetch { key, route, ask, headers, known, why, then, lead, .. } = fetch;
         self.count(CacheOutcome::Miss);
         let head = (response.head.status, &response.head.headers);
         let rules = &self.desk.rules;
@@ -319,7 +321,7 @@ impl Visiting {
         self.desk.tell(&mut response.head.headers, told);
         match filling {
             Some((stored, reserved)) => {
-                let filling = Filling { desk: Arc::clone(&self.desk), key, stored, reserved, lead };
+                let filling = Filling { desk: Arc::clone(&self.desk), key, stored, reserved, then, lead };
                 response.body = Fill::store(response.body.take(), filling);
             }
             None => {
