@@ -2,7 +2,7 @@
 //! that only the log sees. One table, [`Kind::status`] and [`Kind::client_text`], and no second one anywhere.
 //! Knows nothing of HTTP libraries beyond status codes.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use http::StatusCode;
 
@@ -62,6 +62,14 @@ pub enum Kind {
     UpstreamIdleTimeout,
     /// Every endpoint that may be used has `connections-max` connections.
     UpstreamConnectionsMax,
+    /// The upstream has `requests-max` requests under way, and no queue.
+    UpstreamRequestsMax,
+    /// As many requests as may wait for the upstream do.
+    UpstreamQueueFull,
+    /// A request waited for the upstream as long as it may.
+    UpstreamQueueTimeout,
+    /// The upstream failed too often lately: its breaker is open.
+    UpstreamBreakerOpen,
     /// No endpoint may be used at present.
     NoEndpoint,
     /// The whole exchange took longer than its route allows.
@@ -82,7 +90,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, each at the position that `kind as usize` gives.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 32] = [
         Self::MalformedRequest,
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -103,6 +111,10 @@ impl Kind {
         Self::UpstreamTryTimeout,
         Self::UpstreamIdleTimeout,
         Self::UpstreamConnectionsMax,
+        Self::UpstreamRequestsMax,
+        Self::UpstreamQueueFull,
+        Self::UpstreamQueueTimeout,
+        Self::UpstreamBreakerOpen,
         Self::NoEndpoint,
         Self::ExchangeTimeout,
         Self::PluginFailed,
@@ -136,6 +148,10 @@ impl Kind {
             | Self::UpstreamTryTimeout
             | Self::UpstreamIdleTimeout
             | Self::UpstreamConnectionsMax
+            | Self::UpstreamRequestsMax
+            | Self::UpstreamQueueFull
+            | Self::UpstreamQueueTimeout
+            | Self::UpstreamBreakerOpen
             | Self::NoEndpoint
             | Self::ExchangeTimeout => Fault::Upstream,
             Self::PluginFailed | Self::PluginTimeout | Self::PluginOverloaded => Fault::Plugin,
@@ -165,6 +181,10 @@ impl Kind {
             | Self::ExchangeTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::NoEndpoint
             | Self::UpstreamConnectionsMax
+            | Self::UpstreamRequestsMax
+            | Self::UpstreamQueueFull
+            | Self::UpstreamQueueTimeout
+            | Self::UpstreamBreakerOpen
             | Self::PluginFailed
             | Self::PluginTimeout
             | Self::PluginOverloaded
@@ -196,6 +216,10 @@ impl Kind {
             | Self::ExchangeTimeout => "the upstream took too long",
             Self::NoEndpoint
             | Self::UpstreamConnectionsMax
+            | Self::UpstreamRequestsMax
+            | Self::UpstreamQueueFull
+            | Self::UpstreamQueueTimeout
+            | Self::UpstreamBreakerOpen
             | Self::PluginFailed
             | Self::PluginTimeout
             | Self::PluginOverloaded
@@ -224,6 +248,10 @@ impl Kind {
             Self::UpstreamConnect => "upstream_connect",
             Self::UpstreamReset => "upstream_reset",
             Self::UpstreamMalformed => "upstream_malformed",
+            Self::UpstreamBreakerOpen => "upstream_breaker_open",
+            Self::UpstreamQueueTimeout => "upstream_queue_timeout",
+            Self::UpstreamQueueFull => "upstream_queue_full",
+            Self::UpstreamRequestsMax => "upstream_requests_max",
             Self::UpstreamConnectionsMax => "upstream_connections_max",
             Self::UpstreamIdleTimeout => "upstream_idle_timeout",
             Self::UpstreamTryTimeout => "upstream_try_timeout",
@@ -246,12 +274,13 @@ pub struct Error {
     kind: Kind,
     detail: Cow<'static, str>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    retry_after: Option<Duration>,
 }
 
 impl Error {
     /// An error of `kind`; `detail` is for the log and names the thing that failed.
     pub fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, detail: detail.into(), source: None }
+        Self { kind, detail: detail.into(), source: None, retry_after: None }
     }
 
     /// The same with its cause.
@@ -260,7 +289,19 @@ impl Error {
         detail: impl Into<Cow<'static, str>>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self { kind, detail: detail.into(), source: Some(source.into()) }
+        Self { kind, detail: detail.into(), source: Some(source.into()), retry_after: None }
+    }
+
+    /// The same with the time after which the client may try again.
+    #[must_use]
+    pub fn retry_after(mut self, time: Duration) -> Self {
+        self.retry_after = Some(time);
+        self
+    }
+
+    /// What `Retry-After` says (RFC 9110 section 10.2.3): whole seconds, rounded up, at least 1.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        self.retry_after.map(|time| (time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1))
     }
 
     /// What happened.

@@ -19,6 +19,7 @@ mod http2_upstream;
 mod http3;
 mod languages;
 mod last_good;
+mod limits;
 mod longlived;
 mod middleware;
 mod plugin_docs;

@@ -77,9 +77,14 @@ impl Response {
         response
     }
 
-    /// What the client is told of a failed exchange: the status and text of its kind, nothing of the detail.
+    /// What the client is told of a failed exchange: the status and text of its kind and when to try again, nothing
+    /// of the detail.
     pub fn of_error(error: &Error) -> Self {
-        Self::text(error.kind().status(), error.kind().client_text())
+        let mut response = Self::text(error.kind().status(), error.kind().client_text());
+        if let Some(seconds) = error.retry_after_seconds() {
+            response.head.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }
 

@@ -1,8 +1,10 @@
 //! State that outlives snapshots, found by state key (kind and name; for an endpoint, address and TLS): a reload
 //! changes what is configured, never what was learned. Knows neither documents, snapshots nor HTTP.
 
+mod breaker;
 mod endpoint;
 mod flights;
+mod gate;
 pub mod kv;
 mod offload;
 mod registry;
@@ -19,8 +21,10 @@ use std::{
 
 use tokio::{runtime::Handle, sync::Notify};
 
+pub use breaker::{Breaker, Passage, Phase, Rules};
 pub use endpoint::{EndpointKey, EndpointState, Gauges, Open, Resolved, Verdict};
 pub use flights::{Boarding, Flights, Follow, Lead};
+pub use gate::{Gate, InLine, Pass};
 pub use offload::{Full, Offload};
 pub use registry::Registry;
 pub use shard::{Padded, Sequence};
@@ -53,6 +57,10 @@ pub struct States {
     pub caches: Registry<Arc<str>, Box<dyn Any + Send + Sync>>,
     /// Requests of the last seconds, by what has them (`upstream users`).
     pub traffic: Registry<Arc<str>, Traffic>,
+    /// Limits on requests, by what has them (`upstream users`).
+    pub gates: Registry<Arc<str>, Gate>,
+    /// Circuit breakers, likewise.
+    pub breakers: Registry<Arc<str>, Breaker>,
     /// Where passwords are verified.
     pub offload: Arc<Offload>,
 }
@@ -73,6 +81,8 @@ impl States {
             slots: Registry::new(GRACE),
             caches: Registry::new(GRACE),
             traffic: Registry::new(GRACE),
+            gates: Registry::new(GRACE),
+            breakers: Registry::new(GRACE),
         });
         states.control.spawn(tend(Arc::downgrade(&states)));
         states
@@ -87,6 +97,8 @@ impl States {
         self.slots.sweep(now);
         self.caches.sweep(now);
         self.traffic.sweep(now);
+        self.gates.sweep(now);
+        self.breakers.sweep(now);
     }
 }
 

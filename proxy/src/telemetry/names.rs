@@ -61,6 +61,10 @@ families! {
     UPSTREAM_RETRIES = Counter "tidegate_upstream_retries_total" ["upstream", "reason", "outcome"] "Requests sent once more, by what the try before met (crowded, connect, stale, refused, reset, timeout, status) and what came of it (answered, failed).";
     UPSTREAM_WITHHELD = Counter "tidegate_upstream_retries_withheld_total" ["upstream", "reason"] "Requests not sent once more although that was asked for, by why (attempts, budget, body, method, time).";
     UPSTREAM_HEDGES = Counter "tidegate_upstream_hedges_total" ["upstream", "outcome"] "Tries begun beside a slow one, by what came of them (won, lost, failed).";
+    UPSTREAM_QUEUE = Gauge "tidegate_upstream_queue_requests" ["upstream"] "Requests that wait for their turn.";
+    UPSTREAM_QUEUE_DURATION = Histogram "tidegate_upstream_queue_duration_seconds" ["upstream"] "How long requests waited that did, in vain or not.";
+    UPSTREAM_BREAKER = Gauge "tidegate_upstream_breaker_state" ["upstream"] "The breaker as the last request met it: 0 closed, 1 half open, 2 open.";
+    UPSTREAM_BREAKER_OPENINGS = Counter "tidegate_upstream_breaker_openings_total" ["upstream"] "Times that the breaker opened.";
     UPSTREAM_ENDPOINTS = Gauge "tidegate_upstream_endpoints" ["upstream", "state"] "Endpoints, by whether they may be used (healthy, unhealthy).";
     PLUGIN_CALLS = Counter "tidegate_plugin_calls_total" ["plugin"] "Exchanges that a plugin is through with.";
     PLUGIN_ERRORS = Counter "tidegate_plugin_errors_total" ["plugin", "kind"] "Exchanges that a plugin failed, by what failed.";

@@ -4,11 +4,13 @@
 
 use std::{
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
     Upstream,
+    admission::Admission,
     attempt::{Attempt, Cause, Missed},
     balance::Turn,
     course::{Course, Next},
@@ -40,7 +42,10 @@ impl Upstream {
     pub(super) async fn send(&self, terms: &Terms, mut request: Box<Request>, own: bool) -> Result<Response, Error> {
         let exchange = Rc::clone(&request.exchange);
         let started = Instant::now();
-        let result = self.reach(terms, &exchange.worker, &mut request, (started, own)).await;
+        let result = match &self.admission {
+            None => self.reach(terms, &exchange.worker, &mut request, (started, own)).await,
+            Some(admission) => Box::pin(self.admitted(admission, terms, &mut request, (started, own))).await,
+        };
         let time = started.elapsed();
         let outcome = result.as_ref().map(|response| response.head.status.as_u16()).map_err(Error::kind);
         self.series.finish(exchange.worker.index, outcome, time);
@@ -48,6 +53,23 @@ impl Upstream {
             exchange.record.note(|record| record.upstream_time = Some(time));
         }
         result
+    }
+
+    // Boxed by the caller, because few upstreams have limits and every call has room for it.
+    async fn admitted(
+        &self,
+        admission: &Admission,
+        terms: &Terms,
+        request: &mut Request,
+        (started, own): (Instant, bool),
+    ) -> Result<Response, Error> {
+        let exchange = Rc::clone(&request.exchange);
+        if own {
+            exchange.record.note(|record| record.upstream = Some(Arc::clone(&self.name)));
+        }
+        let taken = admission.take(self, &exchange).await?;
+        let result = self.reach(terms, &exchange.worker, request, (started, own)).await;
+        taken.settle(result)
     }
 
     async fn reach(
@@ -65,23 +87,27 @@ impl Upstream {
         let Some(first) = course.first(&tries) else { return Err(tries.turn.nothing(&self.name)) };
         let (mut next, mut begun) = (first, Some(started));
         loop {
-            let (position, tried) = match terms.hedge.filter(|_| course.may_hedge(request)) {
-                Some(hedge) => Box::pin(hedge::race(&tries, hedge, request, &mut course, next)).await,
-                None => (next.position, tries.one(request, next, begun.take(), false).await),
+            // In a block of its own: a call has no room for a response while it waits.
+            next = {
+                let (position, tried) = match terms.hedge.filter(|_| course.may_hedge(request)) {
+                    Some(hedge) => Box::pin(hedge::race(&tries, hedge, request, &mut course, next)).await,
+                    None => (next.position, tries.one(request, next, begun.take(), false).await),
+                };
+                course.note(&tries, &tried);
+                let flaw = match &tried {
+                    Ok(response) if !terms.is_flawed(response.head.status.as_u16()) => None,
+                    Ok(response) => Some(Flaw::Status(response.head.status.as_u16())),
+                    Err(missed) => Some(Flaw::Missed(missed.cause)),
+                };
+                let further = flaw.and_then(|flaw| course.next(&tries, request, (position, next.fresh, flaw), &tried));
+                match further {
+                    Some(further) => further,
+                    None => return tries.conclude(position, tried, request),
+                }
             };
-            course.note(&tries, &tried);
-            let flaw = match &tried {
-                Ok(response) if !terms.is_flawed(response.head.status.as_u16()) => None,
-                Ok(response) => Some(Flaw::Status(response.head.status.as_u16())),
-                Err(missed) => Some(Flaw::Missed(missed.cause)),
-            };
-            let further = flaw.and_then(|flaw| course.next(&tries, request, (position, next.fresh, flaw), &tried));
-            let Some(further) = further else { return tries.conclude(position, tried, request) };
-            drop(tried);
-            if !further.wait.is_zero() {
-                Box::pin(worker.locals.of::<Timers>().after(further.wait)).await;
+            if !next.wait.is_zero() {
+                Box::pin(worker.locals.of::<Timers>().after(next.wait)).await;
             }
-            next = further;
         }
     }
 }

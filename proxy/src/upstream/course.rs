@@ -13,7 +13,7 @@ use super::{
     terms::{Flaw, Terms},
 };
 use crate::{
-    exchange::{Request, Response},
+    exchange::{Body, Request, Response},
     state::Counted,
     telemetry::{RetryReason, Withheld},
 };
@@ -22,8 +22,8 @@ use crate::{
 pub(super) struct Course {
     /// Positions that were tried, since all of them were last.
     pub(super) tried: balance::Tried,
-    /// What there is of the request's body for another try.
-    pub(super) spare: Spare,
+    // What there is of the request's body for another try; in a box, because few calls have it.
+    spare: Option<Box<Spare>>,
     retries: u32,
     // What the try under way is made again after.
     reason: Option<RetryReason>,
@@ -45,11 +45,14 @@ impl Course {
     pub(super) fn new(tries: &Tries<'_>, request: &mut Request, started: Instant) -> Self {
         let terms = tries.terms;
         let spare = match &terms.traffic {
-            None => Spare::Nothing,
+            None => None,
             Some(traffic) => {
                 traffic.count(tries.worker.index, started, Counted::Request);
-                let bytes_max = terms.retry.as_ref().map_or(0, |retry| retry.body_bytes_max);
-                Spare::of(&mut request.body, bytes_max)
+                match &terms.retry {
+                    Some(retry) => Some(Box::new(Spare::of(&mut request.body, retry.body_bytes_max))),
+                    // A hedge sends what is in memory, and nothing else.
+                    None => request.body.copy().map(|copy| Box::new(Spare::Copy(copy))),
+                }
             }
         };
         Self { tried: balance::Tried::new(), spare, retries: 0, reason: None }
@@ -64,7 +67,9 @@ impl Course {
     /// Whether further tries may be made beside one that is under way: the request may have its effect twice, and is
     /// at hand.
     pub(super) fn may_hedge(&self, request: &Request) -> bool {
-        request.head.method.is_idempotent() && request.upgrade.is_none() && matches!(self.spare, Spare::Copy(_))
+        request.head.method.is_idempotent()
+            && request.upgrade.is_none()
+            && matches!(self.spare.as_deref(), Some(Spare::Copy(_)))
     }
 
     /// Counts how the try that was made again went.
@@ -139,9 +144,14 @@ impl Course {
         Ok(Next { wait, ..next })
     }
 
+    /// The request's body from its beginning, where that can be had.
+    pub(super) fn body(&self) -> Option<Body> {
+        self.spare.as_deref().and_then(Spare::body)
+    }
+
     // Whether the request has its body again.
     fn restore(&self, request: &mut Request, untouched: bool) -> bool {
-        if let Some(body) = self.spare.body() {
+        if let Some(body) = self.body() {
             request.body = body;
             return true;
         }

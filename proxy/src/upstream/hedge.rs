@@ -37,7 +37,7 @@ pub(super) async fn race(
     first: Next,
 ) -> (usize, Tried) {
     let begin = |next: Next| -> LocalBoxFuture<'_, Tried> {
-        let mut own = again(request, course.spare.body());
+        let mut own = again(request, course.body());
         Box::pin(async move { tries.one(&mut own, next, None, true).await })
     };
     let mut race = Race { running: vec![(first.position, begin(first))], hedges: Vec::new() };

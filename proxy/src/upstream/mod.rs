@@ -3,6 +3,7 @@
 //! with one system call and reads with one, and knows exactly what may be sent again. Must not name routes, plugins
 //! or hyper.
 
+mod admission;
 mod attempt;
 mod balance;
 mod call;
@@ -33,6 +34,7 @@ use std::{fmt, sync::Arc};
 
 use futures_util::future::LocalBoxFuture;
 
+use self::admission::Admission;
 pub use self::weighted::Weighted;
 use self::{
     balance::{Balancer, Member},
@@ -59,6 +61,7 @@ pub struct Upstream {
     // Whether connections may carry many exchanges at a time.
     multiplexes: bool,
     terms: Terms,
+    admission: Option<Admission>,
     series: Arc<UpstreamSeries>,
     states: Arc<States>,
     connector: Option<Arc<Connector>>,
@@ -91,6 +94,7 @@ impl Upstream {
             keep: Keep::new(spec.pool_idle_max, spec.pool_idle_timeout, states.workers),
             multiplexes: http2::speaks_http2(spec),
             terms,
+            admission: Admission::of(name, spec, states, || traffic(name, states)),
             series,
             states: Arc::clone(states),
             connector,
@@ -111,8 +115,11 @@ impl Upstream {
 }
 
 fn terms_of(name: &Name, spec: &Spec, route: &RouteTerms, states: &States) -> Terms {
-    let traffic = || states.traffic.find_or_make(&format!("upstream {name}").into(), || Traffic::new(states.workers));
-    Terms::of(spec, route, traffic)
+    Terms::of(spec, route, || traffic(name, states))
+}
+
+fn traffic(name: &Name, states: &States) -> Arc<Traffic> {
+    states.traffic.find_or_make(&format!("upstream {name}").into(), || Traffic::new(states.workers))
 }
 
 // Another TLS is another endpoint: nothing that was verified otherwise is used again.

@@ -20,8 +20,6 @@ use crate::{
 /// What a call holds of its request's body for the tries to come.
 #[derive(Debug)]
 pub(super) enum Spare {
-    /// Nothing: a body that was begun is gone.
-    Nothing,
     /// The body itself, which is in memory or empty.
     Copy(Body),
     /// What passed of a stream, and the rest of it.
@@ -44,7 +42,6 @@ impl Spare {
     /// The body from its beginning, where that can be had.
     pub(super) fn body(&self) -> Option<Body> {
         match self {
-            Self::Nothing => None,
             Self::Copy(body) => body.copy(),
             Self::Tape(tape) => tape.is_whole().then(|| tape.play()),
         }

@@ -25,7 +25,7 @@ pub(super) struct Terms {
     pub(super) try_timeout: Option<Duration>,
     pub(super) retry: Option<Arc<Retry>>,
     pub(super) hedge: Option<Hedge>,
-    /// Where further tries are bounded by a share of the requests.
+    /// Where requests are counted, for what goes by their number.
     pub(super) traffic: Option<Arc<Traffic>>,
 }
 
@@ -47,7 +47,7 @@ impl Terms {
             response_timeout: route.response_timeout.unwrap_or(spec.response_timeout),
             idle_timeout: route.idle_timeout.unwrap_or(spec.idle_timeout),
             try_timeout: route.try_timeout.unwrap_or(spec.try_timeout),
-            traffic: (retry.is_some() || hedge.is_some()).then(traffic),
+            traffic: (retry.is_some() || hedge.is_some() || spec.breaker.is_some()).then(traffic),
             retry,
             hedge,
         }

@@ -2,6 +2,7 @@
 //! same secrets give the same outcome, so outcomes are kept and reused. What one object says of another is checked by
 //! `cross`.
 
+mod admission;
 mod cache;
 mod gateway;
 mod guards;

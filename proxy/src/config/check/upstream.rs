@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
-    protocol, retry,
+    admission, protocol, retry,
     scope::{Scope, Value},
     tls, values,
 };
@@ -30,6 +30,7 @@ pub(super) fn upstream(scope: &mut Scope<'_>) -> Option<Value> {
     let default = of_endpoints(Vec::new());
     let health_check = raw.health_check.spot().and_then(|(raw, pos)| health_check(scope, raw, pos));
     let tls = tls::upstream(scope, raw.tls);
+    let (requests_max, queue) = admission::limits(scope, raw.requests_max, raw.queue);
     let upstream = Upstream {
         endpoints,
         protocol: protocol::protocol(scope, raw.protocol, tls.is_some()),
@@ -49,6 +50,9 @@ pub(super) fn upstream(scope: &mut Scope<'_>) -> Option<Value> {
         pool_idle_timeout: values::period(scope, raw.pool_idle_timeout, default.pool_idle_timeout),
         pool_idle_max: values::number(scope, raw.pool_idle_max, 0, default.pool_idle_max),
         connections_max: values::number(scope, raw.connections_max, 1, default.connections_max),
+        requests_max,
+        queue,
+        breaker: admission::breaker(scope, raw.breaker),
         response_head_bytes_max: values::size(
             scope,
             raw.response_head_bytes_max,
@@ -79,6 +83,9 @@ pub(super) fn of_endpoints(endpoints: Vec<Endpoint>) -> Upstream {
         pool_idle_timeout: Duration::from_secs(60),
         pool_idle_max: 256,
         connections_max: 10_000,
+        requests_max: None,
+        queue: None,
+        breaker: None,
         response_head_bytes_max: 64 << 10,
         preserve_host: true,
     }

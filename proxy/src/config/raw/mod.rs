@@ -1,6 +1,7 @@
 //! What people write: serde types whose fields are those of the YAML, in kebab case, each with its documentation. The
 //! configuration reference is generated from these types. Nothing here is checked beyond its shape; `check` does that.
 
+mod admission;
 mod cache;
 mod field;
 mod gateway;
@@ -19,6 +20,7 @@ mod tracing;
 mod traffic;
 mod upstream;
 
+pub(crate) use admission::{Breaker, Queue};
 pub(crate) use cache::Cache;
 pub(crate) use field::{Entries, Field, OneOrMany};
 pub(crate) use gateway::{AccessLog, Admin, FormatForm, Gateway};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Field, Hedge, Limit, Period, Protocol, Retry, Size, UpstreamHttp2, UpstreamTls};
+use super::{Breaker, Count, Field, Hedge, Limit, Period, Protocol, Queue, Retry, Size, UpstreamHttp2, UpstreamTls};
 
 /// A set of endpoints that serve the same thing.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -50,6 +50,13 @@ pub(crate) struct Upstream {
     /// Open connections to each endpoint, in the whole process. Over it: 503.
     #[schemars(extend("x-default" = "10000"))]
     pub(crate) connections_max: Field<Count>,
+    /// Requests under way at once, in the whole process. Over it they wait in the `queue`, or get 503.
+    #[schemars(extend("x-default" = "unlimited"))]
+    pub(crate) requests_max: Field<Limit<Count>>,
+    /// Where requests over `requests-max` wait; none where this is not given.
+    pub(crate) queue: Field<Queue>,
+    /// Refuses requests at once while the upstream fails; none where this is not given.
+    pub(crate) breaker: Field<Breaker>,
     /// The response head. Over it: 502.
     #[schemars(extend("x-default" = "64KiB"))]
     pub(crate) response_head_bytes_max: Field<Size>,

@@ -1,6 +1,7 @@
 //! The resolved configuration as YAML that reads back as the same: every default filled in, layers merged. With
 //! remarks that say which line set a value. A text that names secrets is shown as it was written, never resolved.
 
+mod admission;
 mod builtin;
 mod http3;
 mod middleware;

@@ -1,7 +1,8 @@
 //! Renders the gateway's settings, listeners and upstreams.
 
 use super::{
-    Fields, Out, Renderer, Written, http3, limit, middleware, period, proxied, retry, route, table, texts, tls,
+    Fields, Out, Renderer, Written, admission, http3, limit, middleware, period, proxied, retry, route, table, texts,
+    tls,
 };
 use crate::config::{
     document::Kind,
@@ -203,6 +204,7 @@ fn upstream<'a>(written: Written<'a>, upstream: &Upstream) -> Fields<'a> {
     fields.put("pool-idle-timeout", period(upstream.pool_idle_timeout));
     fields.put("pool-idle-max", Out::plain(upstream.pool_idle_max));
     fields.put("connections-max", Out::plain(upstream.connections_max));
+    admission::admission(&mut fields, upstream);
     fields.put("response-head-bytes-max", Out::plain(upstream.response_head_bytes_max));
     fields.put("preserve-host", Out::plain(upstream.preserve_host));
     fields

@@ -1,6 +1,7 @@
 //! A checked configuration: every name resolved to something that exists, every default filled in, every pattern
 //! valid. What `compile` builds from. Holds no YAML and nothing that runs.
 
+mod admission;
 mod cache;
 mod gateway;
 mod guards;
@@ -24,6 +25,7 @@ use imbl::{OrdMap, Vector};
 use serde::{Serialize, Serializer};
 
 pub use self::{
+    admission::{Breaker, Queue},
     cache::Cache,
     gateway::{AccessLog, Gateway, LogFormat, LogTarget, Process, Secret},
     guards::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Hedge, Protocol, Retry, UpstreamHttp2, UpstreamTls};
+use super::{Breaker, Hedge, Protocol, Queue, Retry, UpstreamHttp2, UpstreamTls};
 
 /// A set of endpoints that serve the same thing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,6 +39,12 @@ pub struct Upstream {
     pub pool_idle_max: usize,
     /// Open connections to each endpoint, in the whole process. Over it: 503.
     pub connections_max: usize,
+    /// Requests under way at once, in the whole process; `None` is unlimited.
+    pub requests_max: Option<usize>,
+    /// Where requests over that wait.
+    pub queue: Option<Queue>,
+    /// When it is spared for a while.
+    pub breaker: Option<Breaker>,
     /// Response head. Over it: 502.
     pub response_head_bytes_max: usize,
     /// Whether the client's `Host` is passed on (otherwise the endpoint's address is sent).

@@ -4,6 +4,7 @@
 //! The text writer is ours: the handles must be (sharded, single-writer, see `shard`), and what a metrics library
 //! would then still do for us is a hundred lines.
 
+mod admission;
 mod cache;
 mod gate;
 mod guest;

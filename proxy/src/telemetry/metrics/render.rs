@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    CacheOutcome, GateOutcome, GuestKind, Metrics, MirrorOutcome, PluginSeries, ProxyOutcome, RouteSeries, process,
+    CacheOutcome, GateOutcome, GuestKind, Metrics, MirrorOutcome, PluginSeries, ProxyOutcome, RouteSeries, admission,
+    process,
     registry::Registry,
     shard::{Codes, Distribution, Kinds},
     tries,
@@ -79,6 +80,7 @@ fn upstreams(metrics: &Metrics, page: &mut Page) {
     page.each(names::UPSTREAM_CONNECTIONS, &all, |series| series.shards.level(|shard| &shard.connections));
     page.each(names::UPSTREAM_REUSES, &all, |series| series.shards.sum(|shard| &shard.reuses));
     tries::render(&all, page);
+    admission::render(&all, page);
     page.family(names::UPSTREAM_ENDPOINTS, |to| {
         for (name, series) in &all {
             to.sample(&[name, "healthy"], series.healthy.load(Relaxed));
@@ -330,7 +332,7 @@ impl Samples<'_> {
         self.line("", labels, None, value);
     }
 
-    fn histogram(&mut self, labels: &[&str], of: &Distribution) {
+    pub(super) fn histogram(&mut self, labels: &[&str], of: &Distribution) {
         debug_assert_eq!(self.family.kind, Shape::Histogram, "{}", self.family.name);
         let mut below = 0;
         for (count, bound) in of.buckets.iter().zip(of.bounds.iter().map(Some).chain([None])) {

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     ProxyOutcome,
+    admission::{AdmissionCounts, BreakerCounts},
     shard::{Codes, Count, Fast, Histogram, Kinds, Sharded, Slow},
     tries::TryCounts,
 };
@@ -56,6 +57,7 @@ pub struct UpstreamSeries {
     pub(super) shards: Sharded<UpstreamShard>,
     pub(super) healthy: AtomicU64,
     pub(super) unhealthy: AtomicU64,
+    pub(super) breaker: BreakerCounts,
 }
 
 #[derive(Debug, Default)]
@@ -68,11 +70,17 @@ pub(super) struct UpstreamShard {
     pub(super) connections: Count,
     pub(super) reuses: Count,
     pub(super) tries: TryCounts,
+    pub(super) admission: AdmissionCounts,
 }
 
 impl UpstreamSeries {
     pub(super) fn new(workers: usize) -> Self {
-        Self { shards: Sharded::new(workers), healthy: AtomicU64::new(0), unhealthy: AtomicU64::new(0) }
+        Self {
+            shards: Sharded::new(workers),
+            healthy: AtomicU64::new(0),
+            unhealthy: AtomicU64::new(0),
+            breaker: BreakerCounts::default(),
+        }
     }
 
     /// Counts one request that was sent, or could not be: the status of its answer, or what failed; `time` is until

@@ -1,7 +1,10 @@
 //! What each failure of an origin becomes.
 
 use super::*;
-use crate::config::spec::HealthCheck;
+use crate::{
+    config::spec::HealthCheck,
+    state::{EndpointKey, EndpointState},
+};
 
 // What a GET becomes when each connection reads a request, answers with `answer`, and is closed.
 async fn answered(answer: &'static str) -> Result<(u16, Bytes), Error> {
@@ -70,6 +73,28 @@ fn a_name_that_does_not_resolve_is_502() {
         let error = room.get(&upstream).await.unwrap_err();
         assert_eq!(error.kind(), Kind::UpstreamConnect);
         assert!(error.to_string().contains("tidegate.invalid:80"), "{error}");
+    });
+}
+
+#[test]
+fn a_name_that_is_slow_to_resolve_is_504_and_does_not_hold_up_others() {
+    run(async {
+        let (room, origin) = (Room::new(), Origin::numbered().await);
+        let key = EndpointKey { address: "slow.test:80".into(), tls: None };
+        let state = room.states.endpoints.find_or_make(&key, || EndpointState::new(&key, 2));
+        // Whoever looks the name up waits for this.
+        let _resolving = state.resolving.lock().await;
+        let named = |others: &[SocketAddr]| {
+            room.upstream(others, |spec| {
+                spec.endpoints.insert(0, Endpoint { address: key.address.to_string(), weight: 1 });
+                spec.connect_timeout = Duration::from_millis(50);
+            })
+        };
+        assert_eq!(kind(room.get(&named(&[])).await), Kind::UpstreamConnectTimeout);
+        let both = named(&[origin.address]);
+        for _ in 0..4 {
+            assert_eq!(room.get(&both).await.unwrap().0, 200);
+        }
     });
 }
 

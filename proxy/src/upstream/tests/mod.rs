@@ -77,6 +77,9 @@ impl Room {
             pool_idle_timeout: Duration::from_secs(60),
             pool_idle_max: 16,
             connections_max: 100,
+            requests_max: None,
+            queue: None,
+            breaker: None,
             response_head_bytes_max: 8192,
             preserve_host: true,
         };

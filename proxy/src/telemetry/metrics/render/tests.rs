@@ -96,6 +96,7 @@ fn every_family_is_exposed_once_it_has_something_to_say() {
     upstream.retried(0, RetryReason::Status, true);
     upstream.withheld(0, Withheld::Budget);
     upstream.hedged(0, HedgeOutcome::Won);
+    upstream.breaker(2);
     let plugin = metrics.plugin("p");
     plugin.finish(0, Err(Kind::PluginFailed), Duration::ZERO);
     metrics.table("t").finish(0, Err(Kind::PluginTimeout), Duration::ZERO);
