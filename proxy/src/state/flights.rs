@@ -1,7 +1,9 @@
-//! Work that several want done, by key: the first does it, the others wait until it is done. Knows nothing of the work.
+//! Work that several want done, by key: the first does it, the others wait until it is done. Sharded by key; a shard is
+//! locked for one look. Knows nothing of the work.
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -9,7 +11,12 @@ use tokio::sync::Semaphore;
 
 /// What is being done.
 #[derive(Debug, Default)]
-pub struct Flights(Mutex<HashMap<Arc<str>, Arc<Semaphore>>>);
+pub struct Flights {
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: RandomState,
+}
+
+type Shard = HashMap<Arc<str>, Arc<Semaphore>>;
 
 /// What becomes of who comes.
 #[derive(Debug)]
@@ -35,13 +42,14 @@ pub struct Lead {
 #[derive(Debug)]
 pub struct Follow(Arc<Semaphore>);
 
+const SHARDS: usize = 16;
 /// Who may wait for one.
 const FOLLOWERS_MAX: usize = 1024;
 
 impl Flights {
     /// Does what `key` stands for, or waits for who does it.
     pub fn board(self: &Arc<Self>, key: &str) -> Boarding {
-        let mut flights = self.lock();
+        let mut flights = self.shard(key);
         if let Some(landed) = flights.get(key) {
             // Beside the followers, the map and the one who does it hold it.
             let full = Arc::strong_count(landed) >= FOLLOWERS_MAX + 2;
@@ -52,8 +60,9 @@ impl Flights {
         Boarding::Lead(Lead { flights: Arc::clone(self), key, landed })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Semaphore>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
+        let shard = self.hasher.hash_one(key) as usize % SHARDS;
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,7 +83,7 @@ impl Follow {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        self.flights.lock().remove(&self.key);
+        self.flights.shard(&self.key).remove(&self.key);
         self.landed.close();
     }
 }
@@ -100,6 +109,6 @@ mod tests {
         drop(lead);
         assert!(waiting.iter_mut().all(|waiting| waiting.now_or_never().is_some()));
         assert!(matches!(flights.board("a"), Boarding::Lead(_)));
-        assert!(flights.lock().is_empty());
+        assert!(flights.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));
     }
 }

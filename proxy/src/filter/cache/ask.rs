@@ -69,9 +69,11 @@ impl Asked {
     }
 }
 
-// Whether a step before has verified who it is from, and taken the proof away.
+// Whether a step before has verified who it is from, and perhaps taken the proof away: `basic-auth`, or a plugin that
+// says so as `key-auth` and `jwt-auth` do.
 fn is_known(request: &Request) -> bool {
-    request.exchange.attributes.borrow().iter().any(|(name, _)| name == BASIC_USER)
+    let tells = |name: &str| name == BASIC_USER || name.ends_with(CONSUMER);
+    request.exchange.attributes.borrow().iter().any(|(name, _)| tells(name))
 }
 
 /// The URI that a request is for (RFC 9111 section 2).
@@ -139,10 +141,33 @@ pub(super) fn stands_in(stored: &Stored, asked: &HeaderMap, now: Instant) -> boo
 static PASSED_BY: [header::HeaderName; 4] =
     [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
 const BASIC_USER: &str = "basic-auth.user";
+const CONSUMER: &str = ".consumer";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::testing;
+
+    #[test]
+    fn who_was_verified_by_a_step_before_counts_as_authorized() {
+        let cases = [
+            (None, None, false),
+            (Some("Bearer x"), None, true),
+            (None, Some("basic-auth.user"), true),
+            (None, Some("keys.consumer"), true),
+            (None, Some("request.id"), false),
+        ];
+        for (field, attribute, expected) in cases {
+            let mut request = testing::request(Method::GET, "/");
+            if let Some(field) = field {
+                request.head.headers.insert(header::AUTHORIZATION, field.parse().unwrap());
+            }
+            let noted = attribute.map(|name| (name.to_owned(), "alice".to_owned()));
+            request.exchange.attributes.borrow_mut().extend(noted);
+            let Asked::Get(ask) = Asked::of(&request) else { panic!("it is for a cache") };
+            assert_eq!(ask.authorized, expected, "{field:?} {attribute:?}");
+        }
+    }
 
     #[test]
     fn references_on_the_same_host_are_found() {
