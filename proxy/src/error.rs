@@ -80,6 +80,8 @@ pub enum Kind {
     PluginTimeout,
     /// A plugin's bound on concurrent or suspended guests is reached.
     PluginOverloaded,
+    /// What the route leads to does not exist, or takes no share (Gateway API: an invalid `backendRef`).
+    NoTarget,
     /// The exchange's generation was replaced longer ago than `generation-age-max` allows.
     GenerationExpired,
     /// A limit of the gateway itself is reached.
@@ -90,7 +92,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, each at the position that `kind as usize` gives.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::MalformedRequest,
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -120,6 +122,7 @@ impl Kind {
         Self::PluginFailed,
         Self::PluginTimeout,
         Self::PluginOverloaded,
+        Self::NoTarget,
         Self::GenerationExpired,
         Self::Overloaded,
         Self::Internal,
@@ -155,7 +158,7 @@ impl Kind {
             | Self::NoEndpoint
             | Self::ExchangeTimeout => Fault::Upstream,
             Self::PluginFailed | Self::PluginTimeout | Self::PluginOverloaded => Fault::Plugin,
-            Self::GenerationExpired | Self::Overloaded | Self::Internal => Fault::Gateway,
+            Self::NoTarget | Self::GenerationExpired | Self::Overloaded | Self::Internal => Fault::Gateway,
         }
     }
 
@@ -190,7 +193,7 @@ impl Kind {
             | Self::PluginOverloaded
             | Self::GenerationExpired
             | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NoTarget | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -225,6 +228,7 @@ impl Kind {
             | Self::PluginOverloaded
             | Self::GenerationExpired
             | Self::Overloaded => "the service is unavailable",
+            Self::NoTarget => "there is nothing behind this route",
             Self::Internal => "the gateway failed",
         }
     }
@@ -255,6 +259,7 @@ impl Kind {
             Self::UpstreamConnectionsMax => "upstream_connections_max",
             Self::UpstreamIdleTimeout => "upstream_idle_timeout",
             Self::UpstreamTryTimeout => "upstream_try_timeout",
+            Self::NoTarget => "no_target",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::NoEndpoint => "no_endpoint",
             Self::ExchangeTimeout => "exchange_timeout",

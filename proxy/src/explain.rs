@@ -7,12 +7,12 @@ use http::Uri;
 
 use crate::{
     admin::{Ask, ExplainedStep, ExplainedTarget, Explanation},
-    config::spec::{Match, Middleware, Name, Part, PathPattern, Route, Spec},
+    config::spec::{Destination, Match, Middleware, Name, Part, PathPattern, Route, Spec},
     exchange::{Asked, Authority},
     filter::{Chain, Origin},
     route::Head,
     server::path,
-    snapshot::{ListenerPlan, Plan, Snapshot},
+    snapshot::{ListenerPlan, Plan, Section, Snapshot},
 };
 
 /// Answers `ask` from `snapshot`.
@@ -32,9 +32,12 @@ pub async fn explain(snapshot: &Snapshot, ask: &Ask) -> Result<Explanation, Stri
         headers: &ask.headers,
     };
     let mut said = Vec::new();
-    let chosen = choose(snapshot.generation, (name, listener), &head, &mut said).await;
-    let found = chosen.or_else(|| listener.table.find(&head));
-    let plan = found.unwrap_or(&listener.fallback);
+    let section = listener.section(&host);
+    let named = listener.sections.iter().find(|(_, own)| std::ptr::eq(&***own, section));
+    said.extend(named.map(|(name, _)| format!("the request belongs to the section `{name}`")));
+    let chosen = choose(snapshot.generation, (name, section), &head, &mut said).await;
+    let found = chosen.or_else(|| section.table.find(&head));
+    let plan = found.unwrap_or(&section.fallback);
     let route = found.and_then(|plan| snapshot.spec.routes.iter().find(|route| route.id == plan.id));
     let mut explanation = Explanation {
         generation: snapshot.generation,
@@ -72,11 +75,11 @@ fn listener<'a>(snapshot: &'a Snapshot, ask: &Ask) -> Result<(&'a Name, &'a Arc<
 // What the tables that are asked first say; each that does not decide leaves a note.
 async fn choose<'a>(
     generation: u64,
-    (name, listener): (&Name, &'a ListenerPlan),
+    (name, section): (&Name, &'a Section),
     head: &Head<'_>,
     said: &mut Vec<String>,
 ) -> Option<&'a Arc<Plan>> {
-    for selection in listener.selections.iter().filter(|selection| selection.is_for(head.host)) {
+    for selection in section.selections.iter().filter(|selection| selection.is_for(head.host)) {
         let table = &selection.table;
         let chosen = selection.select.trial(asked(generation, name, head)).await.1;
         let route = match chosen {
@@ -215,9 +218,12 @@ fn targets(route: &Route, spec: &Spec) -> Vec<ExplainedTarget> {
         upstream.map_or_else(Vec::new, |upstream| upstream.endpoints.iter().map(address).collect())
     };
     let target = |target: &crate::config::spec::Target| ExplainedTarget {
-        upstream: target.upstream.to_string(),
+        upstream: match &target.to {
+            Destination::Upstream(name) => name.to_string(),
+            Destination::Nowhere { status, because } => format!("({status}: {because})"),
+        },
         weight: target.weight,
-        endpoints: endpoints(&target.upstream),
+        endpoints: target.upstream().map_or_else(Vec::new, |name| endpoints(name)),
     };
     route.targets.iter().map(target).collect()
 }

@@ -24,7 +24,7 @@ use crate::{
     exchange::{Call, RouteFacts, Select},
     filter::Chain,
     identity::Identity,
-    route::{Head, Table},
+    route::{ByHost, Head, Table},
     telemetry::{RouteSeries, access::Sink, trace::Tracer},
     tls::Acceptor,
 };
@@ -55,12 +55,38 @@ pub struct ListenerPlan {
     pub identity: Identity,
     /// TLS, where clients speak it.
     pub tls: Option<Arc<Acceptor>>,
+    /// What serves the requests that no section takes; all of them where there are none.
+    pub rest: Section,
+    /// Its sections, by their whole names.
+    pub sections: BTreeMap<Name, Arc<Section>>,
+    /// The same by host.
+    pub by_host: ByHost<Arc<Section>>,
+}
+
+/// The routes of a listener, or of a part of it.
+#[derive(Debug)]
+pub struct Section {
     /// The routes that are matched.
     pub table: Table<Arc<Plan>>,
     /// Tables that are asked first, in order; almost always none.
     pub selections: Box<[Arc<Selection>]>,
     /// What happens to a request that no route matches: the gateway's and the listener's steps around a 404.
     pub fallback: Arc<Plan>,
+}
+
+impl ListenerPlan {
+    /// Where requests for a host belong (lower-case, without port; empty where the client named none).
+    #[inline]
+    pub fn section(&self, host: &str) -> &Section {
+        if self.sections.is_empty() { &self.rest } else { self.by_host.find(host).map_or(&self.rest, |it| it) }
+    }
+
+    /// Whether a request for `host` may not use a connection that was made for `server_name`: they belong to different
+    /// sections, whose certificates and clients may differ (Gateway API `Listener`, RFC 9110 section 15.5.20).
+    pub fn is_misdirected(&self, server_name: Option<&str>, host: &str) -> bool {
+        let Some(name) = server_name.filter(|_| !self.sections.is_empty()) else { return false };
+        !std::ptr::eq(self.section(&name.to_ascii_lowercase()), self.section(host))
+    }
 }
 
 /// A table that chooses among its routes, as one listener has it.

@@ -13,6 +13,7 @@ mod examples;
 mod faults;
 mod file_events;
 mod fleet;
+mod gateway_api;
 mod guards;
 mod harness;
 mod http2_upstream;

@@ -1,6 +1,7 @@
 //! Compile: from a checked specification to the parts of a snapshot, reusing every part whose identity is still
 //! alive, and warming what is new. Changes nothing that serves; must not know documents or sources.
 
+mod ends;
 mod lanes;
 mod parts;
 mod plans;
@@ -217,7 +218,7 @@ impl Kept {
         }
         let changed = self.lanes.changed(&spec.routes)?;
         let ids: HashSet<&str> = changed.iter().map(|at| &*spec.routes[*at].id).collect();
-        let own = |step: &Name| step.rsplit_once('/').is_some_and(|(route, _)| ids.contains(route));
+        let own = |step: &Name| step.split_once('/').is_some_and(|(route, _)| ids.contains(route));
         self.steps.moved(steps).all(own).then_some(changed)
     }
 }

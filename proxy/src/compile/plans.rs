@@ -6,10 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use futures_util::future::LocalBoxFuture;
-
 use super::{
     Built,
+    ends::Nowhere,
     lanes::{Found, Lane, Lanes, Rows},
     parts::Parts,
     secure::Acceptors,
@@ -21,15 +20,14 @@ use crate::{
         diagnostic::Diagnostic,
         spec::{Listener, Match, Name, Part, PathPattern, Route, Spec},
     },
-    error::{Error, Kind},
-    exchange::{Call, Request, Response},
+    error::Kind,
     filter::{Chain, Origin, Step},
     identity::Identity,
-    route::{BuildError, Row, Table},
-    snapshot::{ListenerPlan, Plan, Selection, Snapshot},
+    route::{BuildError, ByHost, Row, Table},
+    snapshot::{ListenerPlan, Plan, Section, Selection, Snapshot},
     state::States,
     telemetry::{Metrics, access::Sink},
-    upstream::{Upstream, Weighted},
+    upstream::Upstream,
 };
 
 /// What a listener asks before it matches.
@@ -74,34 +72,60 @@ impl Planner<'_> {
         let mut known = None;
         let mut listeners = Listeners::new();
         for (name, listener) in &self.spec.listeners {
-            let around = self.around(listener);
             let previous = previous.and_then(|snapshot| snapshot.listeners.get(name));
             let wrong = |error: BuildError| vec![too_much(name, &error).at(listener.place.clone())];
-            let lane = before.by_listener.get(name).filter(|lane| lane.around == around.identity);
-            let edited = match (lane, changed, previous) {
-                (Some(lane), Some(changed), Some(previous)) => {
-                    self.edited((name, &around), (lane, changed), &previous.table, parts, built).map_err(wrong)?
-                }
-                _ => None,
+            let mut sums = vec![listener.identity];
+            let mut one = |name: &Name, steps: &[Name], before_it: Option<&Section>| {
+                let around = self.around(listener, steps);
+                let lane = before.by_listener.get(name).filter(|lane| lane.around == around.identity);
+                let all = (&mut known, before);
+                let (lane, section) = self.section((name, &around), (lane, changed, before_it), all, parts, built)?;
+                let chosen = section.selections.iter().map(|selection| selection.identity);
+                sums.extend([section.fallback.identity].into_iter().chain(lane.sums()).chain(chosen));
+                lanes.by_listener.insert(Arc::clone(name), lane);
+                Ok(section)
             };
-            let (lane, table, selections) = match edited {
-                Some((lane, table)) => (lane, table, Box::default()),
-                None => {
-                    let known = known.get_or_insert_with(|| before.by_identity());
-                    self.whole((name, &around), known, previous, parts, built).map_err(wrong)?
-                }
-            };
-            built.host_tables += table.built();
-            let fallback = self.fallback(&around, parts);
-            let chosen = selections.iter().map(|selection: &Arc<Selection>| selection.identity);
-            let own = [listener.identity, fallback.identity].into_iter();
-            let identity = Identity::of_all(own.chain(lane.sums()).chain(chosen));
+            let rest = one(name, &[], previous.map(|plan| &plan.rest)).map_err(wrong)?;
+            let (mut sections, mut by_host) = (BTreeMap::new(), ByHost::default());
+            for (name, section) in &listener.sections {
+                let before_it = previous.and_then(|plan| plan.sections.get(name));
+                let made = Arc::new(one(name, &section.middleware, before_it.map(|it| &**it)).map_err(wrong)?);
+                by_host.insert(section.host.as_ref(), Arc::clone(&made));
+                sections.insert(Arc::clone(name), made);
+            }
             let (spec, tls) = (Arc::clone(listener), self.acceptors.get(name).cloned());
-            let plan = ListenerPlan { spec, identity, tls, table, selections, fallback };
+            let identity = Identity::of_all(sums);
+            let plan = ListenerPlan { spec, identity, tls, rest, sections, by_host };
             listeners.insert(Arc::clone(name), Arc::new(plan));
-            lanes.by_listener.insert(Arc::clone(name), lane);
         }
         Ok((listeners, lanes))
+    }
+
+    /// The routes of a listener, or of a section of it; of what it had, what is the same is taken from there.
+    fn section(
+        &self,
+        (name, around): (&Name, &Around),
+        (lane, changed, previous): (Option<&Lane>, Option<&[usize]>, Option<&Section>),
+        (known, before): (&mut Option<HashMap<Identity, Rows>>, &Lanes),
+        parts: &mut Parts,
+        built: &mut Built,
+    ) -> Result<(Lane, Section), BuildError> {
+        let edited = match (lane, changed, previous) {
+            (Some(lane), Some(changed), Some(previous)) => {
+                self.edited((name, around), (lane, changed), &previous.table, parts, built)?
+            }
+            _ => None,
+        };
+        let (lane, table, selections) = match edited {
+            Some((lane, table)) => (lane, table, Box::default()),
+            None => {
+                let known = known.get_or_insert_with(|| before.by_identity());
+                self.whole((name, around), known, previous, parts, built)?
+            }
+        };
+        built.host_tables += table.built();
+        let fallback = self.fallback(around, parts);
+        Ok((lane, Section { table, selections, fallback }))
     }
 
     /// What a listener had, with these routes looked at again; `None` where that is not enough.
@@ -135,7 +159,7 @@ impl Planner<'_> {
         &self,
         (name, around): (&Name, &Around),
         known: &mut HashMap<Identity, Rows>,
-        previous: Option<&Arc<ListenerPlan>>,
+        previous: Option<&Section>,
         parts: &mut Parts,
         built: &mut Built,
     ) -> Result<(Lane, Table<Arc<Plan>>, Selections), BuildError> {
@@ -166,9 +190,10 @@ impl Planner<'_> {
         Ok((lane, table, selections))
     }
 
-    fn around(&self, listener: &Part<Listener>) -> Around {
+    fn around(&self, listener: &Part<Listener>, section: &[Name]) -> Around {
         let mut steps = self.steps.of(&self.spec.gateway.middleware, Origin::Gateway);
         steps.extend(self.steps.of(&listener.middleware, Origin::Listener));
+        steps.extend(self.steps.of(section, Origin::Listener));
         let body_bytes_max = listener.limits.body_bytes_max;
         let limit = Identity::of(&(body_bytes_max, &self.spec.gateway.access_log));
         let identity = Identity::of_all(steps.iter().map(|(identity, _)| *identity).chain([limit]));
@@ -179,7 +204,7 @@ impl Planner<'_> {
     fn identify(&self, route: &Part<Route>, around: &Around) -> (Identity, Vec<(Identity, Step)>) {
         let steps = self.steps.of(&route.middleware, Origin::Route);
         let own = [route.identity, around.identity].into_iter().chain(steps.iter().map(|(identity, _)| *identity));
-        let targets = route.targets.iter().map(|target| self.upstreams[&target.upstream].identity());
+        let targets = route.targets.iter().flat_map(|target| self.target_identity(target));
         (Identity::of_all(own.chain(targets)), steps)
     }
 
@@ -221,19 +246,6 @@ impl Planner<'_> {
         route.matches.iter().map(row).collect()
     }
 
-    fn end(&self, route: &Part<Route>) -> Arc<dyn Call> {
-        let mut targets = route.targets.iter();
-        let upstream = |name: &Name| self.upstreams[name].routed(&route.terms);
-        match (targets.next(), targets.next()) {
-            (None, _) => Arc::new(Nowhere(Kind::Internal, "no step of this route answered, and it has no upstream")),
-            (Some(only), None) if only.weight > 0 => upstream(&only.upstream),
-            _ => {
-                let targets = route.targets.iter().map(|target| (upstream(&target.upstream), target.weight));
-                Arc::new(Weighted::new(&route.id, targets, self.states))
-            }
-        }
-    }
-
     fn fallback(&self, around: &Around, parts: &mut Parts) -> Arc<Plan> {
         let identity = Identity::of_all([around.identity, Identity::of_bytes(b"no route")]);
         parts.plans.find_or_make(identity, || {
@@ -243,7 +255,7 @@ impl Planner<'_> {
                 prefix: "".into(),
                 pattern: "".into(),
                 chain: Chain::new(around.steps.iter().map(|(_, step)| step.clone())),
-                end: Arc::new(Nowhere(Kind::NoRoute, "no route matches host, path, method, headers and query")),
+                end: Arc::new(Nowhere(Kind::NoRoute, NO_ROUTE.to_owned())),
                 timeout: None,
                 body_bytes_max: around.body_bytes_max,
                 series: self.metrics.route(""),
@@ -261,20 +273,15 @@ fn pattern(path: &PathPattern) -> String {
     }
 }
 
-// The end of a chain that leads to no upstream.
-struct Nowhere(Kind, &'static str);
-
-impl Call for Nowhere {
-    fn call(&self, _request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
-        Box::pin(async { Err(Error::new(self.0, self.1)) })
-    }
-}
+const NO_ROUTE: &str = "no route matches host, path, method, headers and query";
 
 // What the checks of a specification let through, the table takes; this is the answer to a defect of ours.
 fn too_much(listener: &str, error: &BuildError) -> Diagnostic {
     Diagnostic::error("no-table", format!("the routes of listener `{listener}` cannot be made into a table: {error}"))
 }
 
-fn serves(route: &Route, listener: &Name) -> bool {
-    route.listeners.is_empty() || route.listeners.contains(listener)
+// A route of a listener serves its sections too.
+fn serves(route: &Route, name: &Name) -> bool {
+    let named = |own: &Name| own == name || name.split_once('/').is_some_and(|(listener, _)| **own == *listener);
+    route.listeners.is_empty() || route.listeners.iter().any(named)
 }

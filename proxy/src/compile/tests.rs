@@ -55,7 +55,7 @@ impl Bench {
     fn finds(&self, listener: &str, host: &str, path: &str) -> Option<(Name, Identity)> {
         let (method, headers) = (http::Method::GET, http::HeaderMap::new());
         let head = crate::route::Head { host, path, query: "", method: &method, headers: &headers };
-        let plan = self.serving.as_ref().expect("loaded").listeners[listener].table.find(&head)?;
+        let plan = self.serving.as_ref().expect("loaded").listeners[listener].rest.table.find(&head)?;
         Some((Arc::clone(&plan.id), plan.identity))
     }
 }

@@ -101,8 +101,12 @@ fn apply(spec: &mut Spec, name: &str, from: &super::spec::Gateway) {
 
 fn undefined(objects: &[Checked], found: &mut Vec<Diagnostic>) {
     let mut defined: HashMap<Kind, HashSet<&str>> = HashMap::new();
-    for (object, _) in objects {
-        defined.entry(object.kind).or_default().insert(&object.name);
+    for (object, outcome) in objects {
+        let names = defined.entry(object.kind).or_default();
+        names.insert(&object.name);
+        if let Some(Value::Listener(part)) = &outcome.value {
+            names.extend(part.sections.keys().map(|name| &**name));
+        }
     }
     unknown(&defined, objects.iter().flat_map(|(_, outcome)| &outcome.mentions), found);
 }
@@ -113,7 +117,10 @@ pub(crate) fn undefined_in(spec: &Spec, mentions: &[Mention], found: &mut Vec<Di
         return;
     }
     let has = |mention: &&Mention| match mention.kind {
-        Kind::Listener => spec.listeners.contains_key(&mention.name),
+        Kind::Listener => {
+            let has = |(name, _): (&str, &str)| spec.listeners.get(name)?.sections.get(&mention.name);
+            spec.listeners.contains_key(&mention.name) || mention.name.split_once('/').and_then(has).is_some()
+        }
         Kind::Upstream => spec.upstreams.contains_key(&mention.name),
         Kind::Middleware => spec.middleware.contains_key(&mention.name),
         Kind::Setting | Kind::Table | Kind::Route => false,

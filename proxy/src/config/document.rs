@@ -4,6 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use super::{
     diagnostic::{Diagnostic, Place},
+    manifest::Manifest,
     node::{Key, Node, Pos, Value},
     spec::Name,
     suggest,
@@ -45,6 +46,8 @@ pub(crate) struct Object {
 pub(crate) struct Document {
     pub(crate) objects: Vec<Arc<Object>>,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Manifests of Kubernetes, as they were written.
+    pub(crate) manifests: Vec<Manifest>,
     /// Whether it could not be read at all, so that objects may be missing.
     pub(crate) broken: bool,
     /// Whether it holds nothing.
@@ -104,12 +107,25 @@ impl Object {
     }
 }
 
+impl Document {
+    /// Takes in what follows in the same file.
+    pub(crate) fn append(&mut self, next: Self) {
+        self.objects.extend(next.objects);
+        self.diagnostics.extend(next.diagnostics);
+        self.manifests.extend(next.manifests);
+        self.broken |= next.broken;
+    }
+}
+
 /// Splits the document `root` of `file`.
 pub(crate) fn split(file: &Arc<str>, root: Node) -> Document {
     let mut splitter = Splitter { file, seen: HashSet::new(), document: Document::default() };
     root.duplicates(&mut |first, second| splitter.duplicate(first, second));
     match root.value {
         Value::List(items) => splitter.routes(items),
+        Value::Map(entries) if is_manifest(&entries) => {
+            splitter.manifest(Node { value: Value::Map(entries), pos: root.pos });
+        }
         Value::Map(entries) if is_flat_route(&entries) => {
             splitter.route_of_list(Node { value: Value::Map(entries), pos: root.pos });
         }
@@ -138,6 +154,11 @@ fn is_flat_route(entries: &[(Key, Node)]) -> bool {
         && !has(&["gateway", "listeners", "upstreams", "tables", "routes"])
 }
 
+/// Whether a document is a manifest of Kubernetes.
+fn is_manifest(entries: &[(Key, Node)]) -> bool {
+    ["apiVersion", "kind"].iter().all(|name| entries.iter().any(|(key, _)| &*key.text == *name))
+}
+
 struct Splitter<'a> {
     file: &'a Arc<str>,
     seen: HashSet<(Kind, Box<str>)>,
@@ -156,6 +177,18 @@ impl Splitter<'_> {
             .related(first.pos.within(self.file), "first given here")
             .hint("remove one of them, or rename it");
         self.document.diagnostics.push(found);
+    }
+
+    // A list of manifests is what it lists.
+    fn manifest(&mut self, node: Node) {
+        let listed = match (node.find("kind").map(|kind| &kind.value), node.find("items").map(|items| &items.value)) {
+            (Some(Value::Text(kind)), Some(Value::List(items))) if kind.ends_with("List") => Some(items),
+            _ => None,
+        };
+        match listed {
+            Some(items) => items.clone().into_iter().for_each(|item| self.manifest(item)),
+            None => self.document.manifests.push(Manifest { node, file: Arc::clone(self.file) }),
+        }
     }
 
     fn sections(&mut self, entries: Vec<(Key, Node)>) {

@@ -2,7 +2,7 @@
 //! it leads through the steps.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -10,6 +10,7 @@ use super::{
     cross,
     diagnostic::{Diagnostic, Place},
     document::Document,
+    manifest,
     memo::{Load, Memo},
     merge,
     patch::{Last, patch},
@@ -42,7 +43,8 @@ pub fn load(tree: &Tree, memo: &mut Memo) -> Checked {
 
 /// The same, with the environment's variables from `variable`.
 pub fn load_with(tree: &Tree, memo: &mut Memo, variable: &dyn Fn(&str) -> Option<String>) -> Checked {
-    let environment = Environment { variable, tree };
+    let nothing_kept = BTreeMap::new();
+    let environment = Environment { variable, tree, secrets: &nothing_kept };
     if let Some(checked) = patch(memo, tree, &environment) {
         return checked;
     }
@@ -58,8 +60,18 @@ pub fn load_with(tree: &Tree, memo: &mut Memo, variable: &dyn Fn(&str) -> Option
     let broken = documents().any(|(_, document)| hides_objects(document)) || has_read_error(tree);
     let broken = broken || documents().next().is_none();
 
-    let by_layer = layers.iter().map(|layer| layer.iter().map(|(_, document)| &**document).collect());
-    let objects = merge::merge(by_layer, &mut found);
+    let mut translated = manifest::translate(&layers);
+    let of_manifests = translated.as_mut().map(|translated| {
+        found.append(&mut translated.diagnostics);
+        Document { objects: std::mem::take(&mut translated.objects), ..Document::default() }
+    });
+    let secrets = translated.map(|translated| translated.secrets).unwrap_or_default();
+    let environment = Environment { variable, tree, secrets: &secrets };
+    let mut by_layer: Vec<Vec<&Document>> =
+        layers.iter().map(|layer| layer.iter().map(|(_, document)| &**document).collect()).collect();
+    // After all that people wrote in the native form, and beside it: no name of theirs is taken over in silence.
+    by_layer.last_mut().into_iter().for_each(|layer| layer.extend(&of_manifests));
+    let objects = merge::merge(by_layer.into_iter(), &mut found);
     let outcomes: Vec<cross::Checked> =
         objects.iter().map(|object| (Arc::clone(object), load.outcome(object, &environment))).collect();
     load.finish();
@@ -70,7 +82,7 @@ pub fn load_with(tree: &Tree, memo: &mut Memo, variable: &dyn Fn(&str) -> Option
 
     let (spec, wanted) = (Arc::new(spec), wanted(&outcomes));
     unreadable(tree, &wanted, &mut found);
-    memo.last = found.is_empty().then(|| Last::of(tree, &spec, &wanted, &outcomes));
+    memo.last = (found.is_empty() && of_manifests.is_none()).then(|| Last::of(tree, &spec, &wanted, &outcomes));
     let refused = found.iter().any(Diagnostic::is_error);
     Checked { spec: (!refused).then_some(spec), wanted, diagnostics: sorted(found) }
 }
@@ -152,7 +164,7 @@ fn wanted(outcomes: &[cross::Checked]) -> Vec<Arc<str>> {
         wanted.extend(outcome.modules.iter().map(|(path, _)| Arc::clone(path)));
         wanted.extend(outcome.secrets.iter().filter_map(|(secret, _)| match secret {
             Reference::File(path) => Some(Arc::clone(path)),
-            Reference::Variable(_) => None,
+            Reference::Variable(_) | Reference::Kept(_) => None,
         }));
     }
     wanted.into_iter().collect()

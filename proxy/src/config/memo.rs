@@ -129,9 +129,13 @@ impl Load<'_> {
 }
 
 fn read(label: &Arc<str>, bytes: &[u8]) -> Document {
-    match parse::parse(label, bytes) {
-        Ok(Some(node)) => document::split(label, node),
-        Ok(None) => Document { empty: true, ..Document::default() },
+    match parse::parse_all(label, bytes) {
+        Ok(nodes) if nodes.is_empty() => Document { empty: true, ..Document::default() },
+        Ok(nodes) => {
+            let mut document = Document::default();
+            nodes.into_iter().for_each(|node| document.append(document::split(label, node)));
+            document
+        }
         Err(found) => Document { broken: true, diagnostics: vec![*found], ..Document::default() },
     }
 }

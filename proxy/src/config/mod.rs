@@ -18,6 +18,7 @@ mod cross;
 mod decode;
 mod document;
 mod load;
+mod manifest;
 mod memo;
 mod merge;
 mod node;

@@ -73,6 +73,24 @@ impl Node {
         self.entries().iter().find(|(candidate, _)| &*candidate.text == key).map(|(_, node)| node)
     }
 
+    /// Moves it down by so many lines.
+    pub(crate) fn shift(&mut self, lines: u32) {
+        if lines == 0 {
+            return;
+        }
+        self.pos.line += lines;
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.shift(lines)),
+            Value::Map(entries) => {
+                for (key, node) in entries {
+                    key.pos.line += lines;
+                    node.shift(lines);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// The path from here to the value at `pos`: keys and indices, such as `limits.headers-max` or `endpoints[1]`.
     pub(crate) fn path_to(&self, pos: Pos) -> Option<String> {
         let found = |step: String, node: &Self| match node.path_to(pos) {

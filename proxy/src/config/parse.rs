@@ -1,7 +1,7 @@
 //! Bytes to a tree of values with positions. The only file that names the YAML crate. Knows nothing of what the
 //! values mean. JSON is read as the subset of YAML that it is.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer,
@@ -26,11 +26,39 @@ const DEPTH_MAX: usize = 48;
 /// How many events aliases may expand to.
 const ALIAS_EVENTS_MAX: usize = 100_000;
 
-/// Reads a document. `None` is one that holds nothing (no bytes, or comments only).
+/// Reads the documents of a file, those that hold something.
 ///
 /// # Errors
 /// A finding with its place in `file`, where it is not YAML, or over a limit.
+pub(crate) fn parse_all(file: &Arc<str>, bytes: &[u8]) -> Result<Vec<Node>, Box<Diagnostic>> {
+    let text = readable(file, bytes)?;
+    let mut nodes = Vec::new();
+    for (line, piece) in pieces(text) {
+        match document(file, &piece) {
+            Ok(node) => nodes.extend(node.map(|mut node| {
+                node.shift(line);
+                node
+            })),
+            Err(mut found) => {
+                if let Some(place) = &mut found.at {
+                    place.line += line;
+                }
+                return Err(found);
+            }
+        }
+    }
+    Ok(nodes)
+}
+
+/// Reads a file of one document. `None` is one that holds nothing (no bytes, or comments only).
+///
+/// # Errors
+/// As [`parse_all`].
 pub(crate) fn parse(file: &Arc<str>, bytes: &[u8]) -> Result<Option<Node>, Box<Diagnostic>> {
+    document(file, readable(file, bytes)?)
+}
+
+fn readable<'a>(file: &Arc<str>, bytes: &'a [u8]) -> Result<&'a str, Box<Diagnostic>> {
     if bytes.len() > DOCUMENT_BYTES_MAX {
         return Err(Box::new(
             Diagnostic::error("document-too-large", format!("this document has {} bytes", bytes.len()))
@@ -39,7 +67,33 @@ pub(crate) fn parse(file: &Arc<str>, bytes: &[u8]) -> Result<Option<Node>, Box<D
         ));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| Box::new(not_utf8(file, bytes, error.valid_up_to())))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+// The documents of a file, each with the number of lines before it. A line that begins with `---` or `...` ends one
+// wherever it stands (YAML 1.2.2, section 9.1.2): nothing within a document begins so.
+fn pieces(text: &str) -> Vec<(u32, Cow<'_, str>)> {
+    let marker = |line: &str| {
+        let rest = line.strip_prefix("---").or_else(|| line.strip_prefix("..."));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+    };
+    if !text.lines().any(marker) {
+        return vec![(0, Cow::Borrowed(text))];
+    }
+    let mut pieces = vec![(0, String::new())];
+    for (number, line) in (0..).zip(text.split_inclusive('\n')) {
+        if marker(line) {
+            // What follows the marker on its line belongs to the document.
+            pieces.push((number, "   ".to_owned()));
+        }
+        if let Some((_, piece)) = pieces.last_mut() {
+            piece.push_str(if marker(line) { &line[3..] } else { line });
+        }
+    }
+    pieces.into_iter().map(|(number, piece)| (number, Cow::Owned(piece))).collect()
+}
+
+fn document(file: &Arc<str>, text: &str) -> Result<Option<Node>, Box<Diagnostic>> {
     if is_empty(text) {
         return Ok(None);
     }
@@ -50,7 +104,9 @@ pub(crate) fn parse(file: &Arc<str>, bytes: &[u8]) -> Result<Option<Node>, Box<D
 }
 
 fn is_empty(text: &str) -> bool {
-    text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "---" || line == "...")
+    let is_nothing = |line: &str| line.is_empty() || line.starts_with('#') || line == "---" || line == "...";
+    let directive = |line: &str| line.starts_with('%');
+    text.lines().all(|line| is_nothing(line.trim()) || directive(line))
 }
 
 fn options() -> Options {
@@ -340,18 +396,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_hold_several_documents() {
+        let file = "t.yaml".into();
+        let text = "# first\n---\na: 1\n--- # second\nb: |\n  ---\n  x\n...\n---\n---\n{c: 3}\n";
+        let nodes = parse_all(&file, text.as_bytes()).unwrap();
+        let keys: Vec<_> =
+            nodes.iter().map(|node| (&*node.entries()[0].0.text, node.entries()[0].0.pos.line)).collect();
+        assert_eq!(keys, [("a", 3), ("b", 5), ("c", 11)]);
+        let found = parse_all(&file, b"a: 1\n---\nb: [1\nc: 2\n").unwrap_err();
+        assert!(found.at.unwrap().line >= 3);
+    }
+
+    #[test]
     fn json_indented_with_tabs_is_read() {
         assert!(read("{\n\t\"a\": [\n\t\t1,\n\t\t2\n\t]\n}\n").unwrap().is_some());
     }
 
     #[test]
     fn findings_have_a_code_and_a_place() {
-        for (text, code, line, column) in [
-            ("a:\n\tb: 1\n", "tab", 2, 1),
-            ("a: *b\n", "unknown-anchor", 1, 4),
-            ("a: 1\n---\nb: 1\n", "several-documents", 2, 1),
-            ("a: [1, 2\nb: 3\n", "syntax", 2, 2),
-        ] {
+        for (text, code, line, column) in
+            [("a:\n\tb: 1\n", "tab", 2, 1), ("a: *b\n", "unknown-anchor", 1, 4), ("a: [1, 2\nb: 3\n", "syntax", 2, 2)]
+        {
             let found = read(text).unwrap_err();
             let at = found.at.as_ref().unwrap();
             assert_eq!((found.code, at.line, at.column), (code, line, column), "{text:?} {found:?}");

@@ -1,7 +1,7 @@
 //! Secrets that texts name: `${env:NAME}` and `${file:PATH}`; `$${` is a plain `${`. Says what they stand for, from
 //! the tree and the environment it is given. What they hold never enters a message.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{identity::Identity, source::Tree};
 
@@ -11,6 +11,8 @@ pub(crate) struct Environment<'a> {
     pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
     /// Files.
     pub(crate) tree: &'a Tree,
+    /// What manifests of the kind `Secret` hold, by `NAMESPACE/NAME/KEY`.
+    pub(crate) secrets: &'a BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// A secret that a text names.
@@ -20,6 +22,8 @@ pub(crate) enum Reference {
     Variable(Arc<str>),
     /// An entry of the tree.
     File(Arc<str>),
+    /// An entry of a `Secret` among the documents, `NAMESPACE/NAME/KEY`.
+    Kept(Arc<str>),
 }
 
 /// What a reference leads to.
@@ -66,6 +70,7 @@ pub(crate) fn pieces(text: &str) -> Vec<Piece<'_>> {
         pieces.push(match whole[2..whole.len() - 1].split_once(':') {
             Some(("env", name)) if !name.is_empty() => Piece::Secret(Reference::Variable(name.into())),
             Some(("file", path)) if !path.is_empty() => Piece::Secret(Reference::File(path.into())),
+            Some(("secret", path)) if !path.is_empty() => Piece::Secret(Reference::Kept(path.into())),
             Some(_) => Piece::Unknown(whole),
             None => Piece::Plain(whole),
         });
@@ -89,6 +94,16 @@ impl Reference {
                 Found::Text,
             ),
             Self::File(path) => file(path, environment.tree),
+            Self::Kept(path) => environment.secrets.get(path).map_or_else(
+                || {
+                    Found::Missing(
+                        format!("no Gateway names the entry `{path}` of a Secret"),
+                        "such entries are those that manifests of Gateways name; write `${file:PATH}` for a file"
+                            .into(),
+                    )
+                },
+                |text| Found::Text(text.to_string()),
+            ),
         }
     }
 

@@ -76,7 +76,7 @@ fn a_flat_json_route_is_a_document() {
         ("s.json", r#"[{"route_id": "v3", "path": "/x", "methods": ["GET", "PUT"], "target": "10.0.0.2:80"}]"#),
     ]);
     let spec = check(&tree, &mut Memo::default()).spec.unwrap();
-    assert_eq!(&*spec.routes[0].targets[0].upstream, "10.0.0.1:80");
+    assert_eq!(spec.routes[0].targets[0].upstream().map(|name| &**name), Some("10.0.0.1:80"));
     assert!(spec.upstreams.contains_key("10.0.0.2:80"));
     let methods: Vec<_> = spec.routes[1].matches.iter().map(|on| on.method.clone().unwrap()).collect();
     assert_eq!(methods, [Method::GET, Method::PUT]);

@@ -138,7 +138,8 @@ impl Reader<'_> {
         let at = Pos { line: 1, column: 1, length: 1 };
         let object = Object { kind: Kind::Route, name: id.into(), at, node, file, stands_at: Some(self.place()) };
         // A table's module is given what documents say, and nothing beyond: secrets are not its to name.
-        let environment = Environment { variable: &|_| None, tree: &Tree::default() };
+        let nothing = std::collections::BTreeMap::new();
+        let environment = Environment { variable: &|_| None, tree: &Tree::default(), secrets: &nothing };
         let mut outcome = check::check(&object, &environment);
         outcome.diagnostics.iter_mut().for_each(|found| say_whose(found, self.name, self.route));
         outcome.diagnostics.extend(duplicates.iter().map(|message| self.found("duplicate-key", message)));

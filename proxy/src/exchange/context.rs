@@ -28,7 +28,8 @@ pub struct Connection {
     /// The address at the other end of the socket, or what a PROXY header told of it (a proxy's, perhaps; see
     /// [`Exchange::client`]).
     pub peer: SocketAddr,
-    /// Our end of the socket, or the address that a PROXY header says was connected to.
+    /// Our end of the socket, or the address that a PROXY header says was connected to; with the port that the client
+    /// connected to where the listener says so.
     pub local: SocketAddr,
     /// The proxy that told both by PROXY protocol, if one did.
     pub proxy: Option<IpAddr>,

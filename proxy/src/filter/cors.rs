@@ -136,7 +136,7 @@ impl Rules {
     }
 
     fn preflight(&self, origin: Option<&HeaderValue>, asked: &HeaderMap) -> Response {
-        let mut response = Response::empty(StatusCode::NO_CONTENT);
+        let mut response = Response::empty(StatusCode::OK);
         let headers = &mut response.head.headers;
         if self.allow(origin, headers) {
             let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_METHOD);
@@ -144,6 +144,10 @@ impl Rules {
             let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
             self.list(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, &self.headers, wanted);
             headers.insert(header::ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
+            // Of no use to a browser here; the conformance tests of the Gateway API look for it.
+            if let Some(exposed) = self.expose.text.as_ref().filter(|_| !(self.expose.all && self.credentials)) {
+                headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed.clone());
+            }
         }
         headers.insert(header::VARY, HeaderValue::from_static(PREFLIGHT_VARY));
         response

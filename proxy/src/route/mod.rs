@@ -16,6 +16,7 @@
 //!
 //! (Templates and regular expressions are not ranked by the Gateway API; their places are ours.)
 
+mod by_host;
 #[cfg(test)]
 mod cases;
 mod condition;
@@ -33,6 +34,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use foldhash::fast::RandomState;
 use http::{HeaderMap, Method};
 
+pub use self::by_host::ByHost;
 use self::{host::HostTable, pattern::Patterns, prefix::Depths};
 use crate::{
     config::spec::{HostPattern, Match},

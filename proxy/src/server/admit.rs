@@ -27,6 +27,13 @@ pub(super) struct Admitted {
     pub(super) upgrade: Option<HeaderValue>,
 }
 
+impl Admitted {
+    /// The host that routes are matched with: none where the client named none.
+    pub(super) fn host(&self) -> &str {
+        if self.named { &self.known.host } else { "" }
+    }
+}
+
 /// Checks `head` and gives it the form in which it is routed and forwarded.
 ///
 /// # Errors

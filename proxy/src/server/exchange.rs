@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Kind},
     exchange::{ClientIdentity, Exchange, Request, Response},
     route,
-    snapshot::{WorkerPlan, WorkerSnapshot},
+    snapshot::{ListenerPlan, WorkerPlan, WorkerSnapshot},
 };
 
 /// Serves one request.
@@ -78,13 +78,15 @@ fn arrive(session: &Rc<Session>, request: http::Request<Arriving>) -> Option<Box
         None if session.is_unfit() => Err(Error::new(Kind::Misdirected, NARROWED)),
         None => admit::admit(session, &listener.spec, &mut head, (ordinal, &exchange.trace)),
     };
+    let admitted = admitted.and_then(|admitted| directed(session, listener, admitted));
     let generation = listener.spec.generation_header.then(|| HeaderValue::from(exchange.generation()));
+    let section = listener.section(admitted.as_ref().map_or("", Admitted::host));
     let plan = match &admitted {
         Ok(admitted) => {
-            let matched = listener.table.find(&route_head(&head, admitted)).unwrap_or(&listener.fallback);
+            let matched = section.table.find(&route_head(&head, admitted)).unwrap_or(&section.fallback);
             snapshot.plan(matched)
         }
-        Err(_) => snapshot.plan(&listener.fallback),
+        Err(_) => snapshot.plan(&section.fallback),
     };
     let life = Life::new(
         session,
@@ -94,10 +96,19 @@ fn arrive(session: &Rc<Session>, request: http::Request<Arriving>) -> Option<Box
     );
     let limits = &listener.spec.limits;
     let body_limits = (limits.body_bytes_max, limits.body_idle_timeout);
-    let asks = !listener.selections.is_empty();
+    let asks = !section.selections.is_empty();
     let arrived =
         Arrived { life, exchange, snapshot, head, plan, admitted, incoming, ordinal, asks, body_limits, generation };
     Some(Box::new(arrived))
+}
+
+// On a connection that was made for a host of the same section, where the listener has any.
+fn directed(session: &Session, listener: &ListenerPlan, admitted: Admitted) -> Result<Admitted, Error> {
+    let asked = session.connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+    if admitted.named && listener.is_misdirected(asked, admitted.host()) {
+        return Err(Error::new(Kind::Misdirected, "the connection was made for a host of another section"));
+    }
+    Ok(admitted)
 }
 
 impl Arrived {
@@ -165,7 +176,7 @@ fn asked(head: &http::request::Parts, admitted: &Result<Admitted, Error>, is_tol
 /// What of a request decides its route.
 pub(super) fn route_head<'a>(head: &'a http::request::Parts, admitted: &'a Admitted) -> route::Head<'a> {
     route::Head {
-        host: if admitted.named { &admitted.known.host } else { "" },
+        host: admitted.host(),
         path: head.uri.path(),
         query: head.uri.query().unwrap_or(""),
         method: &head.method,

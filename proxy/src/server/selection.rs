@@ -3,14 +3,18 @@
 
 use std::{cell::Cell, time::Instant};
 
-use super::exchange::{Arrived, route_head};
+use super::{
+    admit::Admitted,
+    exchange::{Arrived, route_head},
+};
 use crate::{exchange::Asked, telemetry::trace};
 
 /// Puts a request on the plan that a table chooses for it, if one does.
 pub(super) async fn choose(mut arrived: Box<Arrived>) -> Box<Arrived> {
     let (snapshot, exchange) = (arrived.snapshot.clone(), arrived.exchange.clone());
     let Some(listener) = snapshot.shared().listeners.get(&exchange.connection.listener) else { return arrived };
-    for selection in &listener.selections {
+    let section = listener.section(arrived.admitted.as_ref().map_or("", Admitted::host));
+    for selection in &section.selections {
         let Ok(admitted) = &arrived.admitted else { break };
         let head = route_head(&arrived.head, admitted);
         if !selection.is_for(head.host) {

@@ -3,6 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    net::SocketAddr,
     rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -81,6 +82,7 @@ impl Session {
     ) -> Option<Rc<Self>> {
         let snapshot = door.view.stable();
         let policy = Arc::clone(&snapshot.shared().listeners.get(&door.name)?.spec);
+        let local = policy.public_port.map_or(local, |port| SocketAddr::new(local.ip(), port));
         let (listener, secure) = (Arc::clone(&door.name), secured.is_some());
         let connection = Connection { listener, peer, local, proxy, secure, tls: secured };
         // It may have changed while the client shook hands.

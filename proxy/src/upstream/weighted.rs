@@ -11,7 +11,7 @@ use crate::{
     state::{Sequence, States},
 };
 
-/// Several upstreams by weight. Every run of as many exchanges as the weights add up to (divided by their greatest
+/// Several ends by weight. Every run of as many exchanges as the weights add up to (divided by their greatest
 /// common divisor) on one worker is shared exactly.
 pub struct Weighted {
     route: Arc<str>,
@@ -32,12 +32,12 @@ impl Weighted {
 
 impl Call for Weighted {
     /// # Errors
-    /// Besides those of the target: `Internal` (500) where no target has a weight, as the Gateway API has it
+    /// Besides those of the target: `NoTarget` (500) where no target has a weight, as the Gateway API has it
     /// (`HTTPRouteRule.backendRefs`).
     fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
         let Some(share) = &self.share else {
             let text = format!("route {}: every target has the weight 0", self.route);
-            return Box::pin(ready(Err(Error::new(Kind::Internal, text))));
+            return Box::pin(ready(Err(Error::new(Kind::NoTarget, text))));
         };
         let target =
             if self.targets.len() == 1 { 0 } else { share.at(self.sequence.next(request.exchange.worker.index)) };

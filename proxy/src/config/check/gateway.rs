@@ -41,8 +41,33 @@ pub(super) fn setting(scope: &mut Scope<'_>) -> Option<Value> {
     gateway.tracing = tracing::tracing(scope, raw.tracing);
     gateway.process.guest_slots =
         raw.guest_slots.spot().map(|(count, pos)| values::number(scope, Field::Given(count, pos), 1, 1));
+    manifests(scope, raw.manifests);
     let trusted = networks(scope, raw.trusted_proxies);
     Some(Value::Setting(Box::new(gateway), trusted))
+}
+
+// What they say is read where manifests are.
+fn manifests(scope: &mut Scope<'_>, field: Field<raw::Manifests>) {
+    let Some(raw) = field.value() else { return };
+    if let Some((text, pos)) = raw.address.spot()
+        && text.parse::<std::net::IpAddr>().is_err()
+    {
+        let hint = "write an IP address of this machine, or `0.0.0.0` for every one";
+        scope.error("bad-address", pos, format!("`{text}` is not an IP address"), hint);
+    }
+    for (port, pos, to) in raw.ports.value().unwrap_or_default().0 {
+        if let Some((raw::Text(text), pos)) = to.spot()
+            && text.parse::<u16>().is_err()
+            && text.parse::<std::net::SocketAddr>().is_err()
+        {
+            let hint = "write a port, or an address and a port, such as `127.0.0.1:8080`";
+            scope.error("bad-port", pos, format!("`{text}` is not a port to listen on"), hint);
+        }
+        if port.parse::<u16>().is_err() {
+            let hint = "map the port of a Gateway to the one to listen on: `{80: 8080}`";
+            scope.error("bad-port", pos, format!("`{port}` is not a port"), hint);
+        }
+    }
 }
 
 /// More threads than any machine has cores.

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::{
     http3, middleware, proxied,
     scope::{Scope, Value},
-    tls, values,
+    section, tls, values,
 };
 use crate::config::{
     node::Pos,
@@ -33,8 +33,17 @@ pub(super) fn listener(scope: &mut Scope<'_>) -> Option<Value> {
     let tls = tls::listener(scope, raw.tls);
     let proxy_protocol = proxied::proxy_protocol(scope, raw.proxy_protocol);
     let http3 = http3::http3(scope, raw.http3, (speaks_tls, proxy_protocol.as_ref()));
+    let public_port = raw.public_port.spot().and_then(|(port, pos)| {
+        if port == 0 {
+            scope.error("bad-port", pos, "0 is not a port to connect to", "1 to 65535");
+        }
+        (port > 0).then_some(port)
+    });
+    let sections = section::sections(scope, raw.sections);
     let listener = Listener {
         address: address?,
+        public_port,
+        sections,
         tls,
         http3,
         proxy_protocol,

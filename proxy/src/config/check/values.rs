@@ -7,7 +7,11 @@ use http::{HeaderName, HeaderValue};
 use regex::RegexBuilder;
 
 use super::scope::Scope;
-use crate::config::{node::Pos, raw, spec::REGEX_BYTES_MAX};
+use crate::config::{
+    node::Pos,
+    raw,
+    spec::{HostPattern, REGEX_BYTES_MAX},
+};
 
 /// A host without port: lower-cased, a DNS name or an IP address.
 pub(super) fn host(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<String> {
@@ -18,6 +22,14 @@ pub(super) fn host(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<String
             scope.error("bad-host", pos, format!("`{text}` is not a host name: {why}"), hint);
             None
         }
+    }
+}
+
+/// A host, or `*.` and one.
+pub(super) fn host_pattern(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<HostPattern> {
+    match text.strip_prefix("*.") {
+        Some(suffix) => host(scope, suffix, pos).map(HostPattern::Wildcard),
+        None => host(scope, text, pos).map(HostPattern::Exact),
     }
 }
 

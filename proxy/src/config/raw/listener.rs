@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Field, Http3, Limit, ListenerTls, Period, ProxyProtocol, Size, Step};
+use super::{Count, Entries, Field, Http3, Limit, ListenerTls, OneOrMany, Period, ProxyProtocol, Size, Step};
 
 /// An address that clients connect to.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -11,6 +11,14 @@ use super::{Count, Field, Http3, Limit, ListenerTls, Period, ProxyProtocol, Size
 pub(crate) struct Listener {
     /// `IP:PORT`; `0.0.0.0` or `[::]` is every address, port 0 a free port. Required.
     pub(crate) address: Field<String>,
+    /// The port that clients connect to, where something before the gateway maps it to that of `address`: what redirects
+    /// name.
+    #[schemars(extend("x-default" = "that of `address`"))]
+    pub(crate) public_port: Field<u16>,
+    /// Parts of the listener by host, by name. A request belongs to the section with the most specific host, and only the
+    /// routes that name that section (`listeners: web/shop`) or the whole listener serve it.
+    #[schemars(extend("x-default" = "none: all its routes serve all its requests"))]
+    pub(crate) sections: Field<Entries<Section>>,
     /// TLS; none where this is not given.
     pub(crate) tls: Field<ListenerTls>,
     /// HTTP/3 beside the others; none where this is not given. Needs `tls`.
@@ -29,6 +37,17 @@ pub(crate) struct Listener {
     pub(crate) path: Field<PathPolicy>,
     /// Limits and timeouts.
     pub(crate) limits: Field<Limits>,
+}
+
+/// A part of a listener by host.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Section {
+    /// `api.example.com`, or `*.example.com` for every name below.
+    #[schemars(extend("x-default" = "any that no other section takes"))]
+    pub(crate) host: Field<String>,
+    /// Steps around every exchange of this section, inside the listener's.
+    pub(crate) middleware: Field<OneOrMany<Step>>,
 }
 
 /// How a request path is normalised before it is routed. What is routed is what is forwarded.

@@ -8,6 +8,7 @@ mod gateway;
 mod guards;
 mod http3;
 mod listener;
+mod manifests;
 mod middleware;
 mod protocol;
 mod proxied;
@@ -26,7 +27,8 @@ pub(crate) use field::{Entries, Field, OneOrMany};
 pub(crate) use gateway::{AccessLog, Admin, FormatForm, Gateway};
 pub(crate) use guards::{BasicAuth, Cors, ForwardAuth, IpAccess, Maintenance};
 pub(crate) use http3::Http3;
-pub(crate) use listener::{Limits, Listener, PathPolicy, Treatment};
+pub(crate) use listener::{Limits, Listener, PathPolicy, Section, Treatment};
+pub(crate) use manifests::{Manifests, Services};
 pub(crate) use middleware::{
     Any, FailurePolicy, HeaderEdits, Headers, Isolation, Middleware, Mirror, PathEditForm, PluginLimits, Redirect,
     Respond, Rewrite, Step,

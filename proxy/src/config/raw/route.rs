@@ -132,7 +132,7 @@ pub(crate) struct Value {
     pub(crate) regex: Field<String>,
 }
 
-/// One of a route's targets: an upstream or an address.
+/// One of a route's targets: an upstream, an address, or a share that fails.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Target {
@@ -143,4 +143,10 @@ pub(crate) struct Target {
     /// Its share; 0 takes none. Where all are 0, the route answers 500.
     #[schemars(extend("x-default" = "1"))]
     pub(crate) weight: Field<u32>,
+    /// Its steps, inside the route's: names and inline definitions.
+    pub(crate) middleware: Field<OneOrMany<Step>>,
+    /// Instead of an upstream: its share is answered with this status, 500 or 503, unless one of its steps answers.
+    pub(crate) fails: Field<u16>,
+    /// Why it fails, for the log.
+    pub(crate) because: Field<Text>,
 }

@@ -10,6 +10,7 @@ mod retry;
 mod route;
 mod sections;
 mod table;
+mod target;
 mod tls;
 mod tracing;
 mod yaml;

@@ -1,7 +1,7 @@
 //! Renders routes.
 
-use super::{Fields, Out, Written, limit, middleware, period, retry, texts};
-use crate::config::spec::{FieldMatch, Match, PathPattern, Route, Spec, Target, ValuePattern};
+use super::{Fields, Out, Written, limit, middleware, period, retry, target, texts};
+use crate::config::spec::{FieldMatch, Match, PathPattern, Route, Spec, ValuePattern};
 
 pub(super) fn route<'a>(spec: &Spec, written: Written<'a>, route: &Route) -> Fields<'a> {
     let mut fields = Fields::of(written);
@@ -27,7 +27,7 @@ pub(super) fn route<'a>(spec: &Spec, written: Written<'a>, route: &Route) -> Fie
     if !route.middleware.is_empty() {
         fields.put("middleware", middleware::steps(spec, written.field(&["middleware"]), &route.middleware));
     }
-    targets(&mut fields, &route.targets);
+    target::targets(&mut fields, spec, &route.targets);
     fields.put("timeout", limit(route.timeout.map(period)));
     retry::terms(&mut fields, &route.terms);
     if let Some(bytes) = route.body_bytes_max {
@@ -37,7 +37,7 @@ pub(super) fn route<'a>(spec: &Spec, written: Written<'a>, route: &Route) -> Fie
 }
 
 /// Corrects the remark of the last field: it may have been written under another of these names.
-fn remark(fields: &mut Fields<'_>, names: &[&str]) {
+pub(super) fn remark(fields: &mut Fields<'_>, names: &[&str]) {
     let remark = fields.written.field(names).remark();
     if let Some(last) = fields.entries.last_mut() {
         last.2 = remark;
@@ -79,30 +79,4 @@ fn conditions(conditions: &[FieldMatch]) -> Out {
         (condition.name.clone(), value, None)
     };
     Out::Map(conditions.iter().map(one).collect())
-}
-
-/// Upstreams named in place are called after their addresses.
-fn targets(fields: &mut Fields<'_>, targets: &[Target]) {
-    match targets {
-        [] => {}
-        [Target { upstream, weight: 1 }] if upstream.contains(':') => {
-            let addresses: Vec<&str> = upstream.split(',').collect();
-            fields.put("target", if addresses.len() == 1 { Out::text(upstream) } else { texts(addresses) });
-            remark(fields, &["target", "targets"]);
-        }
-        [Target { upstream, weight: 1 }] => {
-            fields.put("upstream", Out::text(upstream));
-            remark(fields, &["upstream", "targets"]);
-        }
-        several => {
-            let one = |target: &Target| {
-                let name = if target.upstream.contains(':') { "address" } else { "upstream" };
-                Out::Map(vec![
-                    (name.into(), Out::text(&target.upstream), None),
-                    ("weight".into(), Out::plain(target.weight), None),
-                ])
-            };
-            fields.put("targets", Out::List(several.iter().map(one).collect()));
-        }
-    }
 }

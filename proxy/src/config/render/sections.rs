@@ -103,6 +103,22 @@ fn gateway(renderer: &Renderer<'_>, spec: &Spec) -> Out {
 fn listener<'a>(renderer: &Renderer<'a>, spec: &Spec, written: Written<'a>, listener: &Listener) -> Fields<'a> {
     let mut fields = Fields::of(written);
     fields.put("address", Out::text(&listener.address.to_string()));
+    fields.maybe("public-port", listener.public_port.map(Out::plain));
+    if !listener.sections.is_empty() {
+        let own = fields.written("sections");
+        let each = listener.sections.iter().map(|(name, section)| {
+            let name = name.rsplit_once('/').map_or(&**name, |(_, name)| name);
+            let mut inner = Fields::of(own.field(&[name]));
+            inner.maybe("host", section.host.as_ref().map(|host| Out::text(&host.to_string())));
+            if !section.middleware.is_empty() {
+                let written = inner.written("middleware");
+                inner.put("middleware", middleware::steps(spec, written, &section.middleware));
+            }
+            (name.to_owned(), inner.done(), None)
+        });
+        let each = each.collect();
+        fields.put("sections", Out::Map(each));
+    }
     if let Some(tls) = &listener.tls {
         let tls = tls::listener(fields.written("tls"), tls);
         fields.map("tls", tls);

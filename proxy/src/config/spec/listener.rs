@@ -1,17 +1,21 @@
 //! Listeners: address, policies, limits and timeouts. Knows nothing of sockets.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::{Http3, ListenerTls, Name, ProxyProtocol};
+use super::{HostPattern, Http3, ListenerTls, Name, ProxyProtocol};
 
 /// An address that clients connect to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Listener {
     /// Where it listens.
     pub address: SocketAddr,
+    /// The port that clients connect to, where something before the gateway maps it to that of `address`.
+    pub public_port: Option<u16>,
+    /// Its parts by host, by their whole names (`web/shop`); none where the routes of the listener are one table.
+    pub sections: BTreeMap<Name, Section>,
     /// TLS; none where clients speak without.
     pub tls: Option<ListenerTls>,
     /// HTTP/3; none where only TCP is listened on.
@@ -28,6 +32,16 @@ pub struct Listener {
     pub path: PathPolicy,
     /// Limits and timeouts.
     pub limits: Limits,
+}
+
+/// A part of a listener: the requests for some hosts, which only its own routes serve and those of the whole listener
+/// (Gateway API `Listener`, with the isolation that it asks for).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Section {
+    /// Whose requests it takes, unless another section is more specific; all others' where `None`.
+    pub host: Option<HostPattern>,
+    /// Steps around every exchange of this section, inside the listener's.
+    pub middleware: Vec<Name>,
 }
 
 /// How a request path is normalised before it is routed; what is routed is what is forwarded.

@@ -33,7 +33,7 @@ pub use self::{
         PasswordHash, User,
     },
     http3::Http3,
-    listener::{Limits, Listener, PathPolicy, Treatment},
+    listener::{Limits, Listener, PathPolicy, Section, Treatment},
     middleware::{
         FailurePolicy, Grants, HeaderEdits, Isolation, Middleware, Mirror, PathEdit, Plugin, PluginLimits, Redirect,
         Respond, Rewrite,
@@ -41,7 +41,7 @@ pub use self::{
     protocol::{Protocol, UpstreamHttp2},
     proxied::ProxyProtocol,
     retry::{Budget, Conditions, Hedge, Methods, Retry, RouteTerms},
-    route::{FieldMatch, HostPattern, Match, PathPattern, REGEX_BYTES_MAX, Route, Target, ValuePattern},
+    route::{Destination, FieldMatch, HostPattern, Match, PathPattern, REGEX_BYTES_MAX, Route, Target, ValuePattern},
     table::{FromTable, Table, TableLimits},
     tls::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, TlsVersion, UpstreamTls},
     tracing::{Export, Otlp, Sample, Tracing},

@@ -93,10 +93,41 @@ pub enum ValuePattern {
 /// One of a route's targets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Target {
-    /// An upstream of [`super::Spec::upstreams`].
-    pub upstream: Name,
+    /// Where its share leads.
+    pub to: Destination,
     /// Its share; 0 takes none. All 0: 500, as the Gateway API has it.
     pub weight: u32,
+    /// Its steps, inside the route's.
+    pub middleware: Vec<Name>,
+}
+
+/// Where a target's share leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Destination {
+    /// An upstream of [`super::Spec::upstreams`].
+    Upstream(Name),
+    /// Nowhere: what was meant does not exist (Gateway API: an invalid `backendRef`), or its steps answer.
+    Nowhere {
+        /// 500 or 503.
+        status: u16,
+        /// What the log says.
+        because: String,
+    },
+}
+
+impl Target {
+    /// An upstream, with the share 1.
+    pub fn of(upstream: Name) -> Self {
+        Self { to: Destination::Upstream(upstream), weight: 1, middleware: Vec::new() }
+    }
+
+    /// The upstream that it leads to, if it leads to one.
+    pub fn upstream(&self) -> Option<&Name> {
+        match &self.to {
+            Destination::Upstream(name) => Some(name),
+            Destination::Nowhere { .. } => None,
+        }
+    }
 }
 
 impl HostPattern {

@@ -1,5 +1,7 @@
 //! Who is believed what, and what the upstream is told.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::config::spec::{Limits, PathPolicy};
 
@@ -8,6 +10,8 @@ fn listener(trusted: &[&str]) -> Listener {
         tls: None,
         proxy_protocol: None,
         http3: None,
+        public_port: None,
+        sections: BTreeMap::new(),
         address: "127.0.0.1:80".parse().unwrap(),
         middleware: Vec::new(),
         trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),

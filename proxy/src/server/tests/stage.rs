@@ -25,9 +25,9 @@ use crate::{
     filter::Chain,
     identity::Identity,
     listen,
-    route::{Row, Table},
+    route::{ByHost, Row, Table},
     server::{Door, Hall},
-    snapshot::{Current, Graveyard, ListenerPlan, Plan, Serving, Snapshot, View},
+    snapshot::{Current, Graveyard, ListenerPlan, Plan, Section, Serving, Snapshot, View},
 };
 
 /// How the stage is set.
@@ -121,6 +121,8 @@ impl Stage {
             tls: None,
             proxy_protocol: None,
             http3: None,
+            public_port: None,
+            sections: BTreeMap::new(),
             address: "127.0.0.1:0".parse().unwrap(),
             middleware: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -147,11 +149,15 @@ impl Stage {
             Row { hosts: Arc::new([]), on: Arc::new(on), identity: Identity::of_bytes(b"row"), value: plan("all", "") };
         let listener = ListenerPlan {
             tls: None,
-            selections: Box::default(),
             identity: Identity::of_bytes(b"listener"),
             spec: Arc::new(Part::new(place, listener)),
-            table: Table::build(&[row], None).unwrap(),
-            fallback: plan("fallback", ""),
+            rest: Section {
+                table: Table::build(&[row], None).unwrap(),
+                selections: Box::default(),
+                fallback: plan("fallback", ""),
+            },
+            sections: BTreeMap::new(),
+            by_host: ByHost::default(),
         };
         Snapshot {
             generation: 7,

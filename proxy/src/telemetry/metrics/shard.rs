@@ -117,8 +117,15 @@ impl Codes {
 }
 
 /// Counts by what failed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Kinds([Count; Kind::ALL.len()]);
+
+impl Default for Kinds {
+    // By hand: the library has it for arrays of up to 32 only.
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Count::default()))
+    }
+}
 
 impl Kinds {
     #[inline]
