@@ -16,7 +16,7 @@ use crate::{
     },
     snapshot::Snapshot,
     source::{Expiring, Tree},
-    telemetry::Metrics,
+    telemetry::{Metrics, UpstreamSample},
 };
 
 /// One for each running gateway.
@@ -89,6 +89,10 @@ impl Control for Switchboard {
 
     fn ready(&self) -> Result<Vec<String>, String> {
         self.board.ready()
+    }
+
+    fn upstreams(&self) -> Vec<UpstreamSample> {
+        self.metrics.upstreams()
     }
 
     fn metrics(&self) -> String {

@@ -66,6 +66,8 @@ pub struct Options {
     pub watch: WatchOptions,
     /// How many workers; the configuration's setting, else one a core, where `None`.
     pub workers: Option<usize>,
+    /// The zone that this process is in, for upstreams whose endpoints have zones.
+    pub zone: Option<String>,
     /// The admin endpoint.
     pub admin: AdminChoice,
     /// The Wasm engine.
@@ -238,7 +240,7 @@ pub fn check_tree(options: Options) -> Result<(Vec<Diagnostic>, String, Tree), S
     let control = control.map_err(|error| StartError::System("the runtime cannot be made".to_owned(), error))?;
     control.block_on(async {
         let sources = open(options.config, options.sources, &options.watch)?;
-        let compiler = compiler(options.wasm, &Metrics::new(1), 1)?.0;
+        let compiler = compiler(options.wasm, &Metrics::new(1), (1, None))?.0;
         let (diagnostics, tree) = reload::check(sources, compiler).await;
         let text = report::text(&diagnostics, &tree, false);
         Ok((diagnostics, text, tree))
@@ -274,7 +276,9 @@ async fn assemble(options: Options) -> Result<Gateway, StartError> {
     tokio::spawn(bury(remains, Arc::downgrade(&workers)));
     let guest_slots = process.guest_slots.unwrap_or(options.wasm.guest_slots);
     let cache = options.wasm.cache.or_else(|| state_dir.map(StateDir::modules));
-    let (compiler, (log, tracing)) = compiler(wasm::Settings { guest_slots, cache, ..options.wasm }, &metrics, count)?;
+    let zone = options.zone.as_deref().filter(|zone| !zone.is_empty()).map(Arc::from);
+    let (compiler, (log, tracing)) =
+        compiler(wasm::Settings { guest_slots, cache, ..options.wasm }, &metrics, (count, zone))?;
     let keeper = last_good.map(|last_good| last_good.keep(Arc::clone(&metrics)).map(Arc::new)).transpose();
     let keeper = keeper.map_err(StartError::Refused)?;
     let tunnels = Arc::new(Tunnels::default());
@@ -330,9 +334,9 @@ type Tellers = (Arc<access::Log>, Arc<Tracing>);
 fn compiler(
     settings: wasm::Settings,
     metrics: &Arc<Metrics>,
-    workers: usize,
+    (workers, zone): (usize, Option<Arc<str>>),
 ) -> Result<(Compiler, Tellers), StartError> {
-    let states = States::new(workers, Handle::current());
+    let states = States::in_zone(workers, Handle::current(), zone);
     let settings = wasm::Settings { workers, ..settings };
     let wasm = Wasm::new(settings, Arc::clone(metrics), Arc::clone(&states));
     let wasm = wasm.map_err(|error| StartError::Refused(error.to_string()))?;

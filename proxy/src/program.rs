@@ -49,9 +49,9 @@ impl Backend for Program {
         let mut sources = sources(options.layers, &options.watch)?;
         sources.extend(quickstart.then(|| Box::new(quickstart::source()) as _));
         let admin = AdminChoice::Configured { flag: options.admin, quickstart };
-        let RunOptions { workers, state_dir, pid_file, .. } = options;
+        let RunOptions { workers, zone, state_dir, pid_file, .. } = options;
         let state_dir = Choice::of(state_dir, quickstart, &|name| std::env::var(name).ok()).open()?;
-        let started = Gateway::start(Options { sources, workers, admin, state_dir, fleet, ..Options::default() });
+        let started = Gateway::start(Options { sources, workers, zone, admin, state_dir, fleet, ..Options::default() });
         let gateway = started.map_err(|error| error.to_string())?;
         let _pid_file = pid_file.map(PidFile::write).transpose()?;
         for (name, address) in gateway.listeners() {

@@ -8,10 +8,11 @@ use std::{
 };
 
 /// Libraries that only some rooms may name, as path prefixes below `proxy/src`.
-const KEPT: [(&[&str], &[&str]); 6] = [
+const KEPT: [(&[&str], &[&str]); 7] = [
     // Spans go to their collector on the control plane, over HTTP.
     (&["hyper", "hyper_util"], &["server", "admin", "cli", "telemetry/trace/courier"]),
-    (&["h2"], &["server", "admin", "cli", "upstream/http2"]),
+    (&["h2"], &["server", "admin", "cli", "upstream/http2", "upstream/health"]),
+    (&["hickory_resolver"], &["upstream/dns"]),
     (&["wasmtime"], &["wasm"]),
     (&["tonic", "prost"], &["etcd", "telemetry/trace"]),
     (&["opentelemetry_proto"], &["telemetry/trace"]),

@@ -51,13 +51,14 @@ enum Action {
     LogLevels,
     SetLogLevel,
     Explain,
+    Upstreams,
 }
 
 const SMALL_BODY_BYTES_MAX: usize = 16 * 1024;
 /// A tree with its modules.
 const TREE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-static ENDPOINTS: [Endpoint; 10] = [
+static ENDPOINTS: [Endpoint; 11] = [
     endpoint(Method::GET, "/-/status", Right::See, Action::Status),
     endpoint(Method::POST, "/-/reload", Right::Change, Action::Reload),
     endpoint(Method::POST, "/-/check", Right::Change, Action::Check),
@@ -68,6 +69,7 @@ static ENDPOINTS: [Endpoint; 10] = [
     endpoint(Method::GET, "/-/log-level", Right::See, Action::LogLevels),
     endpoint(Method::PUT, "/-/log-level", Right::Change, Action::SetLogLevel),
     endpoint(Method::GET, "/-/explain", Right::See, Action::Explain),
+    endpoint(Method::GET, "/-/upstreams", Right::See, Action::Upstreams),
 ];
 
 const fn endpoint(method: Method, path: &'static str, right: Right, action: Action) -> Endpoint {
@@ -114,6 +116,7 @@ impl Api {
             Action::LogLevels => query.only(&[]).map(|()| levels(&log::levels_set())),
             Action::SetLogLevel => set_log_level(&query, body),
             Action::Explain => self.explain(&query).await,
+            Action::Upstreams => self.upstreams(&query),
         };
         answered.unwrap_or_else(|message| error(StatusCode::BAD_REQUEST, &message))
     }
@@ -159,6 +162,14 @@ impl Api {
     fn config(&self, query: &Query) -> Result<Reply, String> {
         query.only(&["explain"])?;
         Ok(text("application/yaml; charset=utf-8", self.control.config(query.flag("explain")?)))
+    }
+
+    fn upstreams(&self, query: &Query) -> Result<Reply, String> {
+        query.only(&["name"])?;
+        let name = query.value("name");
+        let mut all = self.control.upstreams();
+        all.retain(|upstream| name.is_none_or(|name| *upstream.name == *name));
+        Ok(reply(StatusCode::OK, &json!({ "upstreams": all })))
     }
 
     async fn explain(&self, query: &Query) -> Result<Reply, String> {

@@ -11,6 +11,7 @@ use crate::{
     config::diagnostic::{Diagnostic, Place},
     reload::status::{Attempt, Status, Trigger},
     source::Tree,
+    telemetry::UpstreamSample,
 };
 
 /// A running gateway, as its operator handles it.
@@ -39,6 +40,9 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// The reason, for a person.
     fn ready(&self) -> Result<Vec<String>, String>;
+
+    /// The upstreams that stand, with how their endpoints are now.
+    fn upstreams(&self) -> Vec<UpstreamSample>;
 
     /// Prometheus text.
     fn metrics(&self) -> String;

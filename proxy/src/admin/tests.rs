@@ -17,7 +17,7 @@ use crate::{
     drain::Live,
     reload::status::{Attempt, LiveGeneration, Outcome, Phase, Phases, Revision, Status, Trigger, Work},
     source::Tree,
-    telemetry::{Timestamp, log},
+    telemetry::{Timestamp, UpstreamSample, log},
 };
 
 #[derive(Default)]
@@ -92,6 +92,10 @@ impl Control for Remembers {
 
     fn ready(&self) -> Result<Vec<String>, String> {
         if self.refuses { Err("shutting down".into()) } else { Ok(vec!["the last good tree serves".into()]) }
+    }
+
+    fn upstreams(&self) -> Vec<UpstreamSample> {
+        vec![UpstreamSample { name: "users".into(), panics: false, endpoints: Vec::new() }]
     }
 
     fn metrics(&self) -> String {

@@ -187,6 +187,9 @@ pub(super) struct Run {
     /// Worker threads; goes before the documents [default: one a core]
     #[arg(long, value_name = "N", env = "TIDEGATE_WORKERS", value_parser = workers)]
     workers: Option<usize>,
+    /// The zone that this gateway is in: it prefers endpoints of the same zone
+    #[arg(long, value_name = "NAME", env = "TIDEGATE_ZONE")]
+    zone: Option<String>,
     /// How the configuration is watched for changes: auto, events, poll or off
     #[arg(long, value_name = "MODE", default_value = "auto", env = "TIDEGATE_WATCH")]
     watch: WatchMode,
@@ -224,6 +227,8 @@ pub struct RunOptions {
     pub admin: Option<Address>,
     /// Worker threads; goes before the documents.
     pub workers: Option<usize>,
+    /// The zone that it is in.
+    pub zone: Option<String>,
     /// How the layers are watched.
     pub watch: WatchOptions,
     /// A file that holds the process's number while it serves.
@@ -271,8 +276,8 @@ impl Run {
         let watch = WatchOptions { mode: self.watch, poll: self.watch_poll, ..WatchOptions::default() };
         let layers = etcd::layers(self.config, &self.etcd, typed)?;
         let status_prefix = etcd::outside(self.etcd_status_prefix, &layers)?;
-        let Self { admin, workers, pid_file, state_dir, node_id, .. } = self;
-        Ok(RunOptions { layers, admin, workers, watch, pid_file, state_dir, node_id, status_prefix })
+        let Self { admin, workers, zone, pid_file, state_dir, node_id, .. } = self;
+        Ok(RunOptions { layers, admin, workers, zone, watch, pid_file, state_dir, node_id, status_prefix })
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 use crate::{
     config::{
         diagnostic::Diagnostic,
-        spec::{Name, Part, Spec, Upstream as UpstreamSpec},
+        spec::{Dns, Name, Part, Spec, Upstream as UpstreamSpec},
     },
     exchange::Adoption,
     identity::Identity,
@@ -169,19 +169,22 @@ impl Compiler {
 
     /// Remembers what a compilation left that serves now. One that does not serve leaves nothing behind.
     pub fn keep(&mut self, kept: Kept) {
+        kept.upstreams.values().for_each(Upstream::show);
         self.kept = kept;
     }
 
     fn upstreams(&mut self, spec: &Spec, connectors: &Connectors, built: &mut Built) -> BTreeMap<Name, Arc<Upstream>> {
+        let dns = Identity::of(&spec.gateway.dns);
         let each = |(name, part): (&Name, &Arc<Part<UpstreamSpec>>)| {
             if part.tls.is_some() && !connectors.contains_key(name) {
                 return (Arc::clone(name), self.stand_in(name, part));
             }
-            let identity = Identity::of_all([Identity::of_bytes(name.as_bytes()), part.identity]);
+            let identity = Identity::of_all([Identity::of_bytes(name.as_bytes()), part.identity, dns]);
             let upstream = self.parts.upstreams.find_or_make(identity, || {
                 built.upstreams += 1;
                 let connector = connectors.get(name).cloned();
-                Upstream::build(name, part, connector, &self.states, self.metrics.upstream(name))
+                let means = (connector, &spec.gateway.dns);
+                Upstream::build(name, part, means, &self.states, self.metrics.upstream(name))
             });
             (Arc::clone(name), upstream)
         };
@@ -191,9 +194,9 @@ impl Compiler {
     // Of an upstream whose TLS cannot be used: nothing will serve, but steps that name it are looked at all the same, so
     // that all that is wrong is said at once. It is kept nowhere, and asks its endpoints nothing.
     fn stand_in(&self, name: &Name, part: &Part<UpstreamSpec>) -> Arc<Upstream> {
-        let spec = UpstreamSpec { tls: None, health_check: None, ..part.value.clone() };
+        let spec = UpstreamSpec { tls: None, endpoints: Vec::new(), ..part.value.clone() };
         let spec = Arc::new(Part::new(part.place.clone(), spec));
-        Upstream::build(name, &spec, None, &self.states, self.metrics.upstream(name))
+        Upstream::build(name, &spec, (None, &Dns::default()), &self.states, self.metrics.upstream(name))
     }
 
     // What is wrong already, and what is wrong with TLS.

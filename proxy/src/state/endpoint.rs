@@ -4,7 +4,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{
             AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -18,7 +18,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::shard::Padded;
+use super::{conduct::Conduct, names::Resolver, shard::Padded};
 use crate::identity::Identity;
 
 /// The state key of an endpoint.
@@ -26,8 +26,22 @@ use crate::identity::Identity;
 pub struct EndpointKey {
     /// `host:port`, the host an address or a DNS name.
     pub address: Arc<str>,
+    /// `host:port` as it was written, where the address is one of several that a DNS name leads to.
+    pub name: Option<Arc<str>>,
     /// The identity of its TLS settings, where connections to it are encrypted.
     pub tls: Option<Identity>,
+}
+
+impl EndpointKey {
+    /// The key of what is written as `address`.
+    pub fn new(address: &str, tls: Option<Identity>) -> Self {
+        Self { address: address.into(), name: None, tls }
+    }
+
+    /// `host:port` as requests and handshakes name it.
+    pub fn authority(&self) -> &str {
+        self.name.as_ref().unwrap_or(&self.address)
+    }
 }
 
 /// The state of one endpoint.
@@ -39,13 +53,20 @@ pub struct EndpointState {
     pub id: u64,
     /// Its load.
     pub gauges: Arc<Gauges>,
+    /// How it has behaved.
+    pub conduct: Conduct,
     /// Held by whoever resolves its name, so that one does.
     pub resolving: tokio::sync::Mutex<()>,
     literal: Option<SocketAddr>,
+    // Whoever resolves its name.
+    resolver: Mutex<Option<Arc<dyn Resolver>>>,
     // What its name resolved to last. Locked only to connect and to sweep.
     resolved: Mutex<Option<Resolved>>,
     // What its last health check said, for a check that is new.
     healthy: AtomicBool,
+    checked: AtomicBool,
+    // Woken when it becomes healthy, unhealthy, ejected.
+    watchers: Mutex<Vec<Weak<Notify>>>,
     began: Instant,
     // Milliseconds after `began`; 0 where no connection failed lately.
     suspect_until_ms: AtomicU64,
@@ -58,6 +79,8 @@ pub struct Resolved {
     pub addresses: Result<Arc<[SocketAddr]>, Arc<str>>,
     /// When this was learned.
     pub at: Instant,
+    /// For how long it holds.
+    pub ttl: Duration,
 }
 
 impl EndpointState {
@@ -68,10 +91,14 @@ impl EndpointState {
             key: key.clone(),
             id: NEXT.fetch_add(1, Relaxed),
             gauges: Arc::new(Gauges::new(workers)),
+            conduct: Conduct::new(workers),
+            watchers: Mutex::default(),
             resolved: Mutex::default(),
+            resolver: Mutex::default(),
             resolving: tokio::sync::Mutex::default(),
             literal: key.address.parse().ok(),
             healthy: AtomicBool::new(true),
+            checked: AtomicBool::new(false),
             began: Instant::now(),
             suspect_until_ms: AtomicU64::new(0),
         }
@@ -90,6 +117,29 @@ impl EndpointState {
     /// Says what its name resolves to.
     pub fn resolve(&self, resolved: Resolved) {
         *self.resolved.lock().unwrap_or_else(PoisonError::into_inner) = Some(resolved);
+    }
+
+    /// Says who resolves its name from now on.
+    pub fn resolve_with(&self, resolver: Arc<dyn Resolver>) {
+        *self.resolver.lock().unwrap_or_else(PoisonError::into_inner) = Some(resolver);
+    }
+
+    /// Who resolves its name.
+    pub fn resolver(&self) -> Option<Arc<dyn Resolver>> {
+        self.resolver.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has `watcher` woken, as long as it stands, when what is known of the endpoint's health changes.
+    pub fn watch(&self, watcher: &Arc<Notify>) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.retain(|known| known.strong_count() > 0 && !std::ptr::eq(known.as_ptr(), Arc::as_ptr(watcher)));
+        watchers.push(Arc::downgrade(watcher));
+    }
+
+    /// Wakes all who watch.
+    pub fn stir(&self) {
+        let watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.iter().filter_map(Weak::upgrade).for_each(|watcher| watcher.notify_one());
     }
 
     /// Marks it as one that connections to failed lately.
@@ -219,14 +269,31 @@ impl Drop for Open {
 pub struct Verdict {
     endpoint: Arc<EndpointState>,
     healthy: AtomicBool,
+    failure: Mutex<Option<String>>,
     check: Mutex<Option<AbortHandle>>,
 }
 
 impl Verdict {
-    /// The verdict of a new check; it begins with what the last one on this endpoint said, at first `healthy`.
-    pub fn new(endpoint: Arc<EndpointState>) -> Self {
-        let healthy = AtomicBool::new(endpoint.healthy.load(Relaxed));
-        Self { endpoint, healthy, check: Mutex::default() }
+    /// The verdict of a new check; it begins with what the last one on this endpoint said, where there was one, else
+    /// with `initially`.
+    pub fn new(endpoint: Arc<EndpointState>, initially: bool) -> Self {
+        let known = endpoint.healthy.load(Relaxed);
+        let checked = endpoint.checked.swap(true, Relaxed);
+        if !checked {
+            endpoint.healthy.store(initially, Relaxed);
+        }
+        let healthy = AtomicBool::new(if checked { known } else { initially });
+        Self { endpoint, healthy, failure: Mutex::default(), check: Mutex::default() }
+    }
+
+    /// Says what the last check found wrong, or that it found nothing.
+    pub fn found(&self, failure: Option<String>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    /// What the last check found wrong.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The endpoint that is checked.
@@ -242,8 +309,14 @@ impl Verdict {
 
     /// Says so.
     pub fn set(&self, healthy: bool) {
-        self.healthy.store(healthy, Relaxed);
+        let before = self.healthy.swap(healthy, Relaxed);
         self.endpoint.healthy.store(healthy, Relaxed);
+        if healthy && !before {
+            self.endpoint.conduct.begin_anew();
+        }
+        if healthy != before {
+            self.endpoint.stir();
+        }
     }
 
     /// Starts the check unless it runs.
@@ -266,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_limit_on_connections_holds_and_is_given_back() {
-        let endpoint = EndpointState::new(&EndpointKey { address: "127.0.0.1:1".into(), tls: None }, 2);
+        let endpoint = EndpointState::new(&EndpointKey::new("127.0.0.1:1", None), 2);
         let first = endpoint.gauges.open(1);
         assert!(first.is_some() && endpoint.gauges.open(1).is_none());
         drop(first);
@@ -275,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_suspicion_ends() {
-        let endpoint = EndpointState::new(&EndpointKey { address: "name:1".into(), tls: None }, 1);
+        let endpoint = EndpointState::new(&EndpointKey::new("name:1", None), 1);
         assert!(!endpoint.is_suspect() && endpoint.literal().is_none());
         endpoint.suspect(Duration::from_secs(3600));
         assert!(endpoint.is_suspect());

@@ -2,10 +2,12 @@
 //! changes what is configured, never what was learned. Knows neither documents, snapshots nor HTTP.
 
 mod breaker;
+mod conduct;
 mod endpoint;
 mod flights;
 mod gate;
 pub mod kv;
+mod names;
 mod offload;
 mod registry;
 mod shard;
@@ -22,9 +24,11 @@ use std::{
 use tokio::{runtime::Handle, sync::Notify};
 
 pub use breaker::{Breaker, Passage, Phase, Rules};
+pub use conduct::{Conduct, Tally};
 pub use endpoint::{EndpointKey, EndpointState, Gauges, Open, Resolved, Verdict};
 pub use flights::{Boarding, Flights, Follow, Lead};
 pub use gate::{Gate, InLine, Pass};
+pub use names::{Answer, Found, Known, NameKey, NameState, Question, Resolver};
 pub use offload::{Full, Offload};
 pub use registry::Registry;
 pub use shard::{Padded, Sequence};
@@ -41,12 +45,16 @@ pub struct States {
     pub workers: usize,
     /// Where background work of the state runs (name resolution, health checks).
     pub control: Handle,
+    /// The zone that this process is in, where it is in one.
+    pub zone: Option<Arc<str>>,
     /// One for each worker: wakes it to look after its unused connections at once.
     pub sweepers: Box<[Notify]>,
     /// Endpoints, by address and TLS.
     pub endpoints: Registry<EndpointKey, EndpointState>,
     /// Active health checks and their verdicts, by endpoint and what is checked.
     pub verdicts: Registry<(EndpointKey, Identity), Verdict>,
+    /// What DNS names lead to, by question and settings.
+    pub names: Registry<NameKey, NameState>,
     /// Key-value spaces of plugins, by the middleware's name.
     pub spaces: Registry<Arc<str>, kv::Space>,
     /// Positions in rotations, by what rotates (`upstream users`, `route users`).
@@ -69,13 +77,20 @@ impl States {
     /// Empty registries for `workers` workers; `control` is the control plane's runtime, which also forgets what
     /// nobody holds.
     pub fn new(workers: usize, control: Handle) -> Arc<Self> {
+        Self::in_zone(workers, control, None)
+    }
+
+    /// [`States::new`] for a process in `zone`.
+    pub fn in_zone(workers: usize, control: Handle, zone: Option<Arc<str>>) -> Arc<Self> {
         let states = Arc::new(Self {
             workers,
+            zone,
             offload: Arc::new(Offload::new(control.clone())),
             control,
             sweepers: (0..workers).map(|_| Notify::new()).collect(),
             endpoints: Registry::new(GRACE),
             verdicts: Registry::new(GRACE),
+            names: Registry::new(GRACE),
             spaces: Registry::new(GRACE),
             sequences: Registry::new(GRACE),
             slots: Registry::new(GRACE),
@@ -92,6 +107,7 @@ impl States {
     pub fn sweep(&self, now: Instant) {
         self.endpoints.sweep(now);
         self.verdicts.sweep(now);
+        self.names.sweep(now);
         self.spaces.sweep(now);
         self.sequences.sweep(now);
         self.slots.sweep(now);

@@ -10,7 +10,7 @@ pub mod trace;
 
 pub use clock::Timestamp;
 pub use metrics::{
-    CacheOutcome, CacheSeries, GateOutcome, GateSeries, HedgeOutcome, ListenerSeries, Loaded, Metrics, MirrorOutcome,
-    MirrorSeries, PluginSeries, ProxyOutcome, RetryReason, RouteSeries, SourceSample, SpanLoss, TraceSeries,
-    UpstreamSeries, Withheld,
+    CacheOutcome, CacheSeries, EjectionCause, EndpointSample, Endpoints, GateOutcome, GateSeries, HedgeOutcome,
+    ListenerSeries, Loaded, Metrics, MirrorOutcome, MirrorSeries, PluginSeries, ProxyOutcome, RetryReason, RouteSeries,
+    SourceSample, SpanLoss, TraceSeries, UpstreamSample, UpstreamSeries, Withheld,
 };

@@ -65,7 +65,9 @@ families! {
     UPSTREAM_QUEUE_DURATION = Histogram "tidegate_upstream_queue_duration_seconds" ["upstream"] "How long requests waited that did, in vain or not.";
     UPSTREAM_BREAKER = Gauge "tidegate_upstream_breaker_state" ["upstream"] "The breaker as the last request met it: 0 closed, 1 half open, 2 open.";
     UPSTREAM_BREAKER_OPENINGS = Counter "tidegate_upstream_breaker_openings_total" ["upstream"] "Times that the breaker opened.";
-    UPSTREAM_ENDPOINTS = Gauge "tidegate_upstream_endpoints" ["upstream", "state"] "Endpoints, by whether they may be used (healthy, unhealthy).";
+    UPSTREAM_ENDPOINTS = Gauge "tidegate_upstream_endpoints" ["upstream", "state"] "Endpoints, by whether they may be used (healthy, unhealthy, ejected).";
+    UPSTREAM_PANICS = Gauge "tidegate_upstream_panic" ["upstream"] "1 while too few endpoints are healthy, so that all are used.";
+    UPSTREAM_EJECTIONS = Counter "tidegate_upstream_ejections_total" ["upstream", "cause"] "Endpoints ejected, by why (consecutive_errors, consecutive_gateway_errors, success_rate).";
     PLUGIN_CALLS = Counter "tidegate_plugin_calls_total" ["plugin"] "Exchanges that a plugin is through with.";
     PLUGIN_ERRORS = Counter "tidegate_plugin_errors_total" ["plugin", "kind"] "Exchanges that a plugin failed, by what failed.";
     PLUGIN_DURATION = Histogram "tidegate_plugin_duration_seconds" ["plugin"] "Time inside a plugin, all phases of an exchange.";

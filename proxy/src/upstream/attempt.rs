@@ -192,7 +192,7 @@ impl<'a> Attempt<'a> {
         upload: &mut Upload,
     ) -> Result<Head, Failure> {
         let spec = &self.upstream.spec;
-        let host = if spec.preserve_host { request.authority.as_str() } else { &self.member.endpoint.key.address };
+        let host = if spec.preserve_host { request.authority.as_str() } else { self.member.endpoint.key.authority() };
         wire.start(request, host, upload);
         let mut reader = Reader::new(spec.response_head_bytes_max);
         // The memory of the request's fields is used for the response's, but where the request may be sent again.

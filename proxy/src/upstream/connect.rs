@@ -62,7 +62,7 @@ pub(super) async fn open(
         // Each address gets its part of the time that is left, so that one that never answers does not take it all.
         let now = Instant::now();
         let share = end.saturating_duration_since(now) / (addresses.len() - tried) as u32;
-        match pool.timers.within(now + share, dial(*address, &endpoint.key.address, connector, offer)).await {
+        match pool.timers.within(now + share, dial(*address, endpoint.key.authority(), connector, offer)).await {
             Ok(Ok(io)) => return Ok((io, *address, open)),
             Ok(Err(cause)) => failed = Some(cause),
             Err(_) => {}

@@ -11,6 +11,7 @@ mod connect;
 mod course;
 mod deadline;
 mod decode;
+mod dns;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod head;
@@ -18,10 +19,12 @@ mod health;
 mod hedge;
 mod http2;
 mod incoming;
+mod keeper;
 mod pool;
 mod pump;
 mod replay;
 mod resolve;
+mod roster;
 mod routed;
 mod share;
 mod terms;
@@ -36,18 +39,14 @@ use futures_util::future::LocalBoxFuture;
 
 use self::admission::Admission;
 pub use self::weighted::Weighted;
-use self::{
-    balance::{Balancer, Member},
-    pool::Keep,
-    terms::Terms,
-};
+use self::{balance::Balancer, pool::Keep, roster::RosterSource, terms::Terms};
 use crate::{
-    config::spec::{Endpoint, Name, Part, RouteTerms, Upstream as Spec},
+    config::spec::{Dns, Name, Part, RouteTerms, Upstream as Spec},
     error::Error,
     exchange::{Call, Request, Response},
     identity::Identity,
-    state::{EndpointKey, EndpointState, Sequence, States, Traffic},
-    telemetry::UpstreamSeries,
+    state::{Sequence, States, Traffic},
+    telemetry::{Endpoints, UpstreamSeries},
     tls::Connector,
 };
 
@@ -78,19 +77,19 @@ impl Upstream {
     pub fn build(
         name: &Name,
         spec: &Arc<Part<Spec>>,
-        connector: Option<Arc<Connector>>,
+        (connector, dns): (Option<Arc<Connector>>, &Dns),
         states: &Arc<States>,
         series: Arc<UpstreamSeries>,
     ) -> Arc<Self> {
-        let weighted = spec.endpoints.iter().filter(|endpoint| endpoint.weight > 0);
-        let members = weighted.map(|endpoint| member(endpoint, spec, connector.as_ref(), states)).collect();
         let sequence =
             states.sequences.find_or_make(&format!("upstream {name}").into(), || Sequence::new(states.workers));
         let terms = terms_of(name, spec, &RouteTerms::default(), states);
+        let source = RosterSource::new(spec, connector.clone(), dns, states);
+        let balancer = Balancer::new(source.now(), spec, source.moves(), sequence, Arc::clone(&series));
         let upstream = Arc::new(Self {
             name: Arc::clone(name),
             spec: Arc::clone(spec),
-            balancer: Balancer::new(members, spec.balance, sequence),
+            balancer,
             keep: Keep::new(spec.pool_idle_max, spec.pool_idle_timeout, states.workers),
             multiplexes: http2::speaks_http2(spec),
             terms,
@@ -99,8 +98,13 @@ impl Upstream {
             states: Arc::clone(states),
             connector,
         });
-        health::report(&upstream);
+        keeper::start(&upstream, source);
         upstream
+    }
+
+    /// Has operators see the endpoints of this one, and no longer those of the one that it replaces.
+    pub fn show(self: &Arc<Self>) {
+        self.series.endpoints.show(&(Arc::clone(self) as Arc<dyn Endpoints>));
     }
 
     /// Its name.
@@ -120,15 +124,6 @@ fn terms_of(name: &Name, spec: &Spec, route: &RouteTerms, states: &States) -> Te
 
 fn traffic(name: &Name, states: &States) -> Arc<Traffic> {
     states.traffic.find_or_make(&format!("upstream {name}").into(), || Traffic::new(states.workers))
-}
-
-// Another TLS is another endpoint: nothing that was verified otherwise is used again.
-fn member(endpoint: &Endpoint, spec: &Spec, connector: Option<&Arc<Connector>>, states: &States) -> Member {
-    let key = EndpointKey { address: endpoint.address.as_str().into(), tls: spec.tls.as_ref().map(Identity::of) };
-    let state = states.endpoints.find_or_make(&key, || EndpointState::new(&key, states.workers));
-    resolve::refresh(&state, &states.control);
-    let verdict = spec.health_check.as_ref().map(|check| health::watch(&state, check, connector, states));
-    Member { endpoint: state, verdict, weight: endpoint.weight }
 }
 
 impl Call for Upstream {

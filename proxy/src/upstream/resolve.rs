@@ -10,7 +10,10 @@ use std::{
 use smallvec::{SmallVec, smallvec};
 use tokio::runtime::Handle;
 
-use crate::state::{EndpointState, Resolved};
+use crate::{
+    config::spec::Dns,
+    state::{EndpointState, Question, Resolved},
+};
 
 /// The addresses of an endpoint, as last resolved.
 ///
@@ -23,7 +26,10 @@ pub(super) async fn addresses(
     if let Some(address) = endpoint.literal() {
         return Ok(smallvec![address]);
     }
-    if !is_known(endpoint) {
+    if is_known(endpoint) {
+        // What is known serves on while it is asked for anew.
+        refresh(endpoint, control);
+    } else {
         let lookup = control.spawn(look_up(Arc::clone(endpoint)));
         lookup.await.map_err(|error| Arc::from(format!("its name was not resolved: {error}")))?;
     }
@@ -35,7 +41,8 @@ pub(super) async fn addresses(
 
 /// Resolves the name of an endpoint anew where that is due; does not wait.
 pub(super) fn refresh(endpoint: &Arc<EndpointState>, control: &Handle) {
-    if endpoint.literal().is_none() && endpoint.resolved().is_none_or(|resolved| resolved.at.elapsed() >= FRESH) {
+    let old = |resolved: &Resolved| resolved.at.elapsed() >= resolved.ttl;
+    if endpoint.literal().is_none() && endpoint.resolved().is_none_or(|resolved| old(&resolved)) {
         control.spawn(look_up(Arc::clone(endpoint)));
     }
 }
@@ -57,22 +64,20 @@ async fn look_up(endpoint: Arc<EndpointState>) {
     if last.as_ref().is_some_and(|last| last.at >= asked) {
         return;
     }
-    let found = match tokio::net::lookup_host(&*endpoint.key.address).await {
-        Ok(found) => Ok(found.collect::<Arc<[SocketAddr]>>()),
-        Err(error) => Err(error.to_string()),
-    };
-    let addresses = match found {
-        Ok(addresses) if !addresses.is_empty() => Ok(addresses),
-        other => {
-            let why = other.err().unwrap_or_else(|| "the name has no address".to_owned());
+    let question = Question::Addresses(Arc::clone(&endpoint.key.address));
+    let resolver = endpoint.resolver().unwrap_or_else(|| Arc::new(Dns::default()));
+    let answer = resolver.ask(&question, &[]).await;
+    let ttl = answer.as_ref().map_or(FAILED, |answer| answer.ttl);
+    let addresses = match answer {
+        Ok(answer) => Ok(answer.found.iter().map(|found| found.address).collect()),
+        Err(why) => {
             tracing::warn!(endpoint = %endpoint.key.address, error = why, "cannot resolve the name of an endpoint");
             last.and_then(|last| last.addresses.ok()).ok_or_else(|| why.into())
         }
     };
-    endpoint.resolve(Resolved { addresses, at: Instant::now() });
+    endpoint.resolve(Resolved { addresses, at: Instant::now(), ttl });
 }
 
-const FRESH: Duration = Duration::from_secs(30);
 const FAILED: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -81,7 +86,7 @@ mod tests {
     use crate::state::EndpointKey;
 
     fn endpoint(address: &str) -> Arc<EndpointState> {
-        Arc::new(EndpointState::new(&EndpointKey { address: address.into(), tls: None }, 1))
+        Arc::new(EndpointState::new(&EndpointKey::new(address, None), 1))
     }
 
     #[tokio::test]
@@ -97,7 +102,7 @@ mod tests {
     async fn the_last_good_answer_stays() {
         let endpoint = endpoint("tidegate.invalid:80");
         let good: SocketAddr = "127.0.0.1:80".parse().unwrap();
-        endpoint.resolve(Resolved { addresses: Ok([good].into()), at: Instant::now() });
+        endpoint.resolve(Resolved { addresses: Ok([good].into()), at: Instant::now(), ttl: FAILED });
         look_up(Arc::clone(&endpoint)).await;
         assert_eq!(known(&endpoint).as_deref(), Some(&[good][..]));
         assert_eq!(addresses(&endpoint, &Handle::current()).await.unwrap()[..], [good]);

@@ -11,8 +11,8 @@ pub(super) struct Share {
 
 impl Share {
     /// Shares by `weights`; `None` where all are 0.
-    pub(super) fn new(weights: impl IntoIterator<Item = u32>) -> Option<Self> {
-        let weights: Vec<u64> = weights.into_iter().map(u64::from).collect();
+    pub(super) fn new(weights: impl IntoIterator<Item: Into<u64>>) -> Option<Self> {
+        let weights: Vec<u64> = weights.into_iter().map(Into::into).collect();
         let divisor = weights.iter().copied().fold(0, greatest_divisor);
         let mut sum = 0;
         let bounds: Box<[u64]> = weights
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn equal_weights_take_turns() {
-        let share = Share::new([7, 7, 7]).unwrap();
+        let share = Share::new([7_u32, 7, 7]).unwrap();
         assert_eq!((0..6).map(|position| share.at(position)).collect::<Vec<_>>(), [0, 1, 2, 0, 1, 2]);
     }
 

@@ -1,6 +1,7 @@
 //! Checks the settings of the gateway.
 
 use super::{
+    balance,
     listener::{networks, socket_address},
     middleware,
     scope::{Scope, Value},
@@ -39,6 +40,9 @@ pub(super) fn setting(scope: &mut Scope<'_>) -> Option<Value> {
         gateway.access_log = access_log(scope, log, gateway.access_log);
     }
     gateway.tracing = tracing::tracing(scope, raw.tracing);
+    if let Some(dns) = raw.dns.value() {
+        gateway.dns = balance::dns(scope, dns);
+    }
     gateway.process.guest_slots =
         raw.guest_slots.spot().map(|(count, pos)| values::number(scope, Field::Given(count, pos), 1, 1));
     manifests(scope, raw.manifests);

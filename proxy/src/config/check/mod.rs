@@ -3,9 +3,11 @@
 //! `cross`.
 
 mod admission;
+mod balance;
 mod cache;
 mod gateway;
 mod guards;
+mod health;
 mod http3;
 mod listener;
 mod matching;

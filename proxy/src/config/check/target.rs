@@ -103,7 +103,7 @@ fn addresses(scope: &mut Scope<'_>, list: Vec<(String, Pos)>, pos: Pos) -> Optio
             return None;
         }
         if !endpoints.iter().any(|endpoint| endpoint.address == address) {
-            endpoints.push(Endpoint { address, weight: 1 });
+            endpoints.push(Endpoint::new(address));
         }
     }
     let scheme = if secure == Some(true) { "https://" } else { "" };

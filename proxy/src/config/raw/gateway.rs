@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Field, Limit, Manifests, Period, Step, Tracing};
+use super::{Count, Dns, Field, Limit, Manifests, Period, Step, Tracing};
 
 /// Settings of the whole gateway. `workers`, `admin` and `guest-slots` are settings of the process: a change needs a
 /// restart. Only one document of a layer may define any one of these fields.
@@ -28,6 +28,8 @@ pub(crate) struct Gateway {
     pub(crate) access_log: Field<AccessLog>,
     /// Traces; off where this is not given.
     pub(crate) tracing: Field<Tracing>,
+    /// How the DNS names of endpoints are resolved, where their upstream does not say it.
+    pub(crate) dns: Field<Dns>,
     /// How many guests the process has slots for.
     #[schemars(extend("x-default" = "enough for the plugins configured"))]
     pub(crate) guest_slots: Field<Count>,

@@ -2,6 +2,7 @@
 //! configuration reference is generated from these types. Nothing here is checked beyond its shape; `check` does that.
 
 mod admission;
+mod balance;
 mod cache;
 mod field;
 mod gateway;
@@ -22,6 +23,10 @@ mod traffic;
 mod upstream;
 
 pub(crate) use admission::{Breaker, Queue};
+pub(crate) use balance::{
+    Affinity, Balance, BalanceForm, Dns, Ejection, Endpoint, EndpointForm, GrpcCheck, HashForm, HashName, HashSource,
+    HashWord, HealthCheck, Initially, Policy, Resolve, SameSite,
+};
 pub(crate) use cache::Cache;
 pub(crate) use field::{Entries, Field, OneOrMany};
 pub(crate) use gateway::{AccessLog, Admin, FormatForm, Gateway};
@@ -37,12 +42,12 @@ pub(crate) use protocol::{Protocol, UpstreamHttp2};
 pub(crate) use proxied::{ProxyMode, ProxyProtocol};
 pub(crate) use retry::{Hedge, Retry, RetryBudget};
 pub(crate) use route::{Match, PathForm, Route, Target, ValueForm};
-pub(crate) use scalar::{Count, Limit, Period, Size, Text};
+pub(crate) use scalar::{Count, Limit, Percent, Period, Size, Text};
 pub(crate) use table::{Table, TableLimits};
 pub(crate) use tls::{Alpn, Certificate, ClientCertificates, ClientMode, ListenerTls, UpstreamTls};
 pub(crate) use tracing::{Otlp, OtlpProtocol, Sample, SampleParent, Tracing};
 pub(crate) use traffic::{Coding, Compress, Concurrency, ConcurrencyKeyForm, RequestId};
-pub(crate) use upstream::{Balance, EndpointForm, HealthCheck, Upstream};
+pub(crate) use upstream::Upstream;
 
 use schemars::JsonSchema;
 

@@ -31,6 +31,10 @@ pub(crate) struct Period(pub(crate) Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Count(pub(crate) u64);
 
+/// A share: `50%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Percent(pub(crate) u32);
+
 /// A limit, or `unlimited`, which is `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit<S>(pub(crate) Option<S>);
@@ -127,6 +131,20 @@ impl Scalar for Count {
     }
 }
 
+impl Scalar for Percent {
+    const EXPECTED: &'static str = "a share such as `50%`";
+
+    fn text(text: &str) -> Result<Self, String> {
+        let number = text.strip_suffix('%').filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+        let percent = number.and_then(|number| number.parse().ok()).map(Self);
+        percent.ok_or_else(|| format!("`{text}` is not a share\nwrite it as whole percents, such as `50%`"))
+    }
+
+    fn number(number: u64) -> Result<Self, String> {
+        Err(format!("the share {number} has no unit\nwrite `{number}%`"))
+    }
+}
+
 impl<S: Scalar> Scalar for Limit<S> {
     const EXPECTED: &'static str = S::EXPECTED;
 
@@ -184,6 +202,7 @@ macro_rules! scalar {
 scalar!(Size, { "type": ["integer", "string"], "format": "size" });
 scalar!(Period, { "type": "string", "format": "duration" });
 scalar!(Count, { "type": "integer", "minimum": 0, "format": "count" });
+scalar!(Percent, { "type": "string", "format": "percent" });
 scalar!(Limit<Size>, { "type": ["integer", "string"], "format": "size, or `unlimited`" });
 scalar!(Limit<Period>, { "type": "string", "format": "duration, or `unlimited`" });
 scalar!(Limit<Count>, { "type": ["integer", "string"], "format": "count, or `unlimited`" });

@@ -3,13 +3,16 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Breaker, Count, Field, Hedge, Limit, Period, Protocol, Queue, Retry, Size, UpstreamHttp2, UpstreamTls};
+use super::{
+    Affinity, BalanceForm, Breaker, Count, Dns, Ejection, EndpointForm, Field, HealthCheck, Hedge, Limit, Percent,
+    Period, Protocol, Queue, Retry, Size, Text, UpstreamHttp2, UpstreamTls,
+};
 
 /// A set of endpoints that serve the same thing.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Upstream {
-    /// `HOST:PORT`, or a map with `address` and `weight`. Required, at least one.
+    /// `HOST:PORT`, or a map with `address` or `srv` and more. Required, at least one.
     pub(crate) endpoints: Field<Vec<Field<EndpointForm>>>,
     /// TLS to each of them; none where this is not given.
     pub(crate) tls: Field<UpstreamTls>,
@@ -20,9 +23,28 @@ pub(crate) struct Upstream {
     /// How HTTP/2 is spoken, where it is.
     pub(crate) http2: Field<UpstreamHttp2>,
     /// How an endpoint is chosen: `round-robin`: each in turn, by weight; `least-request`: the less busy of two at
-    /// random.
+    /// random; `peak-ewma`: the one of two at random that is expected to answer first; a map with `hash`: the same one
+    /// for the same key.
     #[schemars(extend("x-default" = "round-robin"))]
-    pub(crate) balance: Field<Balance>,
+    pub(crate) balance: Field<BalanceForm>,
+    /// Below this share of healthy endpoints all are used, whatever is known of them; `never`: where none is healthy,
+    /// requests fail.
+    #[schemars(extend("x-default" = "0%: all are used where none is healthy"))]
+    pub(crate) panic_threshold: Field<Text>,
+    /// How long an endpoint that is new, healthy again or back takes less than its share, which grows from a tenth.
+    #[schemars(extend("x-default" = "not at all"))]
+    pub(crate) slow_start: Field<Period>,
+    /// Where endpoints have a `zone` and the gateway is in one (`--zone`): below this share of healthy endpoints in its
+    /// own zone it gives as much to others as is lacking.
+    #[schemars(extend("x-default" = "70%"))]
+    pub(crate) zone_overflow_below: Field<Percent>,
+    /// Passive ejection of endpoints that fail; none where this is not given.
+    pub(crate) ejection: Field<Ejection>,
+    /// Binds clients to endpoints with a cookie; none where this is not given.
+    pub(crate) affinity: Field<Affinity>,
+    /// How the DNS names of its endpoints are resolved.
+    #[schemars(extend("x-default" = "as `gateway.dns`"))]
+    pub(crate) dns: Field<Dns>,
     /// Active health checks; none where this is not given.
     pub(crate) health_check: Field<HealthCheck>,
     /// Until a connection stands.
@@ -63,53 +85,4 @@ pub(crate) struct Upstream {
     /// Whether the client's `Host` is passed on; otherwise the endpoint's address is sent.
     #[schemars(extend("x-default" = "true"))]
     pub(crate) preserve_host: Field<bool>,
-}
-
-/// `HOST:PORT`, or a map with a weight.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(untagged, inline)]
-pub(crate) enum EndpointForm {
-    Text(String),
-    Map(Endpoint),
-}
-
-/// One address of an upstream, with a weight.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub(crate) struct Endpoint {
-    /// `HOST:PORT`, the host an IP address or a DNS name. Required.
-    pub(crate) address: Field<String>,
-    /// Its share; 0 takes none.
-    #[schemars(extend("x-default" = "1"))]
-    pub(crate) weight: Field<u32>,
-}
-
-/// How an endpoint is chosen.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub(crate) enum Balance {
-    RoundRobin,
-    LeastRequest,
-}
-
-/// Active health checks with GET requests; 2xx and 3xx are healthy.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub(crate) struct HealthCheck {
-    /// What is asked for. Required.
-    pub(crate) path: Field<String>,
-    /// Between two checks.
-    #[schemars(extend("x-default" = "5s"))]
-    pub(crate) interval: Field<Period>,
-    /// Until an answer.
-    #[schemars(extend("x-default" = "1s"))]
-    pub(crate) timeout: Field<Period>,
-    /// Failures in a row until it is unhealthy.
-    #[schemars(extend("x-default" = "3"))]
-    pub(crate) unhealthy_after: Field<u32>,
-    /// Successes in a row until it is healthy again.
-    #[schemars(extend("x-default" = "2"))]
-    pub(crate) healthy_after: Field<u32>,
 }

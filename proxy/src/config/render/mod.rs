@@ -2,6 +2,7 @@
 //! remarks that say which line set a value. A text that names secrets is shown as it was written, never resolved.
 
 mod admission;
+mod balance;
 mod builtin;
 mod http3;
 mod middleware;

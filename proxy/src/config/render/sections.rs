@@ -1,15 +1,12 @@
 //! Renders the gateway's settings, listeners and upstreams.
 
 use super::{
-    Fields, Out, Renderer, Written, admission, http3, limit, middleware, period, proxied, retry, route, table, texts,
-    tls,
+    Fields, Out, Renderer, Written, admission, balance, http3, limit, middleware, period, proxied, retry, route, table,
+    texts, tls,
 };
 use crate::config::{
     document::Kind,
-    spec::{
-        Balance, Endpoint, Gateway, Limits, Listener, LogFormat, LogTarget, PathPolicy, Protocol, Spec, Treatment,
-        Upstream,
-    },
+    spec::{Dns, Gateway, Limits, Listener, LogFormat, LogTarget, PathPolicy, Protocol, Spec, Treatment, Upstream},
 };
 
 /// The whole document.
@@ -50,7 +47,7 @@ pub(super) fn document<'a>(renderer: &Renderer<'a>, spec: &Spec) -> Out {
 }
 
 fn gateway(renderer: &Renderer<'_>, spec: &Spec) -> Out {
-    let Gateway { middleware: steps, generation_age_max, shutdown_deadline, access_log, tracing, process } =
+    let Gateway { middleware: steps, generation_age_max, shutdown_deadline, access_log, tracing, dns, process } =
         &spec.gateway;
     let mut entries = Vec::new();
     // Each setting is an object of its own, and may come from a file of its own.
@@ -96,6 +93,7 @@ fn gateway(renderer: &Renderer<'_>, spec: &Spec) -> Out {
         Some(fields.done())
     });
     put("tracing", &|written| tracing.as_ref().map(|tracing| super::tracing::tracing(written, tracing).done()));
+    put("dns", &|written| (*dns != Dns::default()).then(|| balance::dns(written, dns).done()));
     put("guest-slots", &|_| process.guest_slots.map(Out::plain));
     Out::Map(entries)
 }
@@ -183,34 +181,24 @@ fn limits<'a>(written: Written<'a>, limits: &Limits) -> Fields<'a> {
 
 fn upstream<'a>(written: Written<'a>, upstream: &Upstream) -> Fields<'a> {
     let mut fields = Fields::of(written);
-    let endpoint = |endpoint: &Endpoint| match endpoint.weight {
-        1 => Out::text(&endpoint.address),
-        weight => Out::Map(vec![
-            ("address".into(), Out::text(&endpoint.address), None),
-            ("weight".into(), Out::plain(weight), None),
-        ]),
-    };
-    fields.put("endpoints", Out::List(upstream.endpoints.iter().map(endpoint).collect()));
+    fields.put("endpoints", Out::List(upstream.endpoints.iter().map(balance::endpoint).collect()));
     if let Some(tls) = &upstream.tls {
         let tls = tls::upstream(fields.written("tls"), tls);
         fields.map("tls", tls);
     }
     protocol(&mut fields, upstream);
-    fields.put(
-        "balance",
-        Out::text(match upstream.balance {
-            Balance::RoundRobin => "round-robin",
-            Balance::LeastRequest => "least-request",
-        }),
-    );
-    if let Some(check) = &upstream.health_check {
-        let mut inner = Fields::of(fields.written("health-check"));
-        inner.put("path", Out::text(&check.path));
-        inner.put("interval", period(check.interval));
-        inner.put("timeout", period(check.timeout));
-        inner.put("unhealthy-after", Out::plain(check.unhealthy_after));
-        inner.put("healthy-after", Out::plain(check.healthy_after));
-        fields.map("health-check", inner);
+    fields.put("balance", balance::balance(&upstream.balance));
+    fields.put("panic-threshold", balance::panic(upstream.panic));
+    fields.maybe("slow-start", upstream.slow_start.map(period));
+    fields.put("zone-overflow-below", balance::share(upstream.zone_overflow_percent));
+    let ejection = upstream.ejection.as_ref().map(|own| balance::ejection(fields.written("ejection"), own));
+    let affinity = upstream.affinity.as_ref().map(|own| balance::affinity(fields.written("affinity"), own));
+    let dns = upstream.dns.as_ref().map(|own| balance::dns(fields.written("dns"), own));
+    let check = upstream.health_check.as_ref();
+    let check = check.map(|own| balance::health_check(fields.written("health-check"), own));
+    let parts = [("ejection", ejection), ("affinity", affinity), ("dns", dns), ("health-check", check)];
+    for (name, part) in parts {
+        part.into_iter().for_each(|part| fields.map(name, part));
     }
     fields.put("connect-timeout", period(upstream.connect_timeout));
     fields.put("response-timeout", period(upstream.response_timeout));

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde::Serialize;
 
-use super::{Name, Tracing};
+use super::{Dns, Name, Tracing};
 
 /// Gateway-wide settings. Those of the process need a restart; the rest is applied by a reload.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,6 +19,8 @@ pub struct Gateway {
     pub access_log: AccessLog,
     /// Traces; `None` is off.
     pub tracing: Option<Tracing>,
+    /// How names of endpoints are resolved, where their upstream does not say it.
+    pub dns: Dns,
     /// Settings of the process.
     pub process: Process,
 }
@@ -90,6 +92,7 @@ impl Default for Gateway {
             shutdown_deadline: Duration::from_secs(30),
             access_log: AccessLog { to: None, format: LogFormat::Json, queue_lines_max: 8192 },
             tracing: None,
+            dns: Dns::default(),
             process: Process::default(),
         }
     }

@@ -2,6 +2,7 @@
 //! valid. What `compile` builds from. Holds no YAML and nothing that runs.
 
 mod admission;
+mod balance;
 mod cache;
 mod gateway;
 mod guards;
@@ -26,6 +27,7 @@ use serde::{Serialize, Serializer};
 
 pub use self::{
     admission::{Breaker, Queue},
+    balance::{Affinity, Balance, Dns, Ejection, Endpoint, HashKey, HealthCheck, Panic, Probe, Resolve, SuccessRate},
     cache::Cache,
     gateway::{AccessLog, Gateway, LogFormat, LogTarget, Process, Secret},
     guards::{
@@ -46,7 +48,7 @@ pub use self::{
     tls::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, TlsVersion, UpstreamTls},
     tracing::{Export, Otlp, Sample, Tracing},
     traffic::{Coding, Compress, CompressLevels, Concurrency, ConcurrencyKey, RequestId, TypePattern},
-    upstream::{Balance, Endpoint, HealthCheck, Upstream},
+    upstream::Upstream,
 };
 use super::{diagnostic::Place, render::Origins};
 use crate::identity::Identity;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Breaker, Hedge, Protocol, Queue, Retry, UpstreamHttp2, UpstreamTls};
+use super::{
+    Affinity, Balance, Breaker, Dns, Ejection, Endpoint, HealthCheck, Hedge, Panic, Protocol, Queue, Retry,
+    UpstreamHttp2, UpstreamTls,
+};
 
 /// A set of endpoints that serve the same thing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,6 +22,18 @@ pub struct Upstream {
     pub http2: UpstreamHttp2,
     /// How one is chosen.
     pub balance: Balance,
+    /// When all are used, healthy or not.
+    pub panic: Panic,
+    /// How long an endpoint that is new or back takes less than its share.
+    pub slow_start: Option<Duration>,
+    /// Below how many percent of healthy endpoints the own zone gives some away.
+    pub zone_overflow_percent: u32,
+    /// Passive ejection.
+    pub ejection: Option<Ejection>,
+    /// What binds clients to endpoints.
+    pub affinity: Option<Affinity>,
+    /// How names are resolved; as the gateway does where `None`.
+    pub dns: Option<Dns>,
     /// Active health checks.
     pub health_check: Option<HealthCheck>,
     /// Until a connection stands.
@@ -49,37 +64,4 @@ pub struct Upstream {
     pub response_head_bytes_max: usize,
     /// Whether the client's `Host` is passed on (otherwise the endpoint's address is sent).
     pub preserve_host: bool,
-}
-
-/// One address of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct Endpoint {
-    /// `host:port`, the host an address or a DNS name.
-    pub address: String,
-    /// 0 takes none.
-    pub weight: u32,
-}
-
-/// How an endpoint is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Balance {
-    /// Each in turn, by weight.
-    RoundRobin,
-    /// The less busy of two at random.
-    LeastRequest,
-}
-
-/// An active health check over HTTP.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct HealthCheck {
-    /// What is asked for with GET.
-    pub path: String,
-    /// Between two checks.
-    pub interval: Duration,
-    /// Until an answer.
-    pub timeout: Duration,
-    /// Failures in a row until it is unhealthy.
-    pub unhealthy_after: u32,
-    /// Successes in a row until it is healthy again.
-    pub healthy_after: u32,
 }

@@ -6,6 +6,7 @@
 
 mod admission;
 mod cache;
+mod endpoints;
 mod gate;
 mod guest;
 mod mirror;
@@ -26,6 +27,7 @@ use std::sync::{
 };
 
 pub use cache::{CacheOutcome, CacheSeries};
+pub use endpoints::{EjectionCause, EndpointSample, EndpointSeries, Endpoints, UpstreamSample};
 pub use gate::{GateOutcome, GateSeries};
 pub use guest::{GuestKind, GuestMetric};
 pub use mirror::{MirrorOutcome, MirrorSeries};
@@ -101,6 +103,11 @@ impl Metrics {
     /// The series of an upstream, by name.
     pub fn upstream(&self, name: &str) -> Arc<UpstreamSeries> {
         self.upstreams.of(name)
+    }
+
+    /// The upstreams that stand, with their endpoints as they are now.
+    pub fn upstreams(&self) -> Vec<UpstreamSample> {
+        endpoints::samples(self)
     }
 
     /// The series of a plugin, by the middleware's name.

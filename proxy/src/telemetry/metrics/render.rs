@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     CacheOutcome, GateOutcome, GuestKind, Metrics, MirrorOutcome, PluginSeries, ProxyOutcome, RouteSeries, admission,
-    process,
+    endpoints, process,
     registry::Registry,
     shard::{Codes, Distribution, Kinds},
     tries,
@@ -81,12 +81,7 @@ fn upstreams(metrics: &Metrics, page: &mut Page) {
     page.each(names::UPSTREAM_REUSES, &all, |series| series.shards.sum(|shard| &shard.reuses));
     tries::render(&all, page);
     admission::render(&all, page);
-    page.family(names::UPSTREAM_ENDPOINTS, |to| {
-        for (name, series) in &all {
-            to.sample(&[name, "healthy"], series.healthy.load(Relaxed));
-            to.sample(&[name, "unhealthy"], series.unhealthy.load(Relaxed));
-        }
-    });
+    endpoints::families(metrics, page);
 }
 
 fn plugins(metrics: &Metrics, page: &mut Page) {

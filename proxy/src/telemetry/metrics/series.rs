@@ -2,14 +2,12 @@
 //! outlives the snapshots that hold it. Every method that takes a worker's index must be called on that worker's
 //! thread. Knows no text format.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::{
     ProxyOutcome,
     admission::{AdmissionCounts, BreakerCounts},
+    endpoints::EndpointSeries,
     shard::{Codes, Count, Fast, Histogram, Kinds, Sharded, Slow},
     tries::TryCounts,
 };
@@ -55,9 +53,9 @@ impl RouteSeries {
 #[derive(Debug, Default)]
 pub struct UpstreamSeries {
     pub(super) shards: Sharded<UpstreamShard>,
-    pub(super) healthy: AtomicU64,
-    pub(super) unhealthy: AtomicU64,
     pub(super) breaker: BreakerCounts,
+    /// Its endpoints.
+    pub endpoints: EndpointSeries,
 }
 
 #[derive(Debug, Default)]
@@ -75,12 +73,7 @@ pub(super) struct UpstreamShard {
 
 impl UpstreamSeries {
     pub(super) fn new(workers: usize) -> Self {
-        Self {
-            shards: Sharded::new(workers),
-            healthy: AtomicU64::new(0),
-            unhealthy: AtomicU64::new(0),
-            breaker: BreakerCounts::default(),
-        }
+        Self { shards: Sharded::new(workers), breaker: BreakerCounts::default(), endpoints: EndpointSeries::default() }
     }
 
     /// Counts one request that was sent, or could not be: the status of its answer, or what failed; `time` is until
@@ -126,10 +119,9 @@ impl UpstreamSeries {
         self.shards.of(worker).inspect(|shard| shard.reuses.add(1));
     }
 
-    /// How many endpoints may be used and how many may not. For the control plane.
-    pub fn endpoints(&self, healthy: u64, unhealthy: u64) {
-        self.healthy.store(healthy, Relaxed);
-        self.unhealthy.store(unhealthy, Relaxed);
+    /// Requests under way in the whole process.
+    pub fn under_way(&self) -> u64 {
+        self.shards.level(|shard| &shard.in_flight)
     }
 }
 

@@ -123,7 +123,7 @@ impl Attempt<'_> {
         let authority = if spec.preserve_host {
             request.authority.clone()
         } else {
-            Authority::try_from(&*self.member.endpoint.key.address)
+            Authority::try_from(self.member.endpoint.key.authority())
                 .map_err(|_| Failure::Malformed("the endpoint's address is no authority"))?
         };
         let secure = seat.line.secure;

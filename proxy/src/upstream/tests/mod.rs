@@ -25,7 +25,7 @@ use super::{SideCall, Upstream, pool::Pools};
 use crate::{
     config::{
         diagnostic::Place,
-        spec::{self, Balance, Endpoint, Part, Protocol, UpstreamHttp2},
+        spec::{self, Balance, Dns, Endpoint, Panic, Part, Protocol, UpstreamHttp2},
     },
     error::{Error, Kind},
     exchange::{Body, Call, Request, Response, Worker, testing},
@@ -60,32 +60,16 @@ impl Room {
     }
 
     fn upstream(&self, origins: &[SocketAddr], change: impl FnOnce(&mut spec::Upstream)) -> Arc<Upstream> {
-        let endpoint = |origin: &SocketAddr| Endpoint { address: origin.to_string(), weight: 1 };
-        let mut value = spec::Upstream {
-            tls: None,
-            protocol: Protocol::Auto,
-            http2: UpstreamHttp2::default(),
-            endpoints: origins.iter().map(endpoint).collect(),
-            balance: Balance::RoundRobin,
-            health_check: None,
-            connect_timeout: Duration::from_secs(20),
-            response_timeout: Duration::from_secs(20),
-            idle_timeout: Duration::from_secs(20),
-            try_timeout: None,
-            retry: None,
-            hedge: None,
-            pool_idle_timeout: Duration::from_secs(60),
-            pool_idle_max: 16,
-            connections_max: 100,
-            requests_max: None,
-            queue: None,
-            breaker: None,
-            response_head_bytes_max: 8192,
-            preserve_host: true,
-        };
+        let mut value = settings(origins.iter().map(|origin| Endpoint::new(origin.to_string())).collect());
         change(&mut value);
         let part = Part::new(Place { file: "test".into(), line: 1, column: 1, length: 1 }, value);
-        Upstream::build(&"users".into(), &Arc::new(part), None, &self.states, Arc::new(UpstreamSeries::default()))
+        Upstream::build(
+            &"users".into(),
+            &Arc::new(part),
+            (None, &Dns::default()),
+            &self.states,
+            Arc::new(UpstreamSeries::default()),
+        )
     }
 
     fn request(&self, method: Method, uri: &str) -> Box<Request> {
@@ -101,12 +85,44 @@ impl Room {
 
     fn idle(&self, upstream: &Upstream) -> usize {
         let pools = self.worker.locals.of::<Pools>();
-        let pool = |member: &super::Member| pools.pool(&self.worker, &member.endpoint, &self.states);
-        upstream.balancer.members().iter().map(|member| pool(member).idle()).sum()
+        let pool = |member: &super::balance::Member| pools.pool(&self.worker, &member.endpoint, &self.states);
+        upstream.balancer.look(|standing| standing.roster.members.iter().map(|member| pool(member).idle()).sum())
     }
 
     fn sweep(&self) {
         self.worker.locals.of::<Pools>().sweep();
+    }
+}
+
+/// An upstream of these endpoints, with times that no test comes near.
+pub(super) fn settings(endpoints: Vec<Endpoint>) -> spec::Upstream {
+    spec::Upstream {
+        tls: None,
+        protocol: Protocol::Auto,
+        http2: UpstreamHttp2::default(),
+        endpoints,
+        balance: Balance::RoundRobin,
+        panic: Panic::Below(0),
+        slow_start: None,
+        zone_overflow_percent: 70,
+        ejection: None,
+        affinity: None,
+        dns: None,
+        health_check: None,
+        connect_timeout: Duration::from_secs(20),
+        response_timeout: Duration::from_secs(20),
+        idle_timeout: Duration::from_secs(20),
+        try_timeout: None,
+        retry: None,
+        hedge: None,
+        pool_idle_timeout: Duration::from_secs(60),
+        pool_idle_max: 16,
+        connections_max: 100,
+        requests_max: None,
+        queue: None,
+        breaker: None,
+        response_head_bytes_max: 8192,
+        preserve_host: true,
     }
 }
 

@@ -7,7 +7,10 @@ use crate::{
     drain::Live,
     error::Kind,
     exchange,
-    telemetry::{HedgeOutcome, RetryReason, SourceSample, Timestamp, Withheld, metrics::Loaded, names::FAMILIES},
+    telemetry::{
+        EjectionCause, EndpointSample, Endpoints, HedgeOutcome, RetryReason, SourceSample, Timestamp, Withheld,
+        metrics::Loaded, names::FAMILIES,
+    },
 };
 
 type Samples = BTreeMap<String, f64>;
@@ -86,11 +89,26 @@ fn workers_are_summed_and_hostile_names_escaped() {
     }
 }
 
+struct NoEndpoints;
+
+impl Endpoints for NoEndpoints {
+    fn panics(&self) -> bool {
+        false
+    }
+
+    fn samples(&self) -> Vec<EndpointSample> {
+        Vec::new()
+    }
+}
+
 #[test]
 fn every_family_is_exposed_once_it_has_something_to_say() {
     let metrics = Metrics::new(1);
     metrics.route("r").finish(0, &outcome(500, Some(Kind::Internal)));
     let upstream = metrics.upstream("u");
+    let shown: Arc<dyn Endpoints> = Arc::new(NoEndpoints);
+    upstream.endpoints.show(&shown);
+    upstream.endpoints.ejected(EjectionCause::SuccessRate);
     upstream.finish(0, Ok(200), Duration::ZERO);
     upstream.finish(0, Err(Kind::UpstreamReset), Duration::ZERO);
     upstream.retried(0, RetryReason::Status, true);
