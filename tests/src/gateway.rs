@@ -51,6 +51,21 @@ impl Gateway {
         Self::run(dir, WatchOptions { mode: WatchMode::Off, settle, ..WatchOptions::default() }).await
     }
 
+    /// Starts one that is in `zone`.
+    ///
+    /// # Panics
+    /// With the diagnostics, when the configuration is refused.
+    pub async fn start_in(dir: &ConfigDir, zone: &str) -> Self {
+        let options = Options { config: vec![dir.path()], zone: Some(zone.to_owned()), ..Options::default() };
+        Self::with(options).await.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// An upstream as `GET /-/upstreams` shows it.
+    pub async fn upstream(&self, name: &str) -> Value {
+        let all = self.ask(Method::GET, &format!("/-/upstreams?name={name}")).await.json();
+        all["upstreams"][0].clone()
+    }
+
     /// Starts one over sources of the test's own making.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, and say where")]
 
 mod authentication;
+mod balancing;
 mod caching;
 mod cli;
 mod compression;

@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU16, AtomicUsize, Ordering::Relaxed},
     },
     thread,
 };
@@ -51,6 +51,8 @@ pub(crate) struct State {
     accepted: AtomicUsize,
     open: AtomicUsize,
     requests: AtomicUsize,
+    // The status that everything is answered with; 0 where it answers as it should.
+    failing: AtomicU16,
     held: Mutex<HashMap<String, mpsc::UnboundedSender<Held>>>,
 }
 
@@ -105,6 +107,11 @@ impl Origin {
     /// Request heads read since it began.
     pub fn requests(&self) -> usize {
         self.state.requests.load(Relaxed)
+    }
+
+    /// From now on, what is not held is answered with `status` and no body; as it should be again with `None`.
+    pub fn fail(&self, status: Option<u16>) {
+        self.state.failing.store(status.unwrap_or_default(), Relaxed);
     }
 
     /// From now on, requests for `path` (query aside) are the test's to answer.
@@ -179,6 +186,11 @@ async fn serve(mut socket: Socket, open: Open) -> std::io::Result<()> {
             drop(test.send(Held::new(head, socket, open)));
             return Ok(());
         }
+        let failing = state.failing.load(Relaxed);
+        let head = match failing {
+            0 => head,
+            status => Head { first: format!("{} /status/{status} HTTP/1.1", head.method()), ..head },
+        };
         if !answers::answer(&state.name, &head, &mut socket).await? {
             return Ok(());
         }
