@@ -160,6 +160,7 @@ fn kind(middleware: &Middleware) -> String {
         Middleware::Compress(_) => "compress",
         Middleware::Concurrency(_) => "concurrency",
         Middleware::Cache(_) => "cache",
+        Middleware::GrpcWeb => "grpc-web",
         Middleware::Chain(_) => "chain",
     }
     .to_owned()

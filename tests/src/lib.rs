@@ -10,6 +10,7 @@ pub mod etcd;
 mod eventually;
 mod follower;
 mod gateway;
+pub mod grpc;
 pub mod guests;
 pub mod http2;
 pub mod http3;

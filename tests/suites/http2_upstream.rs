@@ -1,5 +1,6 @@
 //! HTTP/2 to upstreams: what passes on streams, how connections are shared, and what happens when they end.
 
+mod clients;
 mod connections;
 mod failures;
 mod messages;

@@ -13,6 +13,7 @@ pub const ACCESS_FIELDS: &[(&str, &str)] = &[
     ("query", "the query, without `?`; absent if there is none"),
     ("protocol", "what the client speaks (`HTTP/1.1`, `HTTP/2.0`, `HTTP/3.0`)"),
     ("status", "the status sent"),
+    ("grpc_status", "the status of a call of gRPC, a number"),
     ("request_bytes", "body bytes received from the client"),
     ("response_bytes", "body bytes sent to the client"),
     ("duration_ms", "from the request's head to the response's last byte"),

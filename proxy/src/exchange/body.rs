@@ -48,6 +48,11 @@ impl Body {
         matches!(self.0, Inner::Empty)
     }
 
+    /// Its bytes, where it is in memory.
+    pub const fn in_memory(&self) -> Option<&Bytes> {
+        if let Inner::Full(bytes) = &self.0 { Some(bytes) } else { None }
+    }
+
     /// The same body once more, where it is in memory or empty.
     pub fn copy(&self) -> Option<Self> {
         match &self.0 {

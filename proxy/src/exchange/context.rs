@@ -14,7 +14,7 @@ use std::{
 use http::{Version, response};
 use smallvec::SmallVec;
 
-use super::{OpenSpan, Secured, SpanKind, Spans, TraceContext, Worker};
+use super::{OpenSpan, Secured, SpanKind, Spans, TraceContext, Worker, rpc::Rpc};
 use crate::{
     drain::{Pin, Place},
     error::{Error, Kind},
@@ -71,6 +71,8 @@ pub struct Exchange {
     pub spans: Option<Rc<Spans>>,
     /// When it must be over, where its route says so.
     pub deadline: Cell<Option<Instant>>,
+    /// Whether it is a call of gRPC.
+    pub rpc: Cell<Rpc>,
     /// The route, once there is one.
     pub route: OnceCell<Rc<RouteFacts>>,
     /// Interim responses of the upstream (RFC 9110 section 15.2) that the client was not sent yet.
@@ -114,6 +116,7 @@ impl Exchange {
             trace,
             spans: None,
             deadline: Cell::new(None),
+            rpc: Cell::default(),
             route: OnceCell::new(),
             interims: RefCell::default(),
             attributes: RefCell::default(),
@@ -201,6 +204,8 @@ pub struct Recorded {
     pub upstream_time: Option<Duration>,
     /// What each plugin took, in the order of the chain.
     pub steps: SmallVec<[StepTime; 4]>,
+    /// The status of a call of gRPC, once its answer said one.
+    pub grpc_status: Option<u16>,
     /// What failed, and the text for the log.
     pub error: Option<(Kind, String)>,
 }

@@ -4,6 +4,7 @@
 mod body;
 mod context;
 mod local;
+pub mod rpc;
 mod secured;
 mod select;
 mod span;

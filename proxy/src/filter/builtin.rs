@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{
     Action, basic_auth::BasicAuth, cache::Cache, compress::Compress, concurrency::Concurrency, cors::Cors,
-    forward_auth::ForwardAuth, headers::Headers, ip_access::IpAccess, maintenance::Maintenance, mirror::Mirror,
-    redirect::Redirect, request_id::RequestId, respond::Respond, rewrite::Rewrite,
+    forward_auth::ForwardAuth, grpc_web::GrpcWeb, headers::Headers, ip_access::IpAccess, maintenance::Maintenance,
+    mirror::Mirror, redirect::Redirect, request_id::RequestId, respond::Respond, rewrite::Rewrite,
 };
 use crate::{config::spec::Middleware, exchange::Call, state::States, telemetry::Metrics};
 
@@ -42,6 +42,7 @@ pub fn builtin(
             let kept = states.caches.find_or_make(&name.into(), Cache::state);
             Action::Around(Arc::new(Cache::new(cache, kept, metrics.cache(name))))
         }
+        Middleware::GrpcWeb => Action::Around(Arc::new(GrpcWeb)),
         Middleware::Plugin(_) | Middleware::Chain(_) => return None,
     })
 }

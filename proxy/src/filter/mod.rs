@@ -15,6 +15,7 @@ mod concurrency;
 mod cors;
 mod explain;
 mod forward_auth;
+mod grpc_web;
 mod headers;
 mod ip_access;
 mod maintenance;

@@ -3,6 +3,7 @@
 //! would not. After it, the head is what is routed, what plugins see, and what is forwarded.
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, request::Parts, uri::Scheme};
+use hyper::ext::Protocol;
 use std::{borrow::Cow, rc::Rc};
 
 use super::{
@@ -13,7 +14,10 @@ use super::{
 use crate::{
     config::spec::Listener,
     error::{Error, Kind},
-    exchange::trace::{self, TRACEPARENT, TRACESTATE, TraceContext},
+    exchange::{
+        rpc::Rpc,
+        trace::{self, TRACEPARENT, TRACESTATE, TraceContext},
+    },
 };
 
 /// A request that may be routed.
@@ -25,6 +29,8 @@ pub(super) struct Admitted {
     pub(super) named: bool,
     /// The protocol that it asks to upgrade to.
     pub(super) upgrade: Option<HeaderValue>,
+    /// Whether it is a call of gRPC.
+    pub(super) rpc: Rpc,
 }
 
 impl Admitted {
@@ -54,9 +60,12 @@ pub(super) fn admit(
         return Err(Error::new(Kind::UriTooLong, "the request target is over its limit"));
     }
     target(listener, head)?;
-    let upgrade = seen.upgrade.then(|| upgrade(session, head, ordinal)).flatten();
+    let upgrade = match head.extensions.get::<Protocol>() {
+        Some(protocol) => HeaderValue::try_from(protocol.as_str()).ok(),
+        None => seen.upgrade.then(|| upgrade(session, head, ordinal)).flatten(),
+    };
     rewrite(session, head, &known, (trace, &seen));
-    Ok(Admitted { known, named, upgrade })
+    Ok(Admitted { known, named, upgrade, rpc: seen.rpc })
 }
 
 // What one pass over the fields finds.
@@ -68,18 +77,20 @@ struct Seen {
     upgrade: bool,
     expects: bool,
     tracestate: bool,
+    rpc: Rpc,
 }
 
 impl Seen {
     fn look(headers: &HeaderMap) -> Self {
         let mut seen = Self::default();
-        for name in headers.iter().map(|(name, _)| name) {
+        for (name, value) in headers {
             match *name {
                 header::HOST => seen.hosts += 1,
                 header::CONTENT_LENGTH => seen.lengths += 1,
                 header::COOKIE => seen.cookies += 1,
                 header::UPGRADE => seen.upgrade = true,
                 header::EXPECT => seen.expects = true,
+                header::CONTENT_TYPE => seen.rpc = Rpc::of(value),
                 ref other => seen.tracestate |= *other == TRACESTATE,
             }
         }

@@ -9,6 +9,7 @@ use http_body::Body as _;
 
 use super::{
     admit::{self, Admitted},
+    call, connect,
     inbound::{self, Arriving},
     life::{Asked, Life},
     outbound::{self, Outbound},
@@ -37,6 +38,7 @@ pub(super) async fn serve(
         Ok((plan, request)) => run(&life, &plan, request).await,
         Err(error) => refuse(&life, &error),
     };
+    call::answer(&life.exchange, &mut response);
     if let Some(generation) = generation {
         response.head.headers.insert(&GENERATION, generation);
     }
@@ -66,7 +68,8 @@ pub(super) struct Arrived {
 }
 
 // From a head to a plan, or to what is wrong with it. None when the listener is gone.
-fn arrive(session: &Rc<Session>, request: http::Request<Arriving>) -> Option<Box<Arrived>> {
+fn arrive(session: &Rc<Session>, mut request: http::Request<Arriving>) -> Option<Box<Arrived>> {
+    let opening = connect::open(&mut request);
     let (mut head, incoming) = request.into_parts();
     let snapshot = session.door.view.take(&head);
     let listener = snapshot.shared().listeners.get(&session.door.name)?;
@@ -88,12 +91,13 @@ fn arrive(session: &Rc<Session>, request: http::Request<Arriving>) -> Option<Box
         }
         Err(_) => snapshot.plan(&section.fallback),
     };
-    let life = Life::new(
+    let mut life = Life::new(
         session,
         &exchange,
         &plan,
         asked(&head, &admitted, plan.plan().sink.is_on() || exchange.spans.is_some()),
     );
+    life.opening = opening;
     let limits = &listener.spec.limits;
     let body_limits = (limits.body_bytes_max, limits.body_idle_timeout);
     let asks = !section.selections.is_empty();
@@ -135,7 +139,9 @@ impl Arrived {
         life.received = received;
         exchange.deadline.set(plan.plan().timeout.and_then(|timeout| exchange.started.checked_add(timeout)));
         drop(exchange.route.set(Rc::clone(plan.facts())));
-        let Admitted { known, upgrade, .. } = admitted;
+        let Admitted { known, upgrade, rpc, .. } = admitted;
+        exchange.rpc.set(rpc);
+        call::set_deadline(&exchange, &head.headers);
         let authority = known.authority.clone();
         life.upgrade.clone_from(&upgrade);
         (life, generation, Ok((plan, Box::new(Request { head, authority, body, upgrade, exchange }))))
@@ -233,22 +239,27 @@ fn refuse(life: &Life, error: &Error) -> Response {
     response
 }
 
-fn switch_or_respond(mut response: Response, method: &Method, life: Box<Life>) -> http::Response<Outbound> {
+fn switch_or_respond(mut response: Response, method: &Method, mut life: Box<Life>) -> http::Response<Outbound> {
     if !response.head.status.is_informational() {
         return outbound::respond(response, method, life);
     }
     let tunnel = response.tunnel.take().filter(|_| response.head.status == StatusCode::SWITCHING_PROTOCOLS);
-    match (tunnel, life.upgrade.clone()) {
+    let wrong = match (tunnel, life.upgrade.clone()) {
         (Some(tunnel), Some(protocol)) => {
-            *life.session.switch.borrow_mut() = Some(Switch::new(tunnel, &life));
-            outbound::switch(response, protocol, life)
+            let switch = Switch::new(tunnel, &life);
+            let Some(opening) = life.opening.take() else {
+                *life.session.switch.borrow_mut() = Some(switch);
+                return outbound::switch(response, protocol, life);
+            };
+            match opening.switch(&mut response, switch, &life) {
+                Ok(()) => return outbound::connected(response, life),
+                Err(wrong) => wrong,
+            }
         }
-        _ => {
-            let error = Error::new(Kind::UpstreamMalformed, "an interim response in place of a final one");
-            let response = refuse(&life, &error);
-            outbound::respond(response, method, life)
-        }
-    }
+        _ => Error::new(Kind::UpstreamMalformed, "an interim response in place of a final one"),
+    };
+    let response = refuse(&life, &wrong);
+    outbound::respond(response, method, life)
 }
 
 // A request on a connection whose listener a swap has just taken away: no configuration says what to do with it.

@@ -85,6 +85,7 @@ fn builder(session: &Session) -> http2::Builder<LocalExec> {
     session.limits(|limits| {
         builder
             .timer(TokioTimer::new())
+            .enable_connect_protocol()
             .max_concurrent_streams(limits.streams_max)
             .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(usize::try_from(limits.resets_max).unwrap_or(usize::MAX))

@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Uri};
 
 use super::{
     alarm::Alarm,
+    connect::Opening,
     inbound::Received,
     session::{Handed, Session},
 };
@@ -43,6 +44,8 @@ pub(super) struct Life {
     pub(super) received: Option<Rc<Received>>,
     /// The protocol that the client asked to upgrade to.
     pub(super) upgrade: Option<HeaderValue>,
+    /// The stream that is to become a tunnel, where the client asks for that on one.
+    pub(super) opening: Option<Opening>,
     /// The status sent.
     pub(super) status: u16,
     /// Body bytes sent.
@@ -75,6 +78,7 @@ impl Life {
             session: Rc::clone(session),
             received: None,
             upgrade: None,
+            opening: None,
             status: 0,
             sent: 0,
             promised: None,

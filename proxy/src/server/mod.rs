@@ -5,6 +5,8 @@
 mod admit;
 mod alarm;
 mod authority;
+mod call;
+mod connect;
 mod count;
 mod door;
 mod exchange;

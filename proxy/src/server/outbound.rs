@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Version, header, response};
 use http_body::{Body as _, Frame, SizeHint};
 
-use super::{fields, forwarded, life::Life};
+use super::{call, fields, forwarded, life::Life};
 use crate::{
     error::Error,
     exchange::{Body, Exchange, Response},
@@ -68,6 +68,17 @@ pub(super) fn switch(response: Response, asked: HeaderValue, mut life: Box<Life>
     http::Response::from_parts(head, Outbound { body: Body::empty(), life: Some(life) })
 }
 
+/// Makes what hyper sends of an agreement to turn a stream into a tunnel (RFC 8441 section 5): 200 in place of 101.
+pub(super) fn connected(response: Response, mut life: Box<Life>) -> http::Response<Outbound> {
+    let Response { mut head, .. } = response;
+    head.status = StatusCode::OK;
+    fields::strip(&mut head.headers);
+    head.headers.remove(header::CONTENT_LENGTH);
+    head.headers.append(header::VIA, forwarded::via(Version::HTTP_11));
+    life.status = head.status.as_u16();
+    http::Response::from_parts(head, Outbound { body: Body::empty(), life: Some(life) })
+}
+
 // RFC 9110 section 6.4.1: these end with their head, whatever `Content-Length` says.
 fn is_bodiless(method: &Method, status: StatusCode) -> bool {
     *method == Method::HEAD
@@ -109,6 +120,9 @@ impl Outbound {
         match frame.into_trailers() {
             Ok(mut trailers) => {
                 fields::strip_trailers(&mut trailers);
+                if let Some(life) = &self.life {
+                    call::note_status(&life.exchange, &trailers);
+                }
                 Frame::trailers(trailers)
             }
             Err(frame) => frame,
@@ -127,13 +141,17 @@ impl Outbound {
         life.poll_overdue(cx).map(|error| drop(self.fail(error)))
     }
 
-    fn fail(&mut self, error: Error) -> Error {
-        if let Some(life) = &self.life {
-            life.exchange.record.fail(&error);
-            life.session.break_off();
-            tracing::debug!(route = ?life.exchange.route.get(), %error, "a response broke off");
+    // A call of gRPC ends with trailers that say what failed, everything else without an end.
+    fn fail(&mut self, error: Error) -> Result<Frame<Bytes>, Error> {
+        let Some(life) = &self.life else { return Err(error) };
+        life.exchange.record.fail(&error);
+        tracing::debug!(route = ?life.exchange.route.get(), %error, "a response broke off");
+        if let Some(trailers) = call::broken_off(&life.exchange, &error) {
+            self.body = Body::empty();
+            return Ok(Frame::trailers(trailers));
         }
-        error
+        life.session.break_off();
+        Err(error)
     }
 }
 
@@ -147,7 +165,7 @@ impl http_body::Body for Outbound {
         }
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(self.frame(frame)))),
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.fail(error)))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(self.fail(error))),
             Poll::Ready(None) => {
                 if let Some(life) = &mut self.life {
                     life.complete = true;
@@ -156,7 +174,7 @@ impl http_body::Body for Outbound {
             }
             Poll::Pending => {
                 let Some(life) = &self.life else { return Poll::Pending };
-                life.poll_overdue(cx).map(|error| Some(Err(self.fail(error))))
+                life.poll_overdue(cx).map(|error| Some(self.fail(error)))
             }
         }
     }

@@ -25,6 +25,18 @@ use crate::{
 /// When a piece of a stream's response was handed over that is not taken yet, if there is one.
 pub(super) type Handed = Cell<Option<Instant>>;
 
+/// A tunnel on a stream of a connection; see [`Session::hold_open`].
+#[derive(Debug)]
+pub(super) struct Held(Rc<Session>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        self.0.idle_since.set(Instant::now());
+        self.0.resident.wake();
+    }
+}
+
 /// What the parts of one connection share.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -206,6 +218,12 @@ impl Session {
         } else if self.multiplexed.get() && self.open.get() == 0 {
             self.resident.wake();
         }
+    }
+
+    /// Counts a tunnel on a stream as a request that is not over, until the answer is dropped.
+    pub(super) fn hold_open(self: &Rc<Self>) -> Held {
+        self.open.set(self.open.get() + 1);
+        Held(Rc::clone(self))
     }
 
     /// How many requests had all of their response.

@@ -12,11 +12,10 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{life::Life, session::Session};
+use super::{alarm::Alarm, life::Life, session::Session};
 use crate::{
     drain::TunnelPin,
     exchange::{Duplex, Tunnel},
-    tls,
 };
 
 /// An agreement to switch protocols, not carried out yet.
@@ -38,7 +37,7 @@ impl Switch {
     }
 
     /// Carries it out on the client's `stream`, of which `early` was already read.
-    pub(super) async fn run(self, stream: tls::Socket, early: &[u8], session: &Rc<Session>) {
+    pub(super) async fn run(self, stream: impl Duplex, early: &[u8], session: &Rc<Session>) {
         let Self { tunnel, pin, idle } = self;
         let (series, worker) = (&session.door.hall.series, session.door.worker.index);
         series.tunnel_opened(worker);
@@ -58,13 +57,14 @@ impl Switch {
 
 // Answers the bytes that went up and down.
 async fn copy(
-    mut client: tls::Socket,
+    mut client: impl Duplex,
     mut upstream: Box<dyn Duplex>,
     early: &[u8],
     (session, idle): (&Session, Duration),
 ) -> io::Result<(u64, u64)> {
     let (mut up, mut down) = (Pipe::new(early), Pipe::new(&[]));
     let mut last = Instant::now();
+    let alarm = Alarm::new(Rc::clone(&session.timers));
     poll_fn(|cx| {
         let before = up.moved + down.moved;
         let sent = up.poll(cx, Pin::new(&mut client), Pin::new(&mut *upstream))?;
@@ -77,7 +77,7 @@ async fn copy(
         }
         let timed_out = |()| Err(io::Error::new(io::ErrorKind::TimedOut, "no byte in either direction for too long"));
         let half = sent.is_ready() || received.is_ready();
-        session.alarm.poll_at(last + if half { idle.min(HALF_OPEN_IDLE) } else { idle }, cx).map(timed_out)
+        alarm.poll_at(last + if half { idle.min(HALF_OPEN_IDLE) } else { idle }, cx).map(timed_out)
     })
     .await?;
     Ok((up.moved, down.moved))

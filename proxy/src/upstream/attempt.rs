@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
-    exchange::{Duplex, Request, Response, Tunnel},
+    exchange::{Duplex, Request, Response, Tunnel, rpc, rpc::Rpc},
 };
 
 /// A try that is to be made.
@@ -114,6 +114,9 @@ impl<'a> Attempt<'a> {
     /// # Errors
     /// [`Missed`], in a box because almost no try fails.
     pub(super) async fn make(&self, request: &mut Request) -> Result<Response, Box<Missed>> {
+        if request.exchange.rpc.get() != Rpc::None {
+            tell_timeout(request);
+        }
         let found = if self.upstream.multiplexes {
             match Box::pin(self.multiplexed(request)).await {
                 Went::Done(outcome) => return outcome,
@@ -287,6 +290,13 @@ impl<'a> Attempt<'a> {
         };
         let error = error(self.upstream, failure, peer, self.terms.response_timeout);
         Box::new(Missed { error, cause, progress, again })
+    }
+}
+
+// A call of gRPC says how much time is left.
+fn tell_timeout(request: &mut Request) {
+    if let Some(left) = request.exchange.time_left(Instant::now()) {
+        rpc::tell_timeout(&mut request.head.headers, left);
     }
 }
 

@@ -292,7 +292,11 @@ async fn tunnel(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) 
         "authority": request.uri().authority().map(ToString::to_string),
         "headers": pairs(request.headers()),
     });
-    let head = Response::builder().header("x-seen", seen.to_string()).body(()).expect("a head");
+    let mut head = Response::builder().header("x-seen", seen.to_string());
+    if let Some(protocol) = request.headers().get("sec-websocket-protocol") {
+        head = head.header("sec-websocket-protocol", protocol);
+    }
+    let head = head.body(()).expect("a head");
     let mut out = respond.send_response(head, false)?;
     let mut body = request.into_body();
     while let Some(data) = body.data().await {

@@ -74,6 +74,7 @@ fn definition(scope: &mut Scope<'_>, raw: raw::Middleware, pos: Pos, prefix: &st
         ("compress", raw.compress.pos(), raw.compress.is_absent()),
         ("concurrency", raw.concurrency.pos(), raw.concurrency.is_absent()),
         ("cache", raw.cache.pos(), raw.cache.is_absent()),
+        ("grpc-web", raw.grpc_web.pos(), raw.grpc_web.is_absent()),
         ("chain", raw.chain.pos(), raw.chain.is_absent()),
     ];
     let mut kinds = given.iter().filter(|(.., absent)| !absent);
@@ -111,6 +112,7 @@ fn definition(scope: &mut Scope<'_>, raw: raw::Middleware, pos: Pos, prefix: &st
         "compress" => raw.compress.value().and_then(|raw| traffic::compress(scope, raw)),
         "concurrency" => raw.concurrency.spot().and_then(|(raw, pos)| traffic::concurrency(scope, raw, pos)),
         "cache" => raw.cache.value().and_then(|raw| cache::cache(scope, raw)),
+        "grpc-web" => raw.grpc_web.value().map(|_| Middleware::GrpcWeb),
         _ => Some(Middleware::Chain(steps(scope, raw.chain, prefix))),
     }
 }

@@ -10,7 +10,7 @@ use serde::{
 use serde_json::Number;
 
 use super::{
-    BasicAuth, Cache, Compress, Concurrency, Cors, Count, Entries, Field, ForwardAuth, IpAccess, Maintenance,
+    BasicAuth, Cache, Compress, Concurrency, Cors, Count, Entries, Field, ForwardAuth, GrpcWeb, IpAccess, Maintenance,
     OneOrMany, Period, RequestId, Size, Text,
 };
 
@@ -61,6 +61,8 @@ pub(crate) struct Middleware {
     pub(crate) concurrency: Field<Concurrency>,
     /// Keeps responses and answers with them.
     pub(crate) cache: Field<Cache>,
+    /// Translates grpc-web to gRPC, and the answers back.
+    pub(crate) grpc_web: Field<GrpcWeb>,
     /// Other middleware, in this order: names and inline definitions.
     pub(crate) chain: Field<Vec<Field<Step>>>,
 }

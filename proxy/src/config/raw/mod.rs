@@ -38,7 +38,7 @@ pub(crate) use middleware::{
     Any, FailurePolicy, HeaderEdits, Headers, Isolation, Middleware, Mirror, PathEditForm, PluginLimits, Redirect,
     Respond, Rewrite, Step,
 };
-pub(crate) use protocol::{Protocol, UpstreamHttp2};
+pub(crate) use protocol::{GrpcWeb, Protocol, UpstreamHttp2};
 pub(crate) use proxied::{ProxyMode, ProxyProtocol};
 pub(crate) use retry::{Hedge, Retry, RetryBudget};
 pub(crate) use route::{Match, PathForm, Route, Target, ValueForm};

@@ -16,6 +16,11 @@ pub(crate) enum Protocol {
     H2c,
 }
 
+/// Translates grpc-web to gRPC, and the answers back.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct GrpcWeb {}
+
 /// How HTTP/2 is spoken to endpoints.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]

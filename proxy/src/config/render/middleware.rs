@@ -75,6 +75,7 @@ pub(super) fn definition<'a>(spec: &Spec, written: Written<'a>, middleware: &Mid
             built_in(&mut fields, "concurrency", |inner| builtin::concurrency(inner, limit))
         }
         Middleware::Cache(cache) => built_in(&mut fields, "cache", |inner| builtin::cache(inner, cache)),
+        Middleware::GrpcWeb => built_in(&mut fields, "grpc-web", |_| {}),
         Middleware::Chain(names) => fields.put("chain", steps(spec, written.field(&["chain"]), names)),
     }
     fields

@@ -49,6 +49,8 @@ pub enum Middleware {
     Concurrency(Concurrency),
     /// Keeps responses and answers with them.
     Cache(Cache),
+    /// Translates grpc-web to gRPC, and the answers back.
+    GrpcWeb,
     /// Other middleware, in this order: a named chain.
     Chain(Vec<Name>),
 }

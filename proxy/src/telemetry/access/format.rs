@@ -48,6 +48,7 @@ pub(super) enum Field {
     Query,
     Protocol,
     Status,
+    GrpcStatus,
     RequestBytes,
     ResponseBytes,
     Duration,
@@ -72,7 +73,7 @@ pub(super) enum Field {
     Attributes,
 }
 
-const FIELDS: [Field; 32] = {
+const FIELDS: [Field; 33] = {
     use Field::*;
     [
         Time,
@@ -85,6 +86,7 @@ const FIELDS: [Field; 32] = {
         Query,
         Protocol,
         Status,
+        GrpcStatus,
         RequestBytes,
         ResponseBytes,
         Duration,
@@ -221,6 +223,7 @@ impl Field {
         let failed = line.outcome.error.or(record.error.as_ref().map(|(kind, _)| *kind));
         match self {
             Self::Upstream => record.upstream.as_ref().map(|name| out.text(name)).is_some(),
+            Self::GrpcStatus => record.grpc_status.map(|status| out.number(status.into())).is_some(),
             Self::Endpoint => record.endpoint.map(|address| out.socket(address)).is_some(),
             Self::Attempts => {
                 let any = record.attempts > 0;
