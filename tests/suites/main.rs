@@ -18,6 +18,7 @@ mod gateway_api;
 mod grpc;
 mod guards;
 mod harness;
+mod http1_conformance;
 mod http2_upstream;
 mod http3;
 mod languages;

@@ -35,6 +35,7 @@ pub(super) async fn serve(
     let arrived = if arrived.is_to_be_asked_about() { Box::pin(selection::choose(arrived)).await } else { arrived };
     let (life, generation, ready) = arrived.proceed();
     let mut response = match ready {
+        Ok((_, request)) if is_for_the_server(&request) => capabilities(),
         Ok((plan, request)) => run(&life, &plan, request).await,
         Err(error) => refuse(&life, &error),
     };
@@ -260,6 +261,17 @@ fn switch_or_respond(mut response: Response, method: &Method, mut life: Box<Life
     };
     let response = refuse(&life, &wrong);
     outbound::respond(response, method, life)
+}
+
+// `OPTIONS *` that no route takes is about the gateway itself (RFC 9110 section 9.3.7).
+fn is_for_the_server(request: &Request) -> bool {
+    request.head.uri.path() == "*" && request.exchange.route.get().is_some_and(|route| route.id.is_empty())
+}
+
+fn capabilities() -> Response {
+    let mut response = Response::empty(StatusCode::NO_CONTENT);
+    response.head.headers.insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
+    response
 }
 
 // A request on a connection whose listener a swap has just taken away: no configuration says what to do with it.

@@ -19,7 +19,7 @@ pub(super) struct Chunks {
 #[derive(Debug)]
 enum State {
     Size { digits: u32, size: u64 },
-    Extension { size: u64 },
+    Extension { size: u64, at: Extension },
     SizeEnd { size: u64 },
     Data { left: u64 },
     DataCr,
@@ -75,17 +75,17 @@ impl Chunks {
                 State::Size { digits: digits + 1, size: size << 4 | u64::from(digit) }
             }
             (State::Size { digits: 1.., size }, b'\r') => State::SizeEnd { size: *size },
-            (State::Size { digits: 1.., size }, b';') => State::Extension { size: *size },
+            (State::Size { digits: 1.., size }, b';') => State::Extension { size: *size, at: Extension::Name },
             (State::Size { .. }, _) => return Err(Fault::malformed("an invalid chunk size")),
-            (State::Extension { size }, b'\r') => State::SizeEnd { size: *size },
-            (State::Extension { size }, b'\t' | b' '..=b'~') => {
+            (State::Extension { size, at }, b'\r') if at.may_end() => State::SizeEnd { size: *size },
+            (State::Extension { size, at }, byte) => {
+                let at = at.after(byte).ok_or(Fault::malformed("an invalid chunk extension"))?;
                 self.extension_bytes += 1;
                 if self.extension_bytes > EXTENSION_BYTES_MAX {
                     return Err(Fault::malformed("chunk extensions over their limit"));
                 }
-                State::Extension { size: *size }
+                State::Extension { size: *size, at }
             }
-            (State::Extension { .. }, _) => return Err(Fault::malformed("an invalid chunk extension")),
             (State::SizeEnd { size: 0 }, b'\n') => State::Trailers(Lines::default()),
             (State::SizeEnd { size }, b'\n') => State::Data { left: *size },
             (State::SizeEnd { .. }, _) => return Err(Fault::malformed("a chunk size with a bare carriage return")),
@@ -121,6 +121,55 @@ impl Chunks {
         }
         self.state = State::Trailers(Lines::default());
         Ok(Some(Trailer::Field(end)))
+    }
+}
+
+// Where in an extension a byte stands (RFC 9112 section 7.1.1): after a semicolon a name, and perhaps a value.
+#[derive(Clone, Copy, Debug)]
+enum Extension {
+    // Before a name.
+    Name,
+    InName,
+    // White space behind a name.
+    AfterName,
+    // Before a value.
+    Value,
+    InValue,
+    Quoted,
+    Escaped,
+    // Behind the closing quote.
+    Closed,
+    // White space behind a value.
+    AfterValue,
+}
+
+impl Extension {
+    /// Where the next byte stands; `None` where this one may not stand here.
+    fn after(self, byte: u8) -> Option<Self> {
+        let blank = matches!(byte, b' ' | b'\t');
+        let token = line::is_token(&[byte]);
+        Some(match self {
+            Self::Name if blank => Self::Name,
+            Self::Name | Self::InName if token => Self::InName,
+            Self::InName | Self::AfterName if blank => Self::AfterName,
+            Self::InName | Self::AfterName if byte == b'=' => Self::Value,
+            Self::Value if blank => Self::Value,
+            Self::Value if byte == b'"' => Self::Quoted,
+            Self::Value | Self::InValue if token => Self::InValue,
+            Self::Quoted if byte == b'"' => Self::Closed,
+            Self::Quoted if byte == b'\\' => Self::Escaped,
+            Self::Quoted | Self::Escaped if matches!(byte, b'\t' | b' '..=b'~') => Self::Quoted,
+            Self::InValue | Self::Closed | Self::AfterValue if blank => Self::AfterValue,
+            Self::InName | Self::AfterName | Self::InValue | Self::Closed | Self::AfterValue if byte == b';' => {
+                Self::Name
+            }
+            _ => return None,
+        })
+    }
+
+    /// Whether the line may end here.
+    const fn may_end(self) -> bool {
+        matches!(self, Self::InName | Self::InValue | Self::Closed)
     }
 }
 

@@ -125,15 +125,19 @@ impl Head {
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value)?,
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value, version)?,
+            14 | 17 if is_disguised(name) => {
+                return Err(Fault::malformed("a field that some servers read as one that frames the message"));
+            }
             _ => {}
         }
         Ok(())
     }
 
-    // RFC 9110 section 8.6, in one form only: digits, no list, no sign, not more than fit.
+    // RFC 9110 section 8.6, in one form only: digits, no list, no sign, no leading zero (octal, to some), not more than
+    // fit.
     fn content_length(&mut self, value: &[u8]) -> Result<(), Fault> {
         let digits = !value.is_empty() && value.len() <= LENGTH_DIGITS_MAX && value.iter().all(u8::is_ascii_digit);
-        if !digits {
+        if !digits || value.len() > 1 && value[0] == b'0' {
             return Err(Fault::malformed("an invalid Content-Length"));
         }
         let length = value.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0'));
@@ -166,6 +170,14 @@ impl Head {
     fn switches(&self, version: Version) -> bool {
         self.get && version == Version::Http11 && self.connection_upgrade && self.upgrade == Some(true)
     }
+}
+
+// Whether a name is that of a framing field with underscores in it, which is the same name to whoever makes variables
+// of fields (CGI).
+fn is_disguised(name: &[u8]) -> bool {
+    let alike = |(is, would): (&u8, &u8)| is.eq_ignore_ascii_case(would) || (*is, *would) == (b'_', b'-');
+    let framing: [&[u8]; 2] = [b"content-length", b"transfer-encoding"];
+    framing.iter().any(|framing| framing.len() == name.len() && name.iter().zip(*framing).all(alike))
 }
 
 // RFC 9112 section 3.2: origin form, absolute form, asterisk form.
