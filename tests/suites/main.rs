@@ -19,6 +19,7 @@ mod grpc;
 mod guards;
 mod harness;
 mod http1_conformance;
+mod http2_conformance;
 mod http2_upstream;
 mod http3;
 mod languages;

@@ -1,4 +1,6 @@
-//! Counts what an HTTP/2 client makes the gateway do without asking for anything: control frames and reset streams
+//! Looks at what an HTTP/2 client sends before h2 does. Frames of a wrong length, and frames of streams that the client
+//! has ended, end the connection with the code that RFC 9113 has for them, where h2 says less. And it counts what a client
+//! makes the gateway do without asking for anything: control frames and reset streams
 //! (rapid reset, CVE-2023-44487; settings, ping and CONTINUATION floods; empty DATA). Reads frame headers as they come
 //! by (RFC 9113 section 4.1) and nothing of what is in them. Pure but for the time, which is passed in.
 
@@ -19,11 +21,23 @@ pub(super) struct Frames {
     budget: Budget,
     // Bytes until the next frame header; first the preface.
     skip: usize,
-    // And the payload of a WINDOW_UPDATE.
-    header: [u8; HEADER_BYTES + 4],
+    // And the payload of a WINDOW_UPDATE, or the first of SETTINGS.
+    header: [u8; HEADER_BYTES + PAYLOAD_BYTES_MAX],
     known: usize,
     control: Window,
     resets: Window,
+    // Streams that the client ended last, by END_STREAM or RST_STREAM.
+    ended: [u32; ENDED_STREAMS_MAX],
+    next_ended: usize,
+}
+
+/// Why a connection has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Breach {
+    /// For the log.
+    pub(super) what: &'static str,
+    /// The error code that the client is told (RFC 9113 section 7).
+    pub(super) code: u8,
 }
 
 #[derive(Debug)]
@@ -39,14 +53,15 @@ impl Frames {
     pub(super) fn new(budget: Budget, now: Instant) -> Self {
         let window = || Window { since: now, count: 0, ended: 0 };
         let (control, resets) = (window(), window());
-        Self { budget, skip: PREFACE_BYTES, header: [0; HEADER_BYTES + 4], known: 0, control, resets }
+        let (header, ended) = ([0; HEADER_BYTES + PAYLOAD_BYTES_MAX], [0; ENDED_STREAMS_MAX]);
+        Self { budget, skip: PREFACE_BYTES, header, known: 0, control, resets, ended, next_ended: 0 }
     }
 
     /// Counts what is in `bytes`, which follow on what was fed before. `ended` is how many streams ended well so far.
     ///
     /// # Errors
-    /// What there was too much of, for the log.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], now: Instant, ended: u64) -> Result<(), &'static str> {
+    /// Why the connection has to end.
+    pub(super) fn feed(&mut self, mut bytes: &[u8], now: Instant, ended: u64) -> Result<(), Breach> {
         loop {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
@@ -63,7 +78,8 @@ impl Frames {
             }
             self.skip = self.length() + HEADER_BYTES - self.known;
             self.known = 0;
-            self.count((now, ended))?;
+            self.check()?;
+            self.count((now, ended)).map_err(|what| Breach { what, code: ENHANCE_YOUR_CALM })?;
         }
     }
 
@@ -74,12 +90,49 @@ impl Frames {
 
     // How many bytes of a frame are looked at.
     fn wanted(&self) -> usize {
-        let with_payload = self.known >= HEADER_BYTES && self.header[3] == WINDOW_UPDATE && self.length() == 4;
-        if with_payload { HEADER_BYTES + 4 } else { HEADER_BYTES }
+        let payload = match self.header[3] {
+            _ if self.known < HEADER_BYTES => 0,
+            WINDOW_UPDATE if self.length() == 4 => 4,
+            SETTINGS => self.length().min(PAYLOAD_BYTES_MAX),
+            _ => 0,
+        };
+        HEADER_BYTES + payload
+    }
+
+    // RFC 9113 sections 4.2, 5.1 and 6.
+    fn check(&mut self) -> Result<(), Breach> {
+        let [_, _, _, kind, flags, a, b, c, d, ..] = self.header;
+        let (length, stream) = (self.length(), u32::from_be_bytes([a & 0x7f, b, c, d]));
+        let fits = match kind {
+            PRIORITY => length == 5,
+            RST_STREAM | WINDOW_UPDATE => length == 4,
+            SETTINGS if flags & ACK != 0 => length == 0,
+            SETTINGS => length.is_multiple_of(6),
+            PING => length == 8,
+            _ => true,
+        };
+        if !fits {
+            return Err(Breach { what: "a frame of a wrong length", code: FRAME_SIZE_ERROR });
+        }
+        if kind == SETTINGS {
+            let (settings, _) =
+                self.header[HEADER_BYTES..HEADER_BYTES + length.min(PAYLOAD_BYTES_MAX)].as_chunks::<6>();
+            if settings.iter().any(|[_, id, high, ..]| *id == INITIAL_WINDOW_SIZE && high & 0x80 != 0) {
+                return Err(Breach { what: "a window over its maximum", code: FLOW_CONTROL_ERROR });
+            }
+        }
+        if matches!(kind, DATA | HEADERS) && stream != 0 && self.ended.contains(&stream) {
+            return Err(Breach { what: "a frame of a stream that it ended", code: STREAM_CLOSED });
+        }
+        if kind == RST_STREAM || matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0 {
+            self.ended[self.next_ended] = stream;
+            self.next_ended = (self.next_ended + 1) % ENDED_STREAMS_MAX;
+        }
+        Ok(())
     }
 
     fn count(&mut self, (now, ended): (Instant, u64)) -> Result<(), &'static str> {
-        let [_, _, _, kind, flags, .., a, b, c, d] = self.header;
+        let [_, _, _, kind, flags, _, _, _, _, a, b, c, d, ..] = self.header;
         match kind {
             DATA if self.length() > 0 || flags & END_STREAM != 0 => {}
             HEADERS => {}
@@ -120,9 +173,23 @@ const PREFACE_BYTES: usize = 24;
 const HEADER_BYTES: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
+const INITIAL_WINDOW_SIZE: u8 = 4;
+const FLOW_CONTROL_ERROR: u8 = 3;
+const STREAM_CLOSED: u8 = 5;
+const FRAME_SIZE_ERROR: u8 = 6;
+/// Of a client that makes too much of what asks for nothing.
+pub(super) const ENHANCE_YOUR_CALM: u8 = 11;
+// Ten settings; those behind them h2 looks at.
+const PAYLOAD_BYTES_MAX: usize = 60;
+// Frames of streams that were ended before so many others are h2's to judge.
+const ENDED_STREAMS_MAX: usize = 32;
 // Smaller ones count as control frames.
 const INCREMENT_BYTES_MIN: u32 = 256;
 
@@ -160,7 +227,7 @@ mod tests {
             assert!(!is_too_much(&flood, 10, 0), "{flood:?}");
             assert!(is_too_much(&flood, 11, 0), "{flood:?}");
         }
-        for good in [frame(0, 0, b"data"), frame(0, 1, b""), frame(1, 5, b"x"), frame(8, 0, b"\0\0\x01\0")] {
+        for good in [frame(0, 0, b"data"), frame(1, 4, b"x"), frame(8, 0, b"\0\0\x01\0")] {
             assert!(!is_too_much(&good, 100, 0), "{good:?}");
         }
     }
@@ -172,6 +239,27 @@ mod tests {
         assert!(is_too_much(&reset, 11, 0));
         assert!(!is_too_much(&reset, 15, 5));
         assert!(is_too_much(&reset, 16, 5));
+    }
+
+    #[test]
+    fn what_a_stream_or_a_frame_may_not_be_is_told_by_its_code() {
+        let (now, budget) = (Instant::now(), Budget { control_frames_max: 10, resets_max: 10 });
+        let ended = [frame(1, 5, b"x"), frame(0, 0, b"late")].concat();
+        let reset = [frame(1, 4, b"x"), frame(3, 0, b"\0\0\0\x08"), frame(1, 5, b"x")].concat();
+        for (bytes, code) in [
+            (ended, Some(STREAM_CLOSED)),
+            (reset, Some(STREAM_CLOSED)),
+            ([frame(1, 4, b"x"), frame(0, 1, b"data"), frame(8, 0, b"\0\0\x01\0")].concat(), None),
+            (frame(6, 0, b"1234567"), Some(FRAME_SIZE_ERROR)),
+            (frame(4, 0, b"\0\x04\0"), Some(FRAME_SIZE_ERROR)),
+            (frame(4, 1, b"\0\x04\0\0\0\0"), Some(FRAME_SIZE_ERROR)),
+            (frame(4, 0, b"\0\x03\0\0\0\x01\0\x04\x80\0\0\0"), Some(FLOW_CONTROL_ERROR)),
+            (frame(4, 0, b"\0\x04\x7f\xff\xff\xff"), None),
+        ] {
+            let mut frames = Frames::new(budget, now);
+            let outcome = frames.feed(&[PREFACE, &bytes].concat(), now, 0);
+            assert_eq!(outcome.err().map(|breach| breach.code), code, "{bytes:?}");
+        }
     }
 
     #[test]

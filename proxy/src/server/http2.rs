@@ -20,7 +20,7 @@ use hyper_util::rt::TokioTimer;
 
 use super::{
     exchange,
-    frames::{Budget, Frames},
+    frames::{Breach, Budget, ENHANCE_YOUR_CALM, Frames},
     inbound::Arriving,
     session::Session,
     wire::Socket,
@@ -129,11 +129,14 @@ impl Counted {
 
 impl Counted {
     // h2 says nothing where reading failed. A client that does not take this at once goes without.
-    fn calm_down(&mut self, cx: &mut Context<'_>, counted: io::Result<()>) -> io::Result<()> {
-        if counted.is_err() && self.between_frames {
-            drop(self.socket.poll_write(cx, &CALM_DOWN));
+    fn part(&mut self, cx: &mut Context<'_>, checked: Result<(), Breach>) -> io::Result<()> {
+        let Err(Breach { what, code }) = checked else { return Ok(()) };
+        if self.between_frames {
+            let mut goaway = GOAWAY;
+            goaway[16] = code;
+            drop(self.socket.poll_write(cx, &goaway));
         }
-        counted
+        Err(io::Error::other(what))
     }
 
     // h2 hands over whole frames.
@@ -142,12 +145,16 @@ impl Counted {
     }
 }
 
-// Ends the connection when the client makes too much of what asks for nothing.
-fn count(frames: &mut Frames, session: &Session, bytes: &[u8]) -> io::Result<()> {
-    frames.feed(bytes, Instant::now(), session.ended_well()).map_err(|flood| {
-        tracing::warn!(listener = &*session.door.name, peer = %session.connection.peer, flood, "HTTP/2 abuse");
-        session.door.hall.series.refused(session.door.worker.index, Kind::Overloaded);
-        io::Error::other(flood)
+// Ends the connection when the client sends what it may not, or makes too much of what asks for nothing.
+fn check(frames: &mut Frames, session: &Session, bytes: &[u8]) -> Result<(), Breach> {
+    frames.feed(bytes, Instant::now(), session.ended_well()).inspect_err(|Breach { what, code }| {
+        let (listener, peer) = (&*session.door.name, session.connection.peer);
+        if *code == ENHANCE_YOUR_CALM {
+            tracing::warn!(listener, %peer, flood = what, "HTTP/2 abuse");
+            session.door.hall.series.refused(session.door.worker.index, Kind::Overloaded);
+        } else {
+            tracing::debug!(listener, %peer, what, "an HTTP/2 connection is broken off");
+        }
     })
 }
 
@@ -160,18 +167,18 @@ impl Read for Counted {
         let this = &mut *self;
         if !this.first.is_empty() {
             let piece = this.first.split_to(cursor.remaining().min(this.first.len()));
-            let counted = count(&mut this.frames, this.socket.session(), &piece);
+            let checked = check(&mut this.frames, this.socket.session(), &piece);
             cursor.put_slice(&piece);
-            return Poll::Ready(this.calm_down(cx, counted));
+            return Poll::Ready(this.part(cx, checked));
         }
-        let mut counted = Ok(());
+        let mut checked = Ok(());
         let Self { socket, frames, .. } = this;
         let session = Rc::clone(socket.session());
         ready!(socket.poll_read(cx, &mut cursor, |bytes| {
-            counted = count(frames, &session, bytes);
+            checked = check(frames, &session, bytes);
             bytes.len()
         }))?;
-        Poll::Ready(this.calm_down(cx, counted))
+        Poll::Ready(this.part(cx, checked))
     }
 }
 
@@ -205,8 +212,8 @@ impl Write for Counted {
     }
 }
 
-// GOAWAY with ENHANCE_YOUR_CALM (RFC 9113 sections 6.8 and 7); any stream may have been served.
-const CALM_DOWN: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0xb];
+// GOAWAY, without its code (RFC 9113 section 6.8); any stream may have been served.
+const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 // What a client may send on one stream, and on all of them, before it is read.
 const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
