@@ -146,7 +146,8 @@ mod tests {
         let types = schema["$defs"].as_object().unwrap().iter().map(|(name, schema)| (name.as_str(), schema));
         for (name, schema) in types.chain([("Document", &schema)]) {
             assert!(!described(schema).is_empty(), "{name}");
-            for (field, schema) in schema["properties"].as_object().unwrap() {
+            // What is switched on by its name alone has no fields.
+            for (field, schema) in schema["properties"].as_object().into_iter().flatten() {
                 assert!(!described(schema).is_empty() && !takes(schema).is_empty(), "{name}.{field}: {schema}");
             }
         }

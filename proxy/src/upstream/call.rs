@@ -13,7 +13,7 @@ use super::{
     admission::Admission,
     attempt::{Attempt, Cause, Missed},
     balance::Turn,
-    course::{Course, Next},
+    course::Course,
     deadline, hedge,
     pool::{Facts, Pools},
     terms::{Flaw, Terms},
@@ -91,7 +91,7 @@ impl Upstream {
             next = {
                 let (position, tried) = match terms.hedge.filter(|_| course.may_hedge(request)) {
                     Some(hedge) => Box::pin(hedge::race(&tries, hedge, request, &mut course, next)).await,
-                    None => (next.position, tries.one(request, next, begun.take(), false).await),
+                    None => (next.position, tries.one(request, (next.position, next.fresh), begun.take(), false).await),
                 };
                 course.note(&tries, &tried);
                 let flaw = match &tried {
@@ -115,8 +115,13 @@ impl Upstream {
 impl Tries<'_> {
     /// Makes one try, and tells the balancer how it went. `begun` is given for a call's first: it saves a look at the
     /// clock. A `rival` is one of several at once.
-    pub(super) async fn one(&self, request: &mut Request, next: Next, begun: Option<Instant>, rival: bool) -> Tried {
-        let Next { position, fresh, .. } = next;
+    pub(super) async fn one(
+        &self,
+        request: &mut Request,
+        (position, fresh): (usize, bool),
+        begun: Option<Instant>,
+        rival: bool,
+    ) -> Tried {
         let member = self.turn.member(position);
         let pool = self.pools.pool(self.worker, &member.endpoint, &self.upstream.states);
         let (upstream, terms, user) = (self.upstream, self.terms, &self.user);

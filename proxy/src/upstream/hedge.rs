@@ -38,7 +38,7 @@ pub(super) async fn race(
 ) -> (usize, Tried) {
     let begin = |next: Next| -> LocalBoxFuture<'_, Tried> {
         let mut own = again(request, course.body());
-        Box::pin(async move { tries.one(&mut own, next, None, true).await })
+        Box::pin(async move { tries.one(&mut own, (next.position, next.fresh), None, true).await })
     };
     let mut race = Race { running: vec![(first.position, begin(first))], hedges: Vec::new() };
     let mut asked = course.tried.clone();

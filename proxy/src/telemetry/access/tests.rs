@@ -45,6 +45,7 @@ fn full_exchange() -> Rc<Exchange> {
         record.upstream = Some("users".into());
         record.endpoint = Some(SocketAddr::from(([10, 0, 1, 20], 8080)));
         record.attempts = 2;
+        record.grpc_status = Some(14);
         record.upstream_time = Some(Duration::from_micros(900));
         record.steps.push(StepTime { name: "auth".into(), time: Duration::from_micros(7) });
     });
@@ -70,6 +71,7 @@ fn a_line_says_all_there_is_to_say() {
         ("query", "b=c".into()),
         ("duration_ms", 1.5.into()),
         ("endpoint", "10.0.1.20:8080".into()),
+        ("grpc_status", 14.into()),
         ("plugins_ms", serde_json::json!({"auth": 0.007})),
         ("error", "upstream_reset".into()),
         ("error_detail", "upstream_reset: 10.0.1.20:8080 closed".into()),

@@ -9,7 +9,7 @@ use std::{
 
 use http::{StatusCode, header, response};
 
-use super::{Moving, Roster, Turn, Went};
+use super::{Held, Moving, Roster, Turn, Went};
 use crate::{
     config::spec::{Balance, Ejection, SuccessRate},
     error::Kind,
@@ -48,7 +48,7 @@ impl Turn<'_> {
         } else {
             return;
         };
-        if let Some(moving) = self.moving {
+        if let Held::Seen(_, moving) = &self.standing {
             eject(&self.standing().roster, position, (ejection, cause), moving, &self.means.series);
         }
     }

@@ -9,7 +9,7 @@ mod request;
 mod ring;
 mod standing;
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{num::NonZeroU64, rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderMap, response};
 use smallvec::SmallVec;
@@ -60,19 +60,18 @@ pub(super) type Tried = SmallVec<[usize; 2]>;
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     means: &'a Means,
-    moving: Option<&'a Moving>,
     standing: Held<'a>,
     worker: usize,
-    // The hash of its key, where endpoints are chosen by one.
-    key: Option<u64>,
+    // The hash of its key, where endpoints are chosen by one. Small, as is the next, because every call holds a turn.
+    key: Option<NonZeroU64>,
     // The member that the client is bound to.
-    bound: Option<usize>,
+    bound: Option<u32>,
 }
 
 #[derive(Debug)]
 enum Held<'a> {
     Fixed(&'a Standing),
-    Seen(Rc<Sight>),
+    Seen(Rc<Sight>, &'a Moving),
 }
 
 /// How one try went: the head of the answer, or what failed.
@@ -97,18 +96,18 @@ impl Balancer {
     /// The turn of a call with `request`, whose body may be gone. Waits only where no endpoint is known yet, because
     /// names are not resolved.
     pub(super) async fn turn<'a>(&'a self, worker: &Worker, request: &Request) -> Turn<'a> {
-        let (standing, moving) = match &self.place {
-            Place::Fixed(standing) => (Held::Fixed(standing), None),
+        let standing = match &self.place {
+            Place::Fixed(standing) => Held::Fixed(standing),
             Place::Moving(moving) => {
                 let mut sight = moving.sight(worker);
                 if sight.standing.roster.waits && sight.standing.share.is_none() {
                     Box::pin(moving.known(worker, self.means.spec.connect_timeout)).await;
                     sight = moving.sight(worker);
                 }
-                (Held::Seen(sight), Some(&**moving))
+                Held::Seen(sight, moving)
             }
         };
-        let mut turn = Turn { means: &self.means, moving, standing, worker: worker.index, key: None, bound: None };
+        let mut turn = Turn { means: &self.means, standing, worker: worker.index, key: None, bound: None };
         turn.read(request);
         turn
     }
@@ -162,7 +161,7 @@ impl Turn<'_> {
     /// not so already.
     pub(super) fn bind(&self, position: usize, request: &Request, fields: &mut HeaderMap) {
         if let Some(affinity) = &self.means.spec.affinity
-            && self.bound != Some(position)
+            && self.bound != Some(position as u32)
         {
             request::bind(affinity, &self.standing().roster, position, request, fields);
         }
@@ -188,7 +187,7 @@ impl Turn<'_> {
     fn standing(&self) -> &Standing {
         match &self.standing {
             Held::Fixed(standing) => standing,
-            Held::Seen(sight) => &sight.standing,
+            Held::Seen(sight, _) => &sight.standing,
         }
     }
 }

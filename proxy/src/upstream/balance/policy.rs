@@ -13,7 +13,7 @@ impl Turn<'_> {
     /// The position of the member that takes the next try; `None` when there is none, or none is left untried.
     pub(in crate::upstream) fn choose(&self, tried: &Tried) -> Option<usize> {
         let standing = self.standing();
-        if let Some(bound) = self.bound
+        if let Some(bound) = self.bound.map(|bound| bound as usize)
             && tried.is_empty()
             && standing.roster.members[bound].is_usable()
         {
@@ -25,7 +25,7 @@ impl Turn<'_> {
         }
         let balance = &self.means.spec.balance;
         if let (Some(key), Balance::Hash { load_percent_max, .. }) = (self.key, balance) {
-            return self.by_key(key, *load_percent_max, tried);
+            return self.by_key(key.get(), *load_percent_max, tried);
         }
         let position = self.means.sequence.next(self.worker);
         let in_turn = matches!(balance, Balance::RoundRobin | Balance::Hash { .. });

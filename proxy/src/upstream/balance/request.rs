@@ -1,7 +1,7 @@
 //! What the choice of an endpoint looks at of a request, and what it adds to the answer: keys and cookies. Knows no
 //! policy.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, num::NonZeroU64};
 
 use http::{HeaderMap, HeaderValue, header};
 use xxhash_rust::xxh3::xxh3_64;
@@ -17,11 +17,13 @@ impl Turn<'_> {
     pub(super) fn read(&mut self, request: &Request) {
         let spec = &self.means.spec;
         if let Balance::Hash { keys, .. } = &spec.balance {
-            self.key = keys.iter().find_map(|key| hash(key, request));
+            let hash = keys.iter().find_map(|key| hash(key, request));
+            self.key = hash.map(|hash| NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN));
         }
         if let Some(affinity) = &spec.affinity {
             let cookies = cookies(&request.head.headers, &affinity.cookie);
-            self.bound = cookies.filter_map(|value| self.standing().roster.bound(value)).next();
+            let bound = cookies.filter_map(|value| self.standing().roster.bound(value)).next();
+            self.bound = bound.map(|position| position as u32);
         }
     }
 }
