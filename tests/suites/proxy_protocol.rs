@@ -1,10 +1,16 @@
 //! PROXY protocol through YAML and sockets: who is believed, what is refused, and what the address is good for then.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tidegate_tests::{Authority, Client, ConfigDir, Gateway, Origin, Raw, Tls, eventually, soon, wire::Whole};
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 
 struct Scene {
     origin: Origin,
@@ -221,4 +227,91 @@ async fn connections_that_a_reload_no_longer_trusts_end() {
     scene.dir.edit("gateway.yaml", "mode: optional", "mode: required");
     scene.gateway.apply().await;
     soon("it ends as well", async || plain.is_closed()).await;
+}
+
+/// An origin that keeps what each of its connections began with, up to the first `GET`, and answers every request with 200.
+async fn introduced() -> (std::net::SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, seen) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<Vec<u8>>>>::default());
+    let all = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let all = Arc::clone(&all);
+            tokio::spawn(async move {
+                let (mut read, mut first) = (Vec::new(), true);
+                while socket.read_buf(&mut read).await.is_ok_and(|count| count > 0) {
+                    if !read.ends_with(b"\r\n\r\n") {
+                        continue;
+                    }
+                    let begins = read.windows(4).position(|word| word == b"GET ").unwrap_or(0);
+                    if std::mem::take(&mut first) {
+                        all.lock().unwrap().push(read[..begins].to_vec());
+                    }
+                    read.clear();
+                    drop(socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await);
+                }
+            });
+        }
+    });
+    (address, seen)
+}
+
+#[tokio::test]
+async fn endpoints_are_told_whose_each_connection_is() {
+    let (address, seen) = introduced().await;
+    for version in ["v1", "v2"] {
+        seen.lock().unwrap().clear();
+        let scene = scene(OPTIONAL).await;
+        scene.dir.edit(
+            "gateway.yaml",
+            "endpoints: ['{origin}']",
+            &format!("endpoints: ['{address}'], proxy-protocol: {version}"),
+        );
+        scene.gateway.apply().await;
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            let stream = TcpStream::connect(scene.gateway.web()).await.unwrap();
+            let own = stream.local_addr().unwrap();
+            clients.push((own, Client::over(stream, false).await));
+        }
+        for _ in 0..3 {
+            for (_, client) in &mut clients {
+                assert_eq!(client.get("/").await.text(), "ok");
+            }
+        }
+        let (seen, port) = (seen.lock().unwrap().clone(), scene.gateway.web().port());
+        assert_eq!(seen.len(), 3, "a connection for each client, and the client's own again");
+        for (at, (own, _)) in clients.iter().enumerate() {
+            let expected = match version {
+                "v1" => format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {port}\r\n", own.port()).into_bytes(),
+                _ => {
+                    let ports = [own.port().to_be_bytes(), port.to_be_bytes()].concat();
+                    block(1, 0x11, &[&[127, 0, 0, 1, 127, 0, 0, 1][..], &ports].concat())
+                }
+            };
+            assert_eq!(seen[at], expected);
+        }
+        assert_eq!(scene.ask(LINE, "/").await.unwrap().0, 200);
+    }
+    let last = seen.lock().unwrap().last().unwrap().clone();
+    assert_eq!(
+        last,
+        block(1, 0x11, &[192, 0, 2, 7, 198, 51, 100, 1, 0x12, 0x34, 0x01, 0xbb]),
+        "it is passed on as told"
+    );
+}
+
+#[tokio::test]
+async fn health_checks_speak_for_the_gateway_itself() {
+    let (address, seen) = introduced().await;
+    for (version, header) in [("v1", b"PROXY UNKNOWN\r\n".to_vec()), ("v2", block(0, 0, &[]))] {
+        seen.lock().unwrap().clear();
+        let scene = scene(OPTIONAL).await;
+        let checked =
+            format!("endpoints: ['{address}'], proxy-protocol: {version}, health-check: {{path: /, interval: 20ms}}");
+        scene.dir.edit("gateway.yaml", "endpoints: ['{origin}']", &checked);
+        scene.gateway.apply().await;
+        soon("it is checked", async || seen.lock().unwrap().len() > 1).await;
+        assert!(seen.lock().unwrap().iter().all(|first| *first == header));
+    }
 }

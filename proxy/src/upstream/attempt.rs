@@ -22,6 +22,7 @@ use super::{
     head::{Head, Malformed, Reader},
     http2::Went,
     incoming::Incoming,
+    introduced,
     pool::{Facts, Pool},
     terms::Terms,
     upload::Upload,
@@ -169,20 +170,23 @@ impl<'a> Attempt<'a> {
 
     // A kept connection or a new one, and since when the answer is waited for.
     async fn wire(&self, request: &Request) -> Result<(Box<Wire>, Instant), Error> {
-        let kept = if self.fresh { None } else { self.pool.checkout(!self.is_replayable(request)) };
+        let introduction =
+            self.upstream.spec.proxy_protocol.map(|version| introduced::header(version, &request.exchange));
+        let kept =
+            if self.fresh { None } else { self.pool.checkout(!self.is_replayable(request), introduction.as_deref()) };
         if let Some(wire) = kept {
             self.upstream.series.reused(self.pool.worker());
             return Ok((wire, self.started.unwrap_or_else(Instant::now)));
         }
-        Ok((self.connect().await?, Instant::now()))
+        Ok((self.connect(introduction).await?, Instant::now()))
     }
 
     // Boxed, because few calls come this way and every call has room for it.
-    fn connect(&self) -> LocalBoxFuture<'_, Result<Box<Wire>, Error>> {
+    fn connect(&self, introduction: Option<Box<[u8]>>) -> LocalBoxFuture<'_, Result<Box<Wire>, Error>> {
         let Upstream { spec, connector, states, .. } = self.upstream;
         let limits = (spec.connections_max, spec.connect_timeout);
         let target = (&self.member.endpoint, connector.as_deref());
-        Box::pin(connect(target, self.pool, self.user, states, limits))
+        Box::pin(connect(target, self.pool, self.user, states, limits, introduction))
     }
 
     // Sends the request on `wire`, from `since` on, and waits for the head of the answer, no longer than the response

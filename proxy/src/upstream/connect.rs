@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Notify};
 
 use super::{
     pool::{Facts, Pool},
@@ -33,19 +33,23 @@ pub(super) async fn connect(
     user: &Rc<Facts>,
     states: &States,
     (limit, time): (usize, Duration),
+    introduction: Option<Box<[u8]>>,
 ) -> Result<Box<Wire>, Error> {
-    let (target, limits) = ((endpoint, connector, Offer::Http1), (limit, Instant::now() + time));
+    let first = introduction.as_deref().unwrap_or_default();
+    let (target, limits) = ((endpoint, connector, (Offer::Http1, first)), (limit, Instant::now() + time));
     let (io, peer, open) = open(target, pool, user, states, limits).await?;
-    Ok(Box::new(Wire::new(io, peer, Rc::clone(pool), Rc::clone(user), open)))
+    let mut wire = Box::new(Wire::new(io, peer, Rc::clone(pool), Rc::clone(user), open));
+    wire.introduced = introduction;
+    Ok(wire)
 }
 
-/// A connection on which nothing was said yet, to speak what is offered, until `end`.
+/// A connection on which nothing was said yet but what comes first, to speak what is offered, until `end`.
 ///
 /// # Errors
 /// `UpstreamConnectionsMax` at the limit, `UpstreamConnectTimeout` when the time is up, `UpstreamConnect` for everything else. None of
 /// them has sent anything.
 pub(super) async fn open(
-    (endpoint, connector, offer): (&Arc<EndpointState>, Option<&Connector>, Offer),
+    (endpoint, connector, talk): (&Arc<EndpointState>, Option<&Connector>, (Offer, &[u8])),
     pool: &Rc<Pool>,
     user: &Rc<Facts>,
     states: &States,
@@ -62,7 +66,7 @@ pub(super) async fn open(
         // Each address gets its part of the time that is left, so that one that never answers does not take it all.
         let now = Instant::now();
         let share = end.saturating_duration_since(now) / (addresses.len() - tried) as u32;
-        match pool.timers.within(now + share, dial(*address, endpoint.key.authority(), connector, offer)).await {
+        match pool.timers.within(now + share, dial(*address, endpoint.key.authority(), connector, talk)).await {
             Ok(Ok(io)) => return Ok((io, *address, open)),
             Ok(Err(cause)) => failed = Some(cause),
             Err(_) => {}
@@ -104,7 +108,7 @@ async fn claim(pool: &Pool, states: &States, limit: usize, end: Instant) -> Opti
     }
 }
 
-/// Connects to `address`, which `endpoint` (`HOST:PORT`) leads to, and where it speaks TLS shakes hands to speak what is
+/// Connects to `address`, which `endpoint` (`HOST:PORT`) leads to, says what comes first, and where it speaks TLS shakes hands to speak what is
 /// offered.
 ///
 /// # Errors
@@ -113,10 +117,13 @@ pub(super) async fn dial(
     address: SocketAddr,
     endpoint: &str,
     connector: Option<&Connector>,
-    offer: Offer,
+    (offer, first): (Offer, &[u8]),
 ) -> io::Result<Socket> {
-    let io = TcpStream::connect(address).await?;
+    let mut io = TcpStream::connect(address).await?;
     io.set_nodelay(true)?;
+    if !first.is_empty() {
+        io.write_all(first).await?;
+    }
     let Some(connector) = connector else { return Ok(Socket::Plain(io)) };
     let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
     Box::pin(connector.connect(io, host, offer)).await

@@ -19,6 +19,7 @@ mod health;
 mod hedge;
 mod http2;
 mod incoming;
+mod introduced;
 mod keeper;
 mod pool;
 mod pump;

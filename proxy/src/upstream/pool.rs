@@ -158,11 +158,13 @@ async fn tend(pools: Weak<Pools>, states: Arc<States>, worker: usize) {
 
 impl Pool {
     /// The connection that was used last among those that still stand. With `now`, the kernel is asked once more: for
-    /// a request that could not be sent again.
-    pub(super) fn checkout(&self, now: bool) -> Option<Box<Wire>> {
+    /// a request that could not be sent again. Of those that said whose they are, only one that said the same.
+    pub(super) fn checkout(&self, now: bool, introduced: Option<&[u8]>) -> Option<Box<Wire>> {
         loop {
             let mut idle = self.idle.borrow_mut();
-            let mut wire = idle.pop()?.wire;
+            // The last one, where nobody says whose they are.
+            let at = idle.iter().rposition(|idle| idle.wire.introduced.as_deref() == introduced)?;
+            let mut wire = idle.remove(at).wire;
             self.count(idle.len());
             drop(idle);
             if wire.is_alive() && (!now || wire.is_alive_now()) {

@@ -156,7 +156,14 @@ impl RosterSource {
             state.resolve_with(Arc::clone(&self.resolver));
             resolve::refresh(&state, &states.control);
         }
-        let watch = |check| health::watch(&state, (check, self.spec.protocol), self.connector.as_ref(), states);
+        let watch = |check| {
+            health::watch(
+                &state,
+                (check, self.spec.protocol, self.spec.proxy_protocol),
+                self.connector.as_ref(),
+                states,
+            )
+        };
         let verdict = self.spec.health_check.as_ref().map(watch);
         let local = endpoint.zone.as_deref().zip(states.zone.as_deref()).map(|(one, own)| one == own);
         Member { endpoint: state, verdict, weight, priority, local, ejects: self.spec.ejection.is_some() }

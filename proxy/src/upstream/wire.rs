@@ -33,6 +33,8 @@ pub(super) struct Wire {
     pub(super) pool: Rc<Pool>,
     /// Whether another exchange used it before.
     pub(super) reused: bool,
+    /// What it said of whose it is, where it did.
+    pub(super) introduced: Option<Box<[u8]>>,
     output: Output,
     read_bytes: usize,
     // Whose exchange uses it.
@@ -66,6 +68,7 @@ impl Wire {
             keep: Keep { idle_max: 0, sweeps: 0 },
             pool,
             reused: false,
+            introduced: None,
             output: Output::default(),
             read_bytes: READ_BYTES_MIN,
             user: None,

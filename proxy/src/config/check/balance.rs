@@ -81,7 +81,7 @@ pub(super) fn balance(scope: &mut Scope<'_>, field: Field<raw::BalanceForm>) -> 
         None | Some((raw::BalanceForm::Text(raw::Policy::RoundRobin), _)) => Balance::RoundRobin,
         Some((raw::BalanceForm::Text(raw::Policy::LeastRequest), _)) => Balance::LeastRequest,
         Some((raw::BalanceForm::Text(raw::Policy::PeakEwma), _)) => Balance::PeakEwma { decay },
-        Some((raw::BalanceForm::Map(map), pos)) => configured(scope, map, pos, decay),
+        Some((raw::BalanceForm::Map(map), pos)) => configured(scope, *map, pos, decay),
     }
 }
 

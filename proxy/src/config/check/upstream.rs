@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    admission, balance, health, protocol, retry,
+    admission, balance, health, protocol, proxied, retry,
     scope::{Scope, Value},
     tls, values,
 };
@@ -30,9 +30,12 @@ pub(super) fn upstream(scope: &mut Scope<'_>) -> Option<Value> {
     let health_check = raw.health_check.spot().and_then(|(raw, pos)| health::health_check(scope, raw, pos));
     let tls = tls::upstream(scope, raw.tls);
     let (requests_max, queue) = admission::limits(scope, raw.requests_max, raw.queue);
+    let protocol = protocol::protocol(scope, raw.protocol, tls.is_some());
+    let (proxy_protocol, protocol) = proxied::version(scope, raw.proxy_protocol, protocol);
     let upstream = Upstream {
         endpoints,
-        protocol: protocol::protocol(scope, raw.protocol, tls.is_some()),
+        protocol,
+        proxy_protocol,
         http2: protocol::http2(scope, raw.http2),
         tls,
         balance: balance::balance(scope, raw.balance),
@@ -76,6 +79,7 @@ pub(super) fn of_endpoints(endpoints: Vec<Endpoint>) -> Upstream {
         endpoints,
         tls: None,
         protocol: Protocol::Auto,
+        proxy_protocol: None,
         http2: UpstreamHttp2::default(),
         balance: Balance::RoundRobin,
         panic: Panic::Below(0),

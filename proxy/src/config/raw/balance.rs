@@ -51,7 +51,7 @@ pub(crate) enum Resolve {
 #[schemars(untagged, inline)]
 pub(crate) enum BalanceForm {
     Text(Policy),
-    Map(Balance),
+    Map(Box<Balance>),
 }
 
 /// How an endpoint is chosen.

@@ -39,7 +39,7 @@ pub(crate) use middleware::{
     Respond, Rewrite, Step,
 };
 pub(crate) use protocol::{GrpcWeb, Protocol, UpstreamHttp2};
-pub(crate) use proxied::{ProxyMode, ProxyProtocol};
+pub(crate) use proxied::{ProxyMode, ProxyProtocol, ProxyVersion};
 pub(crate) use retry::{Hedge, Retry, RetryBudget};
 pub(crate) use route::{Match, PathForm, Route, Target, ValueForm};
 pub(crate) use scalar::{Count, Limit, Percent, Period, Size, Text};

@@ -33,3 +33,12 @@ pub(crate) enum ProxyMode {
     Required,
     Optional,
 }
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(crate) enum ProxyVersion {
+    V1,
+    V2,
+}

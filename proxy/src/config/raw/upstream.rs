@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{
     Affinity, BalanceForm, Breaker, Count, Dns, Ejection, EndpointForm, Field, HealthCheck, Hedge, Limit, Percent,
-    Period, Protocol, Queue, Retry, Size, Text, UpstreamHttp2, UpstreamTls,
+    Period, Protocol, ProxyVersion, Queue, Retry, Size, Text, UpstreamHttp2, UpstreamTls,
 };
 
 /// A set of endpoints that serve the same thing.
@@ -22,6 +22,9 @@ pub(crate) struct Upstream {
     pub(crate) protocol: Field<Protocol>,
     /// How HTTP/2 is spoken, where it is.
     pub(crate) http2: Field<UpstreamHttp2>,
+    /// Says whose each connection is, before anything else (PROXY protocol): `v1`, a line, or `v2`, binary. A connection
+    /// then serves one client connection only, in HTTP/1.1. Nothing is said where this is not given.
+    pub(crate) proxy_protocol: Field<ProxyVersion>,
     /// How an endpoint is chosen: `round-robin`: each in turn, by weight; `least-request`: the less busy of two at
     /// random; `peak-ewma`: the one of two at random that is expected to answer first; a map with `hash`: the same one
     /// for the same key.

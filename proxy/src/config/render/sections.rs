@@ -187,6 +187,7 @@ fn upstream<'a>(written: Written<'a>, upstream: &Upstream) -> Fields<'a> {
         fields.map("tls", tls);
     }
     protocol(&mut fields, upstream);
+    fields.maybe("proxy-protocol", upstream.proxy_protocol.map(proxied::version));
     fields.put("balance", balance::balance(&upstream.balance));
     fields.put("panic-threshold", balance::panic(upstream.panic));
     fields.maybe("slow-start", upstream.slow_start.map(period));

@@ -41,7 +41,7 @@ pub use self::{
         Respond, Rewrite,
     },
     protocol::{Protocol, UpstreamHttp2},
-    proxied::ProxyProtocol,
+    proxied::{ProxyProtocol, ProxyVersion},
     retry::{Budget, Conditions, Hedge, Methods, Retry, RouteTerms},
     route::{Destination, FieldMatch, HostPattern, Match, PathPattern, REGEX_BYTES_MAX, Route, Target, ValuePattern},
     table::{FromTable, Table, TableLimits},

@@ -38,3 +38,12 @@ impl ProxyProtocol {
         })
     }
 }
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum ProxyVersion {
+    /// A line.
+    V1,
+    /// Binary.
+    V2,
+}

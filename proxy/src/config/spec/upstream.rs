@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    Affinity, Balance, Breaker, Dns, Ejection, Endpoint, HealthCheck, Hedge, Panic, Protocol, Queue, Retry,
-    UpstreamHttp2, UpstreamTls,
+    Affinity, Balance, Breaker, Dns, Ejection, Endpoint, HealthCheck, Hedge, Panic, Protocol, ProxyVersion, Queue,
+    Retry, UpstreamHttp2, UpstreamTls,
 };
 
 /// A set of endpoints that serve the same thing.
@@ -20,6 +20,8 @@ pub struct Upstream {
     pub protocol: Protocol,
     /// How HTTP/2 is spoken, where it is.
     pub http2: UpstreamHttp2,
+    /// Whether endpoints are told whose connections are, and how.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// How one is chosen.
     pub balance: Balance,
     /// When all are used, healthy or not.

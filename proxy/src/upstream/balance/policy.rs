@@ -9,6 +9,9 @@ use super::{
 };
 use crate::config::spec::{Balance, Panic};
 
+// What the member at a position weighs among those that are taken when nothing better is left.
+type Tier<'a> = dyn Fn(usize, &Member) -> u64 + 'a;
+
 impl Turn<'_> {
     /// The position of the member that takes the next try; `None` when there is none, or none is left untried.
     pub(in crate::upstream) fn choose(&self, tried: &Tried) -> Option<usize> {
@@ -59,7 +62,7 @@ impl Turn<'_> {
     fn otherwise(&self, position: u64, tried: &Tried) -> Option<usize> {
         let standing = self.standing();
         let never = self.means.spec.panic == Panic::Never;
-        let tiers: [&dyn Fn(usize, &Member) -> u64; 4] = [
+        let tiers: [&Tier<'_>; 4] = [
             &|at, member| if member.is_usable() { standing.weights[at] } else { 0 },
             &|_, member| if member.is_usable() { member.weight.into() } else { 0 },
             &|_, member| if member.is_healthy() { member.weight.into() } else { 0 },

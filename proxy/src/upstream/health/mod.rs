@@ -13,9 +13,9 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{connect::dial, resolve, share::scatter};
+use super::{connect::dial, introduced, resolve, share::scatter};
 use crate::{
-    config::spec::{HealthCheck, Probe, Protocol},
+    config::spec::{HealthCheck, Probe, Protocol, ProxyVersion},
     identity::Identity,
     state::{EndpointState, States, Verdict},
     tls::{Connector, Offer, Socket},
@@ -25,15 +25,16 @@ use crate::{
 /// the check says it is at first.
 pub(super) fn watch(
     endpoint: &Arc<EndpointState>,
-    (check, protocol): (&HealthCheck, Protocol),
+    (check, protocol, proxied): (&HealthCheck, Protocol, Option<ProxyVersion>),
     connector: Option<&Arc<Connector>>,
     states: &States,
 ) -> Arc<Verdict> {
     let http2 = matches!(protocol, Protocol::H2 | Protocol::H2c);
-    let key = (endpoint.key.clone(), Identity::of(&(check, http2)));
+    let key = (endpoint.key.clone(), Identity::of(&(check, http2, proxied)));
     let verdict = states.verdicts.find_or_make(&key, || Verdict::new(Arc::clone(endpoint), check.initially_healthy));
     let control = &states.control;
-    let means = Means { connector: connector.cloned(), http2, control: control.clone() };
+    let first = proxied.map_or(&[][..], introduced::local);
+    let means = Means { connector: connector.cloned(), http2, first, control: control.clone() };
     verdict.run(|| control.spawn(run(Arc::downgrade(&verdict), check.clone(), means)).abort_handle());
     verdict
 }
@@ -43,6 +44,8 @@ struct Means {
     connector: Option<Arc<Connector>>,
     // Whether the endpoint speaks nothing else.
     http2: bool,
+    // What comes first on a connection.
+    first: &'static [u8],
     control: Handle,
 }
 
@@ -115,7 +118,7 @@ async fn reach(endpoint: &Arc<EndpointState>, port: Option<u16>, http2: bool, me
     let mut reached: io::Result<Socket> = Err(io::ErrorKind::AddrNotAvailable.into());
     for mut candidate in addresses {
         candidate.set_port(port.unwrap_or(candidate.port()));
-        reached = dial(candidate, endpoint.key.authority(), means.connector.as_deref(), offer).await;
+        reached = dial(candidate, endpoint.key.authority(), means.connector.as_deref(), (offer, means.first)).await;
         if reached.is_ok() {
             break;
         }

@@ -116,7 +116,7 @@ impl Wish<'_> {
         match line {
             Some(line) => Some(Found::Seat(self.sit(&line), true)),
             None if self.spec.protocol == Protocol::Auto && !self.fresh => {
-                self.pool.checkout(self.sure).map(|wire| Found::Wire(wire, true))
+                self.pool.checkout(self.sure, None).map(|wire| Found::Wire(wire, true))
             }
             None => None,
         }
@@ -179,7 +179,7 @@ impl Wish<'_> {
     }
 
     async fn open(&self, offer: Offer, end: Instant) -> Result<(Socket, SocketAddr, Open), Error> {
-        let (target, limits) = ((self.endpoint, self.connector, offer), (self.spec.connections_max, end));
+        let (target, limits) = ((self.endpoint, self.connector, (offer, &[][..])), (self.spec.connections_max, end));
         connect::open(target, self.pool, self.user, self.states, limits).await
     }
 

@@ -99,6 +99,7 @@ pub(super) fn settings(endpoints: Vec<Endpoint>) -> spec::Upstream {
     spec::Upstream {
         tls: None,
         protocol: Protocol::Auto,
+        proxy_protocol: None,
         http2: UpstreamHttp2::default(),
         endpoints,
         balance: Balance::RoundRobin,
