@@ -85,6 +85,7 @@ async fn a_bound_on_load_sends_a_key_elsewhere_while_its_endpoint_is_busy() {
     let second = origin(&client.send(asked("/", &[("x-user", "ann")])).await);
     assert_ne!(second, owner, "one of two under way is more than 125% of the average of three");
     busy.answer(200, "").await;
+    busy.keep();
     assert_eq!(first.await.unwrap().status, 200);
     soon("the key is back", async || origin(&client.send(asked("/", &[("x-user", "ann")])).await) == owner).await;
 }
@@ -106,6 +107,7 @@ async fn least_request_avoids_the_endpoint_that_is_busy_on_any_worker() {
         assert_eq!(counts.get(free), Some(&5), "{counts:?}");
     }
     busy.answer(200, "").await;
+    busy.keep();
     assert_eq!(waiting.await.unwrap().status, 200);
 }
 
