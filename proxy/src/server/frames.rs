@@ -1,4 +1,4 @@
-//! Looks at what an HTTP/2 client sends before h2 does. Frames of a wrong length, and frames of streams that the client
+//! Looks at what an HTTP/2 client sends before h2 does. Frames of a wrong length or place, and frames of streams that the client
 //! has ended, end the connection with the code that RFC 9113 has for them, where h2 says less. And it counts what a client
 //! makes the gateway do without asking for anything: control frames and reset streams
 //! (rapid reset, CVE-2023-44487; settings, ping and CONTINUATION floods; empty DATA). Reads frame headers as they come
@@ -29,6 +29,8 @@ pub(super) struct Frames {
     // Streams that the client ended last, by END_STREAM or RST_STREAM.
     ended: [u32; ENDED_STREAMS_MAX],
     next_ended: usize,
+    // Whether a field block is open, which nothing but CONTINUATION may follow.
+    in_block: bool,
 }
 
 /// Why a connection has to end.
@@ -54,7 +56,7 @@ impl Frames {
         let window = || Window { since: now, count: 0, ended: 0 };
         let (control, resets) = (window(), window());
         let (header, ended) = ([0; HEADER_BYTES + PAYLOAD_BYTES_MAX], [0; ENDED_STREAMS_MAX]);
-        Self { budget, skip: PREFACE_BYTES, header, known: 0, control, resets, ended, next_ended: 0 }
+        Self { budget, skip: PREFACE_BYTES, header, known: 0, control, resets, ended, next_ended: 0, in_block: false }
     }
 
     /// Counts what is in `bytes`, which follow on what was fed before. `ended` is how many streams ended well so far.
@@ -99,7 +101,7 @@ impl Frames {
         HEADER_BYTES + payload
     }
 
-    // RFC 9113 sections 4.2, 5.1 and 6.
+    // RFC 9113 sections 4.2, 4.3, 5.1 and 6.
     fn check(&mut self) -> Result<(), Breach> {
         let [_, _, _, kind, flags, a, b, c, d, ..] = self.header;
         let (length, stream) = (self.length(), u32::from_be_bytes([a & 0x7f, b, c, d]));
@@ -113,6 +115,12 @@ impl Frames {
         };
         if !fits {
             return Err(Breach { what: "a frame of a wrong length", code: FRAME_SIZE_ERROR });
+        }
+        if self.in_block && kind != CONTINUATION {
+            return Err(Breach { what: "a frame within a field block", code: PROTOCOL_ERROR });
+        }
+        if matches!(kind, HEADERS | CONTINUATION) {
+            self.in_block = flags & END_HEADERS == 0;
         }
         if kind == SETTINGS {
             let (settings, _) =
@@ -178,9 +186,12 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 const INITIAL_WINDOW_SIZE: u8 = 4;
+const PROTOCOL_ERROR: u8 = 1;
 const FLOW_CONTROL_ERROR: u8 = 3;
 const STREAM_CLOSED: u8 = 5;
 const FRAME_SIZE_ERROR: u8 = 6;
@@ -249,6 +260,8 @@ mod tests {
         for (bytes, code) in [
             (ended, Some(STREAM_CLOSED)),
             (reset, Some(STREAM_CLOSED)),
+            ([frame(1, 1, b"x"), frame(0, 1, b"data")].concat(), Some(PROTOCOL_ERROR)),
+            ([frame(1, 1, b"x"), frame(9, 4, b"x")].concat(), None),
             ([frame(1, 4, b"x"), frame(0, 1, b"data"), frame(8, 0, b"\0\0\x01\0")].concat(), None),
             (frame(6, 0, b"1234567"), Some(FRAME_SIZE_ERROR)),
             (frame(4, 0, b"\0\x04\0"), Some(FRAME_SIZE_ERROR)),
