@@ -64,6 +64,8 @@ impl Code {
             | Kind::PluginTimeout => Self::DEADLINE_EXCEEDED,
             // What was sent is more than is taken.
             Kind::BodyTooLarge | Kind::HeadTooLarge => Self(8),
+            // The Gateway API's GRPCRoute has it so: nothing is there to take the call.
+            Kind::NoTarget => Self(14),
             // Nobody reads it.
             Kind::ClientGone => Self(1),
             _ => Self::of_status(kind.status()),
