@@ -14,7 +14,11 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
-use tidegate_tests::{ConfigDir, Gateway, Origin, eventually, request, wire};
+use tidegate_tests::{
+    ConfigDir, Gateway, Origin,
+    dns::{Dns, Mode},
+    eventually, request, wire,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufStream},
     net::{TcpListener, TcpStream},
@@ -48,9 +52,12 @@ fn rows() -> Vec<Row<'static>> {
 /// An endpoint with a fault.
 struct Faulty {
     address: SocketAddr,
+    // How the configuration calls it, where that is not its address, and what else it has to say.
+    named: Option<(&'static str, String)>,
     task: Option<AbortHandle>,
     // Holds the address of one that refuses.
     _bound: Option<Socket>,
+    _dns: Option<Dns>,
 }
 
 impl Faulty {
@@ -58,7 +65,16 @@ impl Faulty {
         if fault == "refuses" {
             let socket = bound(None);
             let address = socket.local_addr().unwrap().as_socket().unwrap();
-            return Self { address, task: None, _bound: Some(socket) };
+            return Self { address, named: None, task: None, _bound: Some(socket), _dns: None };
+        }
+        if fault == "slow-name" {
+            // A name server that does not answer.
+            let dns = Dns::start();
+            dns.mode(Mode::Silent);
+            let address = dns.address();
+            let settings = format!(", connect-timeout: 300ms, dns: {{servers: ['{address}']}}");
+            let named = Some(("slow.test:80", settings));
+            return Self { address, named, task: None, _bound: None, _dns: Some(dns) };
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -67,7 +83,7 @@ impl Faulty {
                 tokio::spawn(serve(fault, BufStream::new(io)));
             }
         });
-        Self { address, task: Some(task.abort_handle()), _bound: None }
+        Self { address, named: None, task: Some(task.abort_handle()), _bound: None, _dns: None }
     }
 }
 
@@ -177,7 +193,9 @@ async fn first_affected(row: &Row<'static>) -> (String, u64, String) {
     let (faulty, sound) = (Faulty::start(row.fault).await, Origin::named("sound"));
     let other = if row.beside { format!(", '{}'", sound.address()) } else { String::new() };
     let retry = if row.retry { ", retry: {budget: {per-second-min: 1000}}" } else { "" };
-    let scene = Scene::new(&format!("endpoints: ['{}'{other}]{retry}", faulty.address)).await;
+    let own = (faulty.address.to_string(), String::new());
+    let (endpoint, settings) = faulty.named.clone().map_or(own, |(name, settings)| (name.to_owned(), settings));
+    let scene = Scene::new(&format!("endpoints: ['{endpoint}'{other}]{retry}{settings}")).await;
     let unaffected = ("200".to_owned(), 1, "-".to_owned());
     for number in 0..REQUESTS_MAX {
         let got = scene.ask(row.method, &format!("/{number}")).await;
