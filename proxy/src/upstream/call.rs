@@ -134,8 +134,8 @@ impl Tries<'_> {
             Some(time) => Box::pin(timed(&attempt, request, since, time)).await,
         };
         match &tried {
-            Ok(response) => self.turn.learn(position, Ok(&response.head), since.elapsed()),
-            Err(missed) => learn(&self.turn, position, missed, since.elapsed()),
+            Ok(response) => self.turn.learn(position, Ok(&response.head), since),
+            Err(missed) => learn(&self.turn, position, missed, since),
         }
         tried
     }
@@ -167,12 +167,12 @@ async fn timed(attempt: &Attempt<'_>, request: &mut Request, since: Instant, tim
 
 // What a failed try says of its endpoint.
 #[cold]
-fn learn(turn: &Turn<'_>, position: usize, missed: &Missed, time: Duration) {
+fn learn(turn: &Turn<'_>, position: usize, missed: &Missed, since: Instant) {
     match missed.cause {
         // Its connections are all in use, or the client is at fault, which says nothing against it; and of a kept
         // connection that was closed, the try on a new one tells.
         Cause::Crowded | Cause::Request | Cause::Stale => {}
-        Cause::Connect | Cause::ConnectTimeout => turn.unreached(position, missed.error.kind(), time),
-        _ => turn.learn(position, Err(missed.error.kind()), time),
+        Cause::Connect | Cause::ConnectTimeout => turn.unreached(position, missed.error.kind(), since),
+        _ => turn.learn(position, Err(missed.error.kind()), since),
     }
 }

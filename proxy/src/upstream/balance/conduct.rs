@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, TryLockError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::{StatusCode, header, response};
@@ -18,16 +18,17 @@ use crate::{
 };
 
 impl Turn<'_> {
-    /// Says how a try that had a connection went, once for each: `time` is until the head of the answer or until it
-    /// failed. What is nobody's fault, as a try that was given up because another one was faster, is not told.
+    /// Says how a try that had a connection went, once for each: it began at `since`, and the head of its answer came or
+    /// it failed just now. What is nobody's fault, as a try that was given up because another one was faster, is not told.
     #[inline]
-    pub(in crate::upstream) fn learn(&self, position: usize, went: Went<'_>, time: Duration) {
+    pub(in crate::upstream) fn learn(&self, position: usize, went: Went<'_>, since: Instant) {
         let spec = &self.means.spec;
         if matches!(went, Err(kind) if !is_endpoints(kind)) {
             return;
         }
         if let Balance::PeakEwma { decay } = spec.balance {
-            // A failure is no quick answer, however quick it is.
+            // The clock is read for this alone. A failure is no quick answer, however quick it is.
+            let time = since.elapsed();
             let time = if fault(went) == Some(Fault::Gateway) { time.max(FAILED) } else { time };
             self.member(position).endpoint.conduct.measured(self.worker, time, decay);
         }

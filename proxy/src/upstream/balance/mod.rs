@@ -9,7 +9,12 @@ mod request;
 mod ring;
 mod standing;
 
-use std::{num::NonZeroU64, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroU64,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, response};
 use smallvec::SmallVec;
@@ -152,9 +157,9 @@ impl Turn<'_> {
     }
 
     /// Says that no connection could be made for a try: the member is left alone for a while, where there are others.
-    pub(super) fn unreached(&self, position: usize, kind: Kind, time: Duration) {
+    pub(super) fn unreached(&self, position: usize, kind: Kind, since: Instant) {
         self.member(position).endpoint.suspect(SUSPECT);
-        self.learn(position, Err(kind), time);
+        self.learn(position, Err(kind), since);
     }
 
     /// Puts what binds the client to the member at `position` into the head of its answer, where that is asked for and

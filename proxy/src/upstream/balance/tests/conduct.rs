@@ -19,14 +19,14 @@ fn ejection() -> Ejection {
 fn failures_in_a_row_eject_up_to_the_ceiling() {
     let scene = Scene::of(&[(1, 0, None); 4], |spec| spec.ejection = Some(ejection()));
     let head = |status: u16| http::Response::builder().status(status).body(()).unwrap().into_parts().0;
-    let learn = |position, status| scene.turn(0).learn(position, Ok(&head(status)), Duration::ZERO);
+    let learn = |position, status| scene.turn(0).learn(position, Ok(&head(status)), Instant::now());
     let out = || (0..4).filter(|at| scene.endpoint(*at).conduct.is_ejected()).collect::<Vec<_>>();
     [500, 500, 200, 500, 500, 404].iter().for_each(|status| learn(0, *status));
     assert_eq!(out(), [0_usize; 0], "three in a row they were not");
     [500, 500, 500].iter().for_each(|status| learn(0, *status));
     assert_eq!(out(), [0]);
-    scene.turn(0).learn(1, Err(Kind::UpstreamReset), Duration::ZERO);
-    scene.turn(0).learn(1, Err(Kind::ClientGone), Duration::ZERO);
+    scene.turn(0).learn(1, Err(Kind::UpstreamReset), Instant::now());
+    scene.turn(0).learn(1, Err(Kind::ClientGone), Instant::now());
     assert_eq!(out(), [0]);
     learn(1, 503);
     assert_eq!(out(), [0, 1], "two of a gateway's errors; what the client did does not count");
@@ -38,7 +38,7 @@ fn failures_in_a_row_eject_up_to_the_ceiling() {
 #[test]
 fn the_only_endpoint_is_never_ejected() {
     let scene = Scene::of(&[(1, 0, None)], |spec| spec.ejection = Some(ejection()));
-    (0..9).for_each(|_| scene.turn(0).learn(0, Err(Kind::UpstreamReset), Duration::ZERO));
+    (0..9).for_each(|_| scene.turn(0).learn(0, Err(Kind::UpstreamReset), Instant::now()));
     assert!(!scene.endpoint(0).conduct.is_ejected());
 }
 

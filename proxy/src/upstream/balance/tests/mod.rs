@@ -205,8 +205,8 @@ fn what_answers_with_failures_does_not_seem_fast() {
     let scene = Scene::new(&[1, 1], EWMA);
     let turn = scene.turn(0);
     let head = |status: u16| http::Response::builder().status(status).body(()).unwrap().into_parts().0;
-    turn.learn(0, Ok(&head(200)), Duration::from_millis(20));
-    turn.learn(1, Ok(&head(503)), Duration::from_millis(1));
+    turn.learn(0, Ok(&head(200)), Instant::now() - Duration::from_millis(20));
+    turn.learn(1, Ok(&head(503)), Instant::now() - Duration::from_millis(1));
     assert_eq!(scene.counts(50), [50, 0]);
 }
 
@@ -307,9 +307,9 @@ fn who_begins_anew_takes_a_part_that_grows() {
     assert_eq!(scene.counts(100), [50, 50], "all are new: none is");
     // As if the other had been there for ever: a slow start that is over at once.
     let whole = scene.endpoint(1);
-    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(10);
     while whole.conduct.there_for() < Duration::from_millis(20) {
-        assert!(std::time::Instant::now() < deadline);
+        assert!(Instant::now() < deadline);
     }
     scene.endpoint(0).conduct.begin_anew();
     let scene_rules = Rules { slow_start: Some(Duration::from_millis(20)), ..*scene.balancer.rules() };
