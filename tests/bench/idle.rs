@@ -20,16 +20,10 @@ const BEFORE: usize = 100;
 pub(crate) fn measure(gateway: &Path) -> Value {
     load::beside_an_origin(async |origin| {
         let authority = Authority::new();
-        let speeches = [
-            ("HTTP/1.1", Speech::Http1),
-            ("HTTP/1.1 over TLS 1.3", Speech::http1_tls(&authority)),
-            ("HTTP/2 over TLS 1.3", Speech::http2(&authority)),
-        ];
         let mut rows = Vec::new();
-        for (name, speech) in speeches {
-            let tls = !matches!(speech, Speech::Http1);
+        for (name, speech) in Speech::all(&authority) {
             let mut bytes = Vec::new();
-            for subject in protocols::subjects(gateway, &origin.to_string(), tls.then_some(&authority)) {
+            for subject in protocols::subjects(gateway, &origin.to_string(), speech.is_secure().then_some(&authority)) {
                 bytes.push(of_one(&subject, &speech).await);
             }
             rows.push(json!({ "protocol": name, "bytes": bytes, "ratio": bytes[0] / bytes[1].min(bytes[2]) }));

@@ -33,15 +33,9 @@ routes:
 pub(crate) fn measure(gateway: &Path) -> Value {
     load::beside_an_origin(async |origin| {
         let authority = Authority::new();
-        let speeches = [
-            ("HTTP/1.1", Speech::Http1),
-            ("HTTP/1.1 over TLS 1.3", Speech::http1_tls(&authority)),
-            ("HTTP/2 over TLS 1.3", Speech::http2(&authority)),
-        ];
         let mut rows = Vec::new();
-        for (name, speech) in speeches {
-            let tls = !matches!(speech, Speech::Http1);
-            let subjects = subjects(gateway, &origin.to_string(), tls.then_some(&authority));
+        for (name, speech) in Speech::all(&authority) {
+            let subjects = subjects(gateway, &origin.to_string(), speech.is_secure().then_some(&authority));
             for (bytes, loops) in BODIES {
                 let call = |subject: &Subject| Call {
                     address: subject.address,

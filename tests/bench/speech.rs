@@ -51,16 +51,19 @@ pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
 
 impl Speech {
-    /// HTTP/1.1 over TLS 1.3 to whoever shows a certificate of `authority`.
-    pub(crate) fn http1_tls(authority: &Authority) -> Self {
-        Self::Http1Tls(config(authority, b"http/1.1"))
+    /// All of them, as the tables name them; those over TLS to whoever shows a certificate of `authority`.
+    pub(crate) fn all(authority: &Authority) -> [(&'static str, Self); 3] {
+        [
+            ("HTTP/1.1", Self::Http1),
+            ("HTTP/1.1 over TLS 1.3", Self::Http1Tls(config(authority, b"http/1.1"))),
+            ("HTTP/2 over TLS 1.3", Self::Http2(config(authority, b"h2"))),
+        ]
     }
 
-    /// HTTP/2 over TLS 1.3 to whoever shows a certificate of `authority`.
-    pub(crate) fn http2(authority: &Authority) -> Self {
-        Self::Http2(config(authority, b"h2"))
+    /// Whether it is encrypted.
+    pub(crate) const fn is_secure(&self) -> bool {
+        !matches!(self, Self::Http1)
     }
-
     /// Requests at a time on a connection.
     pub(crate) const fn streams(&self) -> usize {
         if matches!(self, Self::Http2(_)) { STREAMS } else { 1 }

@@ -13,7 +13,7 @@ use tidegate::{
     },
 };
 
-use crate::{Answer, Client, ConfigDir, request, soon};
+use crate::{Answer, Client, ConfigDir, Origin, request, soon};
 
 /// A running gateway; ended with the value.
 #[derive(Debug)]
@@ -31,6 +31,18 @@ impl Gateway {
     /// With the diagnostics, when the configuration is refused.
     pub async fn start(dir: &ConfigDir) -> Self {
         Self::try_start(dir).await.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// Starts one with the listener of [`WEB`] in front of an origin, `{origin}` in `configuration`.
+    ///
+    /// # Panics
+    /// With the diagnostics, when the configuration is refused.
+    pub async fn in_front_of_origin(configuration: &str) -> (Origin, ConfigDir, Self) {
+        let origin = Origin::start();
+        let dir = ConfigDir::new().with("origin", origin.address());
+        dir.write("gateway.yaml", &format!("{WEB}{configuration}"));
+        let gateway = Self::start(&dir).await;
+        (origin, dir, gateway)
     }
 
     /// Starts one that watches its directory.

@@ -31,11 +31,7 @@ routes:
 ";
 
 async fn scene() -> (Origin, ConfigDir, Gateway) {
-    let origin = Origin::start();
-    let dir = ConfigDir::new().with("origin", origin.address());
-    dir.write("gateway.yaml", &format!("{WEB}{CONFIGURATION}"));
-    let gateway = Gateway::start(&dir).await;
-    (origin, dir, gateway)
+    Gateway::in_front_of_origin(CONFIGURATION).await
 }
 
 fn asked(method: Method, path: &str, fields: &[(&str, &str)]) -> Request<Bytes> {

@@ -18,11 +18,7 @@ routes:
 ";
 
 async fn scene() -> (Origin, ConfigDir, Gateway) {
-    let origin = Origin::start();
-    let dir = ConfigDir::new().with("origin", origin.address());
-    dir.write("gateway.yaml", &format!("{WEB}{CONFIGURATION}"));
-    let gateway = Gateway::start(&dir).await;
-    (origin, dir, gateway)
+    Gateway::in_front_of_origin(CONFIGURATION).await
 }
 
 fn accepting(method: Method, path: &str, accepted: &str) -> Request<Bytes> {

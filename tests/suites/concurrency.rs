@@ -32,11 +32,7 @@ routes:
 ";
 
 async fn scene() -> (Origin, ConfigDir, Gateway) {
-    let origin = Origin::start();
-    let dir = ConfigDir::new().with("origin", origin.address());
-    dir.write("gateway.yaml", &format!("{WEB}{CONFIGURATION}"));
-    let gateway = Gateway::start(&dir).await;
-    (origin, dir, gateway)
+    Gateway::in_front_of_origin(CONFIGURATION).await
 }
 
 type Asked = tokio::task::JoinHandle<Answer>;

@@ -4,15 +4,8 @@
 use tidegate_tests::{ConfigDir, Gateway, Origin, Raw};
 
 async fn scene() -> (Origin, ConfigDir, Gateway) {
-    let origin = Origin::start();
-    let dir = ConfigDir::new().with("origin", origin.address());
     let upstream = "upstreams: {origin: {endpoints: ['{origin}']}}";
-    dir.write(
-        "gateway.yaml",
-        &format!("{}{upstream}\nroutes: [{{id: all, path: /*, upstream: origin}}]\n", tidegate_tests::WEB),
-    );
-    let gateway = Gateway::start(&dir).await;
-    (origin, dir, gateway)
+    Gateway::in_front_of_origin(&format!("{upstream}\nroutes: [{{id: all, path: /*, upstream: origin}}]\n")).await
 }
 
 #[tokio::test]
