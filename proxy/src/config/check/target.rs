@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{middleware, scope::Scope, upstream, values};
+use super::{middleware, scope::Scope, values};
 use crate::config::{
     document::Kind,
     node::Pos,
@@ -114,7 +114,7 @@ fn addresses(scope: &mut Scope<'_>, list: Vec<(String, Pos)>, pos: Pos) -> Optio
     }
     let place = scope.place(pos);
     let tls = (secure == Some(true)).then(|| UpstreamTls::of_system(place.clone()));
-    let part = Arc::new(Part::new(place, Upstream { tls, ..upstream::of_endpoints(endpoints) }));
+    let part = Arc::new(Part::new(place, Upstream { tls, ..Upstream::of(endpoints) }));
     scope.outcome.upstreams.push((Arc::clone(&name), part));
     Some(name)
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::config::{
     raw::{self, Field},
-    spec::{Balance, Endpoint, Panic, Part, Protocol, Upstream, UpstreamHttp2},
+    spec::{Part, Upstream},
 };
 
 /// Checks an upstream.
@@ -26,7 +26,7 @@ pub(super) fn upstream(scope: &mut Scope<'_>) -> Option<Value> {
         scope.error("no-endpoints", pos, message, "list at least one, such as `endpoints: [10.0.1.20:8080]`");
     }
     let endpoints = balance::endpoints(scope, forms.unwrap_or_default());
-    let default = of_endpoints(Vec::new());
+    let default = Upstream::of(Vec::new());
     let health_check = raw.health_check.spot().and_then(|(raw, pos)| health::health_check(scope, raw, pos));
     let tls = tls::upstream(scope, raw.tls);
     let (requests_max, queue) = admission::limits(scope, raw.requests_max, raw.queue);
@@ -71,37 +71,4 @@ pub(super) fn upstream(scope: &mut Scope<'_>) -> Option<Value> {
     };
     let at = scope.place(at);
     Some(Value::Upstream(Arc::new(Part::new(at, upstream))))
-}
-
-/// An upstream of these endpoints with every default.
-pub(super) fn of_endpoints(endpoints: Vec<Endpoint>) -> Upstream {
-    Upstream {
-        endpoints,
-        tls: None,
-        protocol: Protocol::Auto,
-        proxy_protocol: None,
-        http2: UpstreamHttp2::default(),
-        balance: Balance::RoundRobin,
-        panic: Panic::Below(0),
-        slow_start: None,
-        zone_overflow_percent: 70,
-        ejection: None,
-        affinity: None,
-        dns: None,
-        health_check: None,
-        connect_timeout: Duration::from_secs(5),
-        response_timeout: Duration::from_secs(60),
-        idle_timeout: Duration::from_secs(60),
-        try_timeout: None,
-        retry: None,
-        hedge: None,
-        pool_idle_timeout: Duration::from_secs(60),
-        pool_idle_max: 256,
-        connections_max: 10_000,
-        requests_max: None,
-        queue: None,
-        breaker: None,
-        response_head_bytes_max: 64 << 10,
-        preserve_host: true,
-    }
 }

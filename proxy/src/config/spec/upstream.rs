@@ -67,3 +67,38 @@ pub struct Upstream {
     /// Whether the client's `Host` is passed on (otherwise the endpoint's address is sent).
     pub preserve_host: bool,
 }
+
+impl Upstream {
+    /// Of these endpoints, with every default.
+    pub fn of(endpoints: Vec<Endpoint>) -> Self {
+        Self {
+            endpoints,
+            tls: None,
+            protocol: Protocol::Auto,
+            proxy_protocol: None,
+            http2: UpstreamHttp2::default(),
+            balance: Balance::RoundRobin,
+            panic: Panic::Below(0),
+            slow_start: None,
+            zone_overflow_percent: 70,
+            ejection: None,
+            affinity: None,
+            dns: None,
+            health_check: None,
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            try_timeout: None,
+            retry: None,
+            hedge: None,
+            pool_idle_timeout: Duration::from_secs(60),
+            pool_idle_max: 256,
+            connections_max: 10_000,
+            requests_max: None,
+            queue: None,
+            breaker: None,
+            response_head_bytes_max: 64 << 10,
+            preserve_host: true,
+        }
+    }
+}

@@ -25,7 +25,7 @@ use super::{SideCall, Upstream, pool::Pools};
 use crate::{
     config::{
         diagnostic::Place,
-        spec::{self, Balance, Dns, Endpoint, Panic, Part, Protocol, UpstreamHttp2},
+        spec::{self, Dns, Endpoint, Part},
     },
     error::{Error, Kind},
     exchange::{Body, Call, Request, Response, Worker, testing},
@@ -96,34 +96,15 @@ impl Room {
 
 /// An upstream of these endpoints, with times that no test comes near.
 pub(super) fn settings(endpoints: Vec<Endpoint>) -> spec::Upstream {
+    let time = Duration::from_secs(20);
     spec::Upstream {
-        tls: None,
-        protocol: Protocol::Auto,
-        proxy_protocol: None,
-        http2: UpstreamHttp2::default(),
-        endpoints,
-        balance: Balance::RoundRobin,
-        panic: Panic::Below(0),
-        slow_start: None,
-        zone_overflow_percent: 70,
-        ejection: None,
-        affinity: None,
-        dns: None,
-        health_check: None,
-        connect_timeout: Duration::from_secs(20),
-        response_timeout: Duration::from_secs(20),
-        idle_timeout: Duration::from_secs(20),
-        try_timeout: None,
-        retry: None,
-        hedge: None,
-        pool_idle_timeout: Duration::from_secs(60),
+        connect_timeout: time,
+        response_timeout: time,
+        idle_timeout: time,
         pool_idle_max: 16,
         connections_max: 100,
-        requests_max: None,
-        queue: None,
-        breaker: None,
         response_head_bytes_max: 8192,
-        preserve_host: true,
+        ..spec::Upstream::of(endpoints)
     }
 }
 
