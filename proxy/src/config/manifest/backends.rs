@@ -168,27 +168,16 @@ fn of_endpoints(endpoints: Vec<String>, http2: bool, pos: Pos) -> Map {
 impl Reference {
     /// What a list of backends names.
     pub(super) fn of_backend(raw: &super::raw::BackendRef, pos: Pos) -> Self {
-        let text = |field: &Field<String>| field.clone().value();
-        Self {
-            group: text(&raw.group),
-            kind: text(&raw.kind),
-            name: text(&raw.name).unwrap_or_default(),
-            namespace: text(&raw.namespace),
-            port: raw.port.clone().value(),
-            pos,
-        }
+        Self::of([&raw.group, &raw.kind, &raw.name, &raw.namespace], &raw.port, pos)
     }
 
     /// What a filter names.
     pub(super) fn of_object(raw: &super::raw::ObjectRef, pos: Pos) -> Self {
-        let text = |field: &Field<String>| field.clone().value();
-        Self {
-            group: text(&raw.group),
-            kind: text(&raw.kind),
-            name: text(&raw.name).unwrap_or_default(),
-            namespace: text(&raw.namespace),
-            port: raw.port.clone().value(),
-            pos,
-        }
+        Self::of([&raw.group, &raw.kind, &raw.name, &raw.namespace], &raw.port, pos)
+    }
+
+    fn of(texts: [&Field<String>; 4], port: &Field<u16>, pos: Pos) -> Self {
+        let [group, kind, name, namespace] = texts.map(|field| field.clone().value());
+        Self { group, kind, name: name.unwrap_or_default(), namespace, port: port.clone().value(), pos }
     }
 }
