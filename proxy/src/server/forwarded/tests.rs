@@ -1,24 +1,11 @@
 //! Who is believed what, and what the upstream is told.
 
-use std::collections::BTreeMap;
-
 use super::*;
-use crate::config::spec::{Limits, PathPolicy};
+use crate::server::tests::stage;
 
 fn listener(trusted: &[&str]) -> Listener {
-    Listener {
-        tls: None,
-        proxy_protocol: None,
-        http3: None,
-        public_port: None,
-        sections: BTreeMap::new(),
-        address: "127.0.0.1:80".parse().unwrap(),
-        middleware: Vec::new(),
-        trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),
-        generation_header: false,
-        path: PathPolicy::default(),
-        limits: Limits::default(),
-    }
+    let trusted_proxies = trusted.iter().map(|net| net.parse().unwrap()).collect();
+    Listener { trusted_proxies, ..stage::listener() }
 }
 
 fn connection(peer: &str) -> Connection {

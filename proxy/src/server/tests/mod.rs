@@ -4,6 +4,6 @@ mod ends;
 mod http2;
 mod limits;
 mod messages;
-mod stage;
+pub(super) mod stage;
 mod table;
 mod tunnels;

@@ -86,6 +86,23 @@ pub(super) fn act<A: Future<Output = Result<Response, Error>> + 'static>(
     Stage { end: Arc::new(Act(act)), ..Stage::default() }
 }
 
+/// A listener with every default.
+pub(in crate::server) fn listener() -> Listener {
+    Listener {
+        address: "127.0.0.1:0".parse().unwrap(),
+        public_port: None,
+        sections: BTreeMap::new(),
+        tls: None,
+        http3: None,
+        proxy_protocol: None,
+        middleware: Vec::new(),
+        trusted_proxies: Vec::new(),
+        generation_header: false,
+        path: PathPolicy::default(),
+        limits: Limits::default(),
+    }
+}
+
 impl Stage {
     /// The same with other limits.
     pub(super) fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
@@ -117,19 +134,7 @@ impl Stage {
 
     fn snapshot(self, drain: &Drain) -> Snapshot {
         let place = Place { file: "test".into(), line: 1, column: 1, length: 1 };
-        let listener = Listener {
-            tls: None,
-            proxy_protocol: None,
-            http3: None,
-            public_port: None,
-            sections: BTreeMap::new(),
-            address: "127.0.0.1:0".parse().unwrap(),
-            middleware: Vec::new(),
-            trusted_proxies: Vec::new(),
-            generation_header: true,
-            path: self.path,
-            limits: self.limits,
-        };
+        let listener = Listener { generation_header: true, path: self.path, limits: self.limits, ..listener() };
         let plan = |id: &str, prefix: &str| {
             Arc::new(Plan {
                 identity: Identity::of_bytes(id.as_bytes()),
