@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::Body as _;
 
 use self::{body::Compressed, coder::Coder};
-use super::{Filter, Visit, Wait, own::PerWorker};
+use super::{Filter, Visit, Wait, lists, own::PerWorker};
 use crate::{
     config::spec::{self, Coding},
     exchange::{Body, Exchange, Request, Response, Worker},
@@ -74,13 +74,13 @@ impl Visit for Compressing {
         let accepted = headers.get_all(header::ACCEPT_ENCODING).iter();
         let accepted = accepted.filter_map(|value| value.to_str().ok());
         self.coding.set(accept::best(accepted, &self.rules.codings));
-        self.refuses.set(has(headers, &header::CACHE_CONTROL, "no-transform"));
+        self.refuses.set(lists::has(headers, &header::CACHE_CONTROL, "no-transform"));
         self.head.set(request.head.method == Method::HEAD);
         Wait::Ready(Ok(ControlFlow::Continue(request)))
     }
 
     fn response(self: Rc<Self>, mut response: Response) -> Wait<Response> {
-        if self.refuses.get() || has(&response.head.headers, &header::CACHE_CONTROL, "no-transform") {
+        if self.refuses.get() || lists::has(&response.head.headers, &header::CACHE_CONTROL, "no-transform") {
             return Wait::Ready(Ok(response));
         }
         if response.head.status == StatusCode::NOT_MODIFIED {
@@ -89,7 +89,7 @@ impl Visit for Compressing {
                 weaken(&mut response.head.headers);
             }
         } else if self.may_compress(&response) {
-            vary(&mut response.head.headers);
+            lists::vary_on(&mut response.head.headers, "Accept-Encoding");
             self.compress(&mut response);
         }
         Wait::Ready(Ok(response))
@@ -133,19 +133,6 @@ impl Compressing {
         let kind = kind.to_str().unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         self.rules.types.iter().any(|listed| listed.covers(kind))
-    }
-}
-
-// Whether one of the elements of a list field is this.
-fn has(headers: &HeaderMap, name: &HeaderName, element: &str) -> bool {
-    let texts = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    texts.flat_map(|text| text.split(',')).any(|found| found.trim().eq_ignore_ascii_case(element))
-}
-
-fn vary(headers: &mut HeaderMap) {
-    if !has(headers, &header::VARY, "*") && !has(headers, &header::VARY, "accept-encoding") {
-        // A head of more than 24,000 fields is over every limit; what does not fit is left out.
-        let _full = headers.try_append(header::VARY, HeaderValue::from_static("Accept-Encoding")).is_err();
     }
 }
 

@@ -5,9 +5,9 @@
 
 use std::{cell::RefCell, collections::HashSet, ops::ControlFlow, rc::Rc, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, header::Entry};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-use super::{Filter, Visit, Wait, own::PerWorker};
+use super::{Filter, Visit, Wait, lists, own::PerWorker};
 use crate::{
     config::spec::{self, AllOr, OriginPattern},
     exchange::{Exchange, Request, Response},
@@ -163,7 +163,7 @@ impl Rules {
 
     fn share(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
         if !self.is_for_all() {
-            vary(headers);
+            lists::vary_on(headers, "Origin");
         }
         if !self.allow(origin, headers) {
             return;
@@ -199,18 +199,6 @@ fn is_host(text: &str) -> bool {
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
-}
-
-fn vary(headers: &mut HeaderMap) {
-    let named = |value: &HeaderValue| {
-        let text = value.to_str().unwrap_or_default();
-        text.split(',').any(|name| name.trim() == "*" || name.trim().eq_ignore_ascii_case("origin"))
-    };
-    match headers.entry(header::VARY) {
-        Entry::Occupied(mut there) if !there.iter().any(named) => there.append(HeaderValue::from_static("Origin")),
-        Entry::Occupied(_) => {}
-        Entry::Vacant(empty) => drop(empty.insert(HeaderValue::from_static("Origin"))),
-    }
 }
 
 // The fields of a response, but for those of this protocol.

@@ -18,6 +18,7 @@ mod forward_auth;
 mod grpc_web;
 mod headers;
 mod ip_access;
+mod lists;
 mod maintenance;
 mod mirror;
 mod own;
