@@ -105,6 +105,13 @@ pub fn is_framing(name: &HeaderName) -> bool {
     FRAMING.contains(name)
 }
 
+/// Whether a field belongs to one connection of HTTP/1, so that no message that comes in frames may have it (RFC 9113
+/// section 8.2.2, RFC 9114 section 4.2). `TE` aside, which may say `trailers`.
+pub fn is_of_connection(name: &HeaderName) -> bool {
+    matches!(*name, header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE)
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+}
+
 /// How a filter or guest reaches an upstream, and how a chain ends.
 pub trait Call: Send + Sync {
     /// Sends `request` and answers with the head of the response; its body follows as a stream.

@@ -15,6 +15,7 @@ use crate::{
     config::spec::Listener,
     error::{Error, Kind},
     exchange::{
+        is_of_connection,
         rpc::Rpc,
         trace::{self, TRACEPARENT, TRACESTATE, TraceContext},
     },
@@ -128,14 +129,7 @@ fn is_framed(version: Version) -> bool {
 
 // What h2 refuses by itself and h3 lets through (RFC 9114 sections 4.2 and 4.3.1).
 fn check_http3(head: &Parts) -> Result<(), Error> {
-    let of_a_connection = [
-        header::CONNECTION,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::HeaderName::from_static("keep-alive"),
-        header::HeaderName::from_static("proxy-connection"),
-    ];
-    if of_a_connection.iter().any(|name| head.headers.contains_key(name)) {
+    if head.headers.keys().any(is_of_connection) {
         return Err(malformed("a field that belongs to a connection"));
     }
     if head.headers.get_all(header::TE).iter().any(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {

@@ -6,7 +6,7 @@ use http::{
 };
 
 use crate::{
-    exchange::Request,
+    exchange::{Request, is_of_connection},
     upstream::head::{Sending, decimal},
 };
 
@@ -67,7 +67,7 @@ fn strip(fields: &mut HeaderMap) {
     let is_te = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"trailers");
     let te = fields.get(header::TE).is_some_and(|value| !is_te(value));
     fields.remove(header::HOST);
-    for name in fields.keys().filter(|name| is_of_connection(name)).cloned().collect::<smallvec::SmallVec<[_; 2]>>() {
+    for name in fields.keys().filter(|name| is_left_out(name)).cloned().collect::<smallvec::SmallVec<[_; 2]>>() {
         fields.remove(name);
     }
     if te {
@@ -75,9 +75,9 @@ fn strip(fields: &mut HeaderMap) {
     }
 }
 
-fn is_of_connection(name: &HeaderName) -> bool {
-    matches!(*name, header::TRANSFER_ENCODING | header::CONNECTION | header::UPGRADE | header::EXPECT)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+// What is not sent in frames, and what the gateway answers itself.
+fn is_left_out(name: &HeaderName) -> bool {
+    is_of_connection(name) || *name == header::EXPECT || name.as_str() == "http2-settings"
 }
 
 // As HTTP/1 says it (RFC 9110 section 8.6): what is known, and that there is nothing where the method calls for
