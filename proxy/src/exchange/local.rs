@@ -25,7 +25,7 @@ impl Worker {
 }
 
 /// State that the control plane prepared for one worker (warm guests), and how the worker takes it.
-pub type Adoption = Box<dyn FnOnce(&Worker) -> Result<(), String> + Send>;
+pub type Adoption = Box<dyn FnOnce(&Rc<Worker>) -> Result<(), String> + Send>;
 
 /// Values by type, one of each.
 #[derive(Default)]

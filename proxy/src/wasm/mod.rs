@@ -35,6 +35,7 @@ mod tests;
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
+    rc::Rc,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
@@ -205,7 +206,7 @@ impl Wasm {
         let in_use = Arc::new(InUse);
         let adoption = |_| {
             let (plugin, shared, in_use) = (Arc::clone(&plugin), Arc::clone(&shared), Arc::downgrade(&in_use));
-            Box::new(move |worker: &Worker| {
+            Box::new(move |worker: &Rc<Worker>| {
                 drop(worker.locals.of::<Guests>().adopt(worker, &plugin, &shared, &in_use));
                 Ok(())
             }) as Adoption

@@ -5,9 +5,11 @@ use std::{rc::Rc, time::Instant};
 use wasmtime::component::ResourceAny;
 
 use super::{
-    budget::Allowance,
+    breaker::Breaker,
+    budget::{Allowance, LogBudget},
     call::{Fail, Visit},
     native::{Exports, Params, Phase, Returned},
+    plugin::Plugin,
     pool::Lease,
 };
 use crate::{
@@ -88,19 +90,14 @@ fn conclude<R>(visit: &Visit, called: Result<R, Fail>) -> Result<Option<R>, Erro
 #[cold]
 pub(super) fn judge(visit: &Visit, fail: Fail) -> Result<(), Error> {
     let local = &visit.local;
-    let text = fail.text();
-    if matches!(fail, Fail::Trap(_)) {
-        local.plugin.series.trapped(local.worker);
-    }
-    if let Allowance::Write { dropped } = local.failures.take(Instant::now()) {
-        let (plugin, generation) = (&*local.name, visit.exchange.generation());
-        tracing::warn!(plugin, generation, unlogged = dropped, kind = fail.kind().name(), "plugin failed: {text}");
-    }
-    if !matches!(fail, Fail::TooLarge(_)) && local.breaker.failed() {
-        tracing::warn!(plugin = &*local.name, "the plugin failed too often in a row and is left alone for a second");
-    }
-    let first_line = text.lines().next().unwrap_or_default();
-    decide(visit, Error::new(fail.kind(), format!("plugin {}: {first_line}", local.name)))
+    let subject = Subject {
+        plugin: &local.plugin,
+        worker: local.worker,
+        breaker: &local.breaker,
+        failures: &local.failures,
+        generation: Some(visit.exchange.generation()),
+    };
+    decide(visit, subject.report(&fail))
 }
 
 fn decide(visit: &Visit, error: Error) -> Result<(), Error> {
@@ -111,5 +108,34 @@ fn decide(visit: &Visit, error: Error) -> Result<(), Error> {
             visit.skipped.set(true);
             Ok(())
         }
+    }
+}
+
+/// A plugin on a worker, as far as its failures go.
+pub(super) struct Subject<'a> {
+    pub(super) plugin: &'a Plugin,
+    pub(super) worker: usize,
+    pub(super) breaker: &'a Breaker,
+    /// Of what is logged of them.
+    pub(super) failures: &'a LogBudget,
+    /// Of the exchange that it failed in, if it was in one.
+    pub(super) generation: Option<u64>,
+}
+
+impl Subject<'_> {
+    /// Logs and counts a failure; answers with what it is for the exchange, where its policy is `closed`.
+    pub(super) fn report(&self, fail: &Fail) -> Error {
+        let (name, text) = (&*self.plugin.name, fail.text());
+        if matches!(fail, Fail::Trap(_)) {
+            self.plugin.series.trapped(self.worker);
+        }
+        if let Allowance::Write { dropped } = self.failures.take(Instant::now()) {
+            let (generation, kind) = (self.generation, fail.kind().name());
+            tracing::warn!(plugin = name, generation, unlogged = dropped, kind, "plugin failed: {text}");
+        }
+        if !matches!(fail, Fail::TooLarge(_)) && self.breaker.failed() {
+            tracing::warn!(plugin = name, "the plugin failed too often in a row and is left alone for a second");
+        }
+        Error::new(fail.kind(), format!("plugin {name}: {}", text.lines().next().unwrap_or_default()))
     }
 }

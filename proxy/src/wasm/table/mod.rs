@@ -9,7 +9,7 @@ mod pool;
 mod problem;
 mod select;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, rc::Rc, sync::Arc, time::Duration};
 
 use self::{
     guest::{Definition, TableGuest, TableModule},
@@ -104,7 +104,7 @@ impl Wasm {
         let selector = Arc::new(Selector { table, names, in_use: Arc::new(InUse) });
         let adoption = |guest: Box<TableGuest>| {
             let (table, in_use) = (Arc::clone(&selector.table), Arc::downgrade(&selector.in_use));
-            Box::new(move |worker: &Worker| {
+            Box::new(move |worker: &Rc<Worker>| {
                 worker.locals.of::<Tables>().adopt(worker, &table, &in_use).put(guest);
                 Ok(())
             }) as Adoption
