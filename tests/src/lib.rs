@@ -16,6 +16,7 @@ pub mod http2;
 pub mod http3;
 pub mod origin;
 pub mod process;
+pub mod proxy_wasm;
 pub mod raw;
 pub mod tls;
 pub mod tokens;

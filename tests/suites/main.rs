@@ -34,6 +34,7 @@ mod plugins;
 mod plugins_jwt;
 mod plugins_rate_limit;
 mod proxy_protocol;
+mod proxy_wasm;
 mod proxying;
 mod publish;
 mod refusal;

@@ -5,10 +5,11 @@
 
 use std::{fs, io, path::Path};
 
-use wasmtime::{Engine, component::Component};
+use wasmtime::{Engine, Module, Precompiled, component::Component};
 
 use super::{
     LoadError,
+    compile::Code,
     provided::{TABLE_WIT, WIT},
 };
 use crate::{identity::Identity, state_dir::Directory};
@@ -34,22 +35,27 @@ impl Cache {
     }
 
     /// The compiled module, if it is there and whole.
-    pub(super) fn load(&self, engine: &Engine, identity: Identity) -> Option<Component> {
+    pub(super) fn load(&self, engine: &Engine, identity: Identity) -> Option<Code> {
         let file = self.directory.read(&self.name(identity), COMPILED_BYTES_MAX).ok()?;
         let (hash, code) = file.split_at_checked(32)?;
         if Identity::of_bytes(code).as_bytes() != hash {
             tracing::warn!(module = %identity, "the compiled module on disk is damaged, and is compiled anew");
             return None;
         }
-        // SAFETY: `code` is what `Component::serialize` made: it was written by this user into a directory that nobody
+        // SAFETY: `code` is what `Code::serialize` made: it was written by this user into a directory that nobody
         // else can write to, and its hash is right. The engine checks that it is for its own version and settings.
-        let loaded = unsafe { Component::deserialize(engine, code) };
+        let loaded = unsafe {
+            match Engine::detect_precompiled(code)? {
+                Precompiled::Component => Component::deserialize(engine, code).map(Code::Component),
+                Precompiled::Module => Module::deserialize(engine, code).map(Code::Core),
+            }
+        };
         loaded.inspect_err(|error| tracing::warn!(%error, "the compiled module on disk does not load")).ok()
     }
 
     /// Keeps a compiled module. Failing costs time at the next start, and nothing else.
-    pub(super) fn store(&self, identity: Identity, component: &Component) {
-        let stored = component.serialize().map_err(io::Error::other).and_then(|code| self.write(identity, &code));
+    pub(super) fn store(&self, identity: Identity, code: &Code) {
+        let stored = code.serialize().map_err(io::Error::other).and_then(|code| self.write(identity, &code));
         if let Err(error) = stored {
             tracing::warn!(%error, directory = %self.directory.path().display(), "a compiled module could not be kept");
         }
@@ -80,7 +86,14 @@ fn compatibility(engine: &Engine) -> String {
     let mut hashed = Hashed::default();
     std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut hashed);
     // A module in here is not looked at again: whatever decides what is taken, and how, is part of its name.
-    for decides in [env!("CARGO_PKG_VERSION"), WIT, TABLE_WIT, include_str!("load.rs"), include_str!("surface.rs")] {
+    for decides in [
+        env!("CARGO_PKG_VERSION"),
+        WIT,
+        TABLE_WIT,
+        include_str!("load.rs"),
+        include_str!("surface.rs"),
+        include_str!("proxy_wasm/provided.rs"),
+    ] {
         hashed.0.extend_from_slice(Identity::of_bytes(decides.as_bytes()).as_bytes());
     }
     format!("{:.16}", Identity::of_bytes(&hashed.0))

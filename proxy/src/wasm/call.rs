@@ -106,6 +106,8 @@ pub(super) enum Fail {
     Overloaded(String),
     /// It did what its phase does not allow.
     Contract(&'static str),
+    /// Its VM ended, by a failure that is another's.
+    Lost,
     /// A response's body is over the limit for buffering it: no fault of the plugin's, and no reason to leave it alone.
     TooLarge(usize),
 }
@@ -131,7 +133,7 @@ impl Fail {
     /// What it means for the exchange.
     pub(super) const fn kind(&self) -> Kind {
         match self {
-            Self::Trap(_) | Self::Said(_) | Self::Contract(_) | Self::TooLarge(_) => Kind::PluginFailed,
+            Self::Trap(_) | Self::Said(_) | Self::Contract(_) | Self::Lost | Self::TooLarge(_) => Kind::PluginFailed,
             Self::Timeout(_) => Kind::PluginTimeout,
             Self::Overloaded(_) => Kind::PluginOverloaded,
         }
@@ -145,6 +147,7 @@ impl Fail {
             Self::Timeout(limit) => format!("it took longer than {} ms", limit.as_millis()),
             Self::Overloaded(text) => text.clone(),
             Self::Contract(text) => (*text).to_owned(),
+            Self::Lost => "its VM was ended by a failure elsewhere in it".to_owned(),
             Self::TooLarge(bytes_max) => format!("a response's body is over the {bytes_max} bytes that it buffers"),
         }
     }

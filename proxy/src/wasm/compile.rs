@@ -16,14 +16,26 @@ use super::{
     Counters, LoadError,
     cache::Cache,
     guest::Data,
-    load,
+    load::{self, Loadable},
     native::{self, Indices},
+    proxy_wasm::{self, Program},
 };
 use crate::{identity::Identity, source::Entry, telemetry::Metrics};
 
 /// A compiled module.
 pub struct Module {
     identity: Identity,
+    pub(super) made: Made,
+}
+
+/// What is made of a file, by the ABI that it fits.
+pub(super) enum Made {
+    Native(Native),
+    ProxyWasm(Program),
+}
+
+/// A compiled module of the native ABI.
+pub(super) struct Native {
     pub(super) pre: InstancePre<Data>,
     pub(super) indices: Indices,
     /// Whether its guests can wait on the host: they import a function that may.
@@ -34,6 +46,28 @@ impl Module {
     /// The digest of its file.
     pub const fn identity(&self) -> Identity {
         self.identity
+    }
+
+    /// What it is as a module of the native ABI.
+    ///
+    /// # Panics
+    /// Where it is of another one.
+    pub(super) fn native(&self) -> &Native {
+        match &self.made {
+            Made::Native(native) => native,
+            Made::ProxyWasm(_) => unreachable!("a module of another ABI is given to that ABI's own plugins"),
+        }
+    }
+
+    /// What it is as a module of Proxy-Wasm.
+    ///
+    /// # Panics
+    /// Where it is of another ABI.
+    pub(super) fn program(&self) -> &Program {
+        match &self.made {
+            Made::ProxyWasm(program) => program,
+            Made::Native(_) => unreachable!("a module of another ABI is given to that ABI's own plugins"),
+        }
     }
 }
 
@@ -69,6 +103,7 @@ struct Job<M> {
 /// Makes modules of plugins.
 pub(super) struct Workshop {
     linker: Linker<Data>,
+    proxy_wasm: wasmtime::Linker<proxy_wasm::Data>,
     press: Press,
 }
 
@@ -153,7 +188,17 @@ impl Workshop {
     /// Where plugins' modules are made.
     pub(super) fn open(press: Press) -> Result<Self, LoadError> {
         let linker = native::linker(&press.engine).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
-        Ok(Self { linker, press })
+        let failed = |error: wasmtime::Error| LoadError::Engine(format!("{error:#}"));
+        let proxy_wasm = proxy_wasm::linker(&press.engine).map_err(failed)?;
+        Ok(Self { linker, proxy_wasm, press })
+    }
+
+    fn native(&self, component: &Component) -> Result<Native, LoadError> {
+        let refused = |error: wasmtime::Error| LoadError::Refused(format!("{error:#}"));
+        let pre = self.linker.instantiate_pre(component).map_err(refused)?;
+        let indices = Indices::of(component).map_err(LoadError::Refused)?;
+        let waits = native::waits(component, &self.press.engine);
+        Ok(Native { pre, indices, waits })
     }
 }
 
@@ -161,30 +206,38 @@ impl Make for Workshop {
     type Made = Module;
 
     fn make(&self, entry: &Entry) -> Result<Module, LoadError> {
-        let refused = |error: wasmtime::Error| LoadError::Refused(format!("{error:#}"));
-        let component = self.press.component(entry, load::load)?;
-        let pre = self.linker.instantiate_pre(&component).map_err(refused)?;
-        let indices = Indices::of(&component).map_err(LoadError::Refused)?;
-        let waits = native::waits(&component, &self.press.engine);
-        Ok(Module { identity: entry.identity, pre, indices, waits })
+        let made = match self.press.code(entry, load::load)? {
+            Code::Component(component) => Made::Native(self.native(&component)?),
+            Code::Core(module) => Made::ProxyWasm(Program::new(&module, &self.proxy_wasm)?),
+        };
+        Ok(Module { identity: entry.identity, made })
     }
 }
 
+/// Compiled code.
+pub(super) enum Code {
+    Component(Component),
+    Core(wasmtime::Module),
+}
+
 impl Press {
-    /// The component that `load` makes of a file: from the disk, or compiled. What is on disk was loaded once by this very
+    /// The code that `load` makes of a file: from the disk, or compiled. What is on disk was loaded once by this very
     /// version, so only what is not goes through all checks: making a component of a module takes as long as everything
     /// else of a start.
-    pub(super) fn component(
+    pub(super) fn code(
         &self,
         entry: &Entry,
-        load: impl FnOnce(&[u8]) -> Result<Vec<u8>, LoadError>,
-    ) -> Result<Component, LoadError> {
+        load: impl FnOnce(&[u8]) -> Result<Loadable, LoadError>,
+    ) -> Result<Code, LoadError> {
         let kept = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, entry.identity));
-        let component = match kept {
+        let code = match kept {
             Some(found) => found,
             None => {
-                let compiled = Component::from_binary(&self.engine, &load(&entry.bytes)?)
-                    .map_err(|error| LoadError::Refused(format!("{error:#}")))?;
+                let compiled = match load(&entry.bytes)? {
+                    Loadable::Component(bytes) => Component::from_binary(&self.engine, &bytes).map(Code::Component),
+                    Loadable::Core(bytes) => wasmtime::Module::from_binary(&self.engine, &bytes).map(Code::Core),
+                };
+                let compiled = compiled.map_err(|error| LoadError::Refused(format!("{error:#}")))?;
                 if let Some(cache) = &self.cache {
                     cache.store(entry.identity, &compiled);
                 }
@@ -193,6 +246,16 @@ impl Press {
         };
         self.counters.compiled();
         self.metrics.module_compiled();
-        Ok(component)
+        Ok(code)
+    }
+}
+
+impl Code {
+    /// For the disk.
+    pub(super) fn serialize(&self) -> wasmtime::Result<Vec<u8>> {
+        match self {
+            Self::Component(component) => component.serialize(),
+            Self::Core(module) => module.serialize(),
+        }
     }
 }

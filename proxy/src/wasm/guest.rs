@@ -78,6 +78,7 @@ impl Guest {
         memory_bytes_max: usize,
         counters: &Arc<Counters>,
     ) -> wasmtime::Result<Box<Self>> {
+        let module = module.native();
         let mut store = store(module.pre.engine(), memory_bytes_max);
         let instance = module.pre.instantiate_async(&mut store).await.map_err(|error| explained(&mut store, error))?;
         let exports = module.indices.bind(&mut store, &instance)?;
@@ -135,7 +136,7 @@ impl Guest {
             create.call_async(&mut self.store, (plugin.config.clone(),)).await.map_err(CreateError::Failed)?;
         let handle = created.map_err(CreateError::Problems)?;
         if plugin.calls.get().is_none() {
-            let indices = &plugin.module.indices;
+            let indices = &plugin.module.native().indices;
             let declared = match self.exports.declare {
                 Some(declare) => declare.call_async(&mut self.store, (handle,)).await.map_err(CreateError::Failed)?.0,
                 None => indices.declaration(),

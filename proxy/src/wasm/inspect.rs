@@ -6,7 +6,8 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{
-    load::{Abi, LoadError, abi, binary, load, load_table},
+    load::{Abi, LoadError, Loadable, abi, binary, load, load_table},
+    proxy_wasm,
     schema::schema,
     surface::{Item, Surface},
 };
@@ -18,6 +19,8 @@ pub struct Report {
     pub abi: Option<Abi>,
     /// Whether the file is a component; else it is a core module.
     pub component: bool,
+    /// Which version of its ABI it was made for, where the ABI has several.
+    pub version: Option<&'static str>,
     /// What it exports.
     pub exports: Vec<Item>,
     /// What it imports, each with whether it is provided.
@@ -40,16 +43,21 @@ pub fn inspect(bytes: &[u8]) -> Result<Report, LoadError> {
     let surface = Surface::read(&module)?;
     let abi = abi(&surface).ok();
     let provided = abi.unwrap_or(Abi::Native).provided();
-    let imports = surface.imports.iter().map(|item| (item.clone(), provided.has(&item.module, &item.name))).collect();
+    let has = |item: &Item| match abi {
+        Some(Abi::ProxyWasm) => proxy_wasm::provides(item),
+        _ => provided.has(&item.module, &item.name),
+    };
+    let imports = surface.imports.iter().map(|item| (item.clone(), has(item))).collect();
     let loaded = if abi == Some(Abi::Table) { load_table(bytes) } else { load(bytes) };
     let asked = match (&loaded, provided.describes(&surface)) {
-        (Ok(component), Some(described)) => schema(component, &described.settings_name),
+        (Ok(Loadable::Component(component)), Some(described)) => schema(component, &described.settings_name),
         _ => Ok(None),
     };
     let (settings_schema, settings_error) = asked.map_or_else(|error| (None, Some(error)), |schema| (schema, None));
     Ok(Report {
         abi,
         component: surface.component,
+        version: proxy_wasm::version(&surface).filter(|_| abi == Some(Abi::ProxyWasm)),
         exports: surface.exports,
         imports,
         settings_schema,
@@ -60,7 +68,8 @@ pub fn inspect(bytes: &[u8]) -> Result<Report, LoadError> {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "abi: {}", self.abi.map_or("none", Abi::name))?;
+        write!(f, "abi: {}", self.abi.map_or("none", Abi::name))?;
+        writeln!(f, "{}", self.version.map(|version| format!(" {version}")).unwrap_or_default())?;
         writeln!(f, "form: {}", if self.component { "component" } else { "core module" })?;
         writeln!(f, "exports:")?;
         for item in &self.exports {

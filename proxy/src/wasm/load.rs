@@ -1,6 +1,6 @@
-//! From a file's bytes to a component that fits the native ABI: core modules, with or without a description of their
-//! type, components, and the text format. The ABI is read from imports and exports; exactly one must fit. Compiles
-//! nothing.
+//! From a file's bytes to what the engine compiles: for the native ABI a component, of core modules with or without a
+//! description of their type; for Proxy-Wasm a core module; either in binary or in the text format. The ABI is read from
+//! imports and exports; exactly one must fit. Compiles nothing.
 
 use std::fmt;
 
@@ -8,6 +8,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use super::{
     provided::{PROVIDED, Provided, TABLE},
+    proxy_wasm,
     surface::{Item, Surface},
 };
 use crate::config::diagnostic::{Diagnostic, Place};
@@ -46,6 +47,8 @@ pub enum LoadError {
     NotAPlugin(Vec<Item>),
     /// It fits more than one ABI.
     Ambiguous(Vec<Abi>),
+    /// It is for Proxy-Wasm, but for no version of it that there is; what it exports to say so.
+    Version(Vec<Item>),
     /// It is for an ABI that this version of the gateway does not run.
     NotYet(Abi),
     /// It is a plugin where a table is wanted, or the other way round.
@@ -78,35 +81,48 @@ impl Abi {
     }
 }
 
-/// A component for the native ABI.
-pub(super) fn load(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
-    load_as(Abi::Native, bytes)
+/// What the engine compiles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Loadable {
+    Component(Vec<u8>),
+    /// A core module, of Proxy-Wasm.
+    Core(Vec<u8>),
 }
 
-/// A component for the ABI of routing tables.
-pub(super) fn load_table(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
-    load_as(Abi::Table, bytes)
-}
-
-fn load_as(wanted: Abi, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+/// A plugin's module: a component for the native ABI, or a core module for Proxy-Wasm.
+pub(super) fn load(bytes: &[u8]) -> Result<Loadable, LoadError> {
     let bytes = binary(bytes)?;
     let surface = Surface::read(&bytes)?;
     match abi(&surface)? {
-        found if found == wanted => {}
-        found @ (Abi::Native | Abi::Table) => return Err(LoadError::Misplaced(found)),
-        other => return Err(LoadError::NotYet(other)),
+        Abi::Native => component(Abi::Native, bytes, &surface).map(Loadable::Component),
+        Abi::ProxyWasm => proxy_wasm::check(&surface).map(|()| Loadable::Core(bytes)),
+        Abi::Table => Err(LoadError::Misplaced(Abi::Table)),
+        other => Err(LoadError::NotYet(other)),
     }
-    let missing = missing(&surface, wanted.provided());
+}
+
+/// A component for the ABI of routing tables.
+pub(super) fn load_table(bytes: &[u8]) -> Result<Loadable, LoadError> {
+    let bytes = binary(bytes)?;
+    let surface = Surface::read(&bytes)?;
+    match abi(&surface)? {
+        Abi::Table => component(Abi::Table, bytes, &surface).map(Loadable::Component),
+        found => Err(LoadError::Misplaced(found)),
+    }
+}
+
+fn component(wanted: Abi, bytes: Vec<u8>, surface: &Surface) -> Result<Vec<u8>, LoadError> {
+    let provided = wanted.provided();
+    let missing = missing(surface, |item| provided.has(&item.module, &item.name));
     if !missing.is_empty() {
         return Err(LoadError::NotProvided(missing));
     }
-    let provided = wanted.provided();
     let unknown: Vec<_> =
-        own_exports(&surface, provided).filter(|item| !provided.has(&item.module, &item.name)).cloned().collect();
+        own_exports(surface, provided).filter(|item| !provided.has(&item.module, &item.name)).cloned().collect();
     if !unknown.is_empty() {
         return Err(LoadError::Unknown(unknown));
     }
-    if surface.component { Ok(bytes) } else { encode(bytes, &surface, provided) }
+    if surface.component { Ok(bytes) } else { encode(bytes, surface, provided) }
 }
 
 /// The binary form of what is a binary or text.
@@ -154,9 +170,8 @@ pub(super) fn abi(surface: &Surface) -> Result<Abi, LoadError> {
 }
 
 /// The imports that are not provided.
-fn missing(surface: &Surface, provided: &Provided) -> Vec<Item> {
-    let mut missing: Vec<_> =
-        surface.imports.iter().filter(|item| !provided.has(&item.module, &item.name)).cloned().collect();
+pub(super) fn missing(surface: &Surface, provided: impl Fn(&Item) -> bool) -> Vec<Item> {
+    let mut missing: Vec<_> = surface.imports.iter().filter(|item| !provided(item)).cloned().collect();
     missing.sort();
     missing.dedup();
     missing
@@ -188,7 +203,11 @@ impl LoadError {
             Self::NotWasm => Some("a module is a .wasm file, or a .wat file in the text format".into()),
             Self::Misplaced(Abi::Table) => Some("name it under `tables:`; see docs/tables.md".into()),
             Self::Misplaced(_) => Some("name it as a `module` under `middleware:`; see docs/plugins.md".into()),
-            Self::NotYet(_) => Some("this version runs plugins of the native ABI; see docs/plugins.md".into()),
+            Self::NotYet(_) => Some(
+                "this version runs plugins of the native ABI (docs/plugins.md) and of Proxy-Wasm (docs/proxy-wasm.md)"
+                    .into(),
+            ),
+            Self::Version(_) => Some("the versions are 0.1.0, 0.2.0 and 0.2.1; see docs/proxy-wasm.md".into()),
             Self::NotAPlugin(_) => Some(format!(
                 "a plugin exports the interface {}; in Rust, `tidegate_guest::export!` does it",
                 PROVIDED.handler_name
@@ -210,6 +229,9 @@ impl LoadError {
 
 fn not_provided_hint(item: &Item) -> Option<String> {
     let module = item.module.as_str();
+    if let Some(hint) = proxy_wasm::hint(item) {
+        return Some(hint);
+    }
     if module.starts_with("wasi_snapshot_preview1") || module.starts_with("wasi:") {
         return Some("plugins get no WASI: build for the target wasm32-unknown-unknown".into());
     }
@@ -255,9 +277,13 @@ impl fmt::Display for LoadError {
             Self::Misplaced(Abi::Table) => f.write_str("a routing table, not a plugin"),
             Self::Misplaced(_) => f.write_str("a plugin, not a routing table"),
             Self::NotYet(abi) => write!(f, "made for {}, which this version does not run", abi.name()),
+            Self::Version(items) if items.is_empty() => {
+                f.write_str("made for proxy-wasm, but it exports no `proxy_abi_version_…` that says for which version")
+            }
+            Self::Version(items) => write!(f, "made for a version of proxy-wasm that there is not: {}", list(items)),
             Self::NotProvided(items) => write!(f, "imports what is not provided: {}", list(items)),
             Self::Unknown(items) => write!(f, "exports what plugins do not have: {}", list(items)),
-            Self::Refused(error) => write!(f, "does not fit the native ABI: {error}"),
+            Self::Refused(error) => write!(f, "does not fit its ABI: {error}"),
             Self::Engine(error) => write!(f, "the Wasm engine failed: {error}"),
         }
     }

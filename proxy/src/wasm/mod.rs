@@ -1,7 +1,7 @@
 //! Plugins: modules compiled once, guests kept warm on each worker, and every plugin a [`Filter`] like any other. The
 //! only room that names wasmtime. Knows neither routes nor documents.
 //!
-//! A module becomes a component (`load`), is compiled (`compile`) and linked to what the gateway provides (`native`).
+//! A module becomes a component (`load`; one of Proxy-Wasm stays as it is, and `proxy_wasm` has all of it), is compiled (`compile`) and linked to what the gateway provides (`native`).
 //! A plugin is a module with a configuration (`plugin`); a guest (`guest`) hosts many of them. Each worker keeps its
 //! guests in pools (`pool`); a call (`call`) takes one out for as long as it is on its stack. `filter`, `body` and
 //! `stream` are a plugin's phases, `pull` a call that asks for chunks, `policy` what failures mean. `docs/plugins.md` tells it to authors and operators.
@@ -23,6 +23,7 @@ mod policy;
 mod pool;
 mod problem;
 mod provided;
+mod proxy_wasm;
 mod pull;
 mod schema;
 mod stream;
@@ -52,12 +53,13 @@ pub use table::BuiltTable;
 
 use self::{
     cache::Cache,
-    compile::{Compiler, Press, Workshop},
+    compile::{Compiler, Made, Press, Workshop},
     engine::Filters,
     filter::WasmFilter,
     guest::{CreateError, Guest},
     plugin::{Defined, Plugin},
     pool::{Guests, InUse, Shared},
+    proxy_wasm::{Queues, Unmade},
 };
 use crate::{
     config::{diagnostic::Diagnostic, spec},
@@ -76,6 +78,8 @@ pub struct Wasm {
     tables: Compiler<table::Module>,
     states: Arc<States>,
     pools: Mutex<HashMap<Identity, Weak<Shared>>>,
+    vms: Mutex<HashMap<Identity, Weak<proxy_wasm::Shared>>>,
+    queues: Arc<Queues>,
     counters: Arc<Counters>,
     metrics: Arc<Metrics>,
     workers: usize,
@@ -150,6 +154,8 @@ impl Wasm {
             tables,
             states,
             pools: Mutex::default(),
+            vms: Mutex::default(),
+            queues: Arc::default(),
             counters,
             metrics,
             workers: settings.workers,
@@ -176,21 +182,34 @@ impl Wasm {
         grants: BTreeMap<spec::Name, Arc<dyn Call>>,
         series: Arc<PluginSeries>,
     ) -> Result<Built, Vec<Diagnostic>> {
-        let shared = self.shared(spec, &module);
+        let proxy_wasm = matches!(module.made, Made::ProxyWasm(_));
+        if let Some(misplaced) = problem::misplaced(name, spec, proxy_wasm) {
+            return Err(vec![misplaced]);
+        }
+        let config = if proxy_wasm { problem::plain_text(&spec.config) } else { problem::config_text(&spec.config) };
         let plugin = Arc::new(Plugin {
             id: Plugin::next_id(),
             name: Arc::clone(name),
-            config: problem::config_text(&spec.config),
-            module,
+            config,
+            module: Arc::clone(&module),
             limits: spec.limits.clone(),
             on_failure: spec.on_failure,
             isolation: spec.isolation,
+            proxy_wasm: spec.proxy_wasm.clone(),
             grants,
             kv: self.space(name, spec.limits.kv_bytes_max),
             series,
             metrics: Defined::new(Arc::clone(&self.metrics)),
             calls: OnceLock::new(),
         });
+        if proxy_wasm {
+            let shared = self.shared_vms(name, spec, &module);
+            return proxy_wasm::build(plugin, shared, self.workers).await.map_err(|unmade| match unmade {
+                Unmade::Refused(error) => problem::diagnostics(name, spec, error),
+                Unmade::TooSlow => vec![problem::too_slow(name, spec, CREATE_DEADLINE)],
+            });
+        }
+        let shared = self.shared(spec, &module);
         for worker in 0..self.workers {
             let warmed = tokio::time::timeout(CREATE_DEADLINE, self.warm(&shared, &plugin, worker)).await;
             let failed = match warmed {
@@ -248,6 +267,36 @@ impl Wasm {
         let engine = (self.filters.clone(), Arc::clone(&self.counters));
         let shared = Arc::new(Shared::new((key, Arc::clone(module)), engine, limits));
         pools.insert(key, Arc::downgrade(&shared));
+        shared
+    }
+
+    // The plugins of equal VM name, module and settings share VMs.
+    fn shared_vms(&self, name: &str, spec: &spec::Plugin, module: &Arc<Module>) -> Arc<proxy_wasm::Shared> {
+        let settings = &spec.proxy_wasm;
+        let vm_id = settings.vm_id.as_deref().unwrap_or(name);
+        let vm_config = problem::plain_text(&settings.vm_config);
+        let memory_bytes_max = spec.limits.memory_bytes_max;
+        let key = Identity::of_all([
+            module.identity(),
+            Identity::of(&(vm_id, &vm_config, &settings.environment, memory_bytes_max)),
+        ]);
+        let mut vms = self.vms.lock().unwrap_or_else(PoisonError::into_inner);
+        vms.retain(|_, shared| shared.strong_count() > 0);
+        if let Some(found) = vms.get(&key).and_then(Weak::upgrade) {
+            return found;
+        }
+        let settings = proxy_wasm::Settings {
+            first: module.program().is_first(),
+            vm_id: vm_id.to_owned(),
+            vm_config: vm_config.into_bytes(),
+            environment: settings.environment.clone(),
+            space: self.space(&format!("proxy-wasm:{vm_id}").into(), spec.limits.kv_bytes_max),
+            queues: Arc::clone(&self.queues),
+        };
+        let engine = (self.filters.clone(), Arc::clone(&self.counters));
+        let limits = (memory_bytes_max, self.workers);
+        let shared = Arc::new(proxy_wasm::Shared::new(Arc::clone(module), settings, engine, limits));
+        vms.insert(key, Arc::downgrade(&shared));
         shared
     }
 

@@ -15,7 +15,7 @@ use super::{
     native::types::{BodyMode, Declaration, Phases},
 };
 use crate::{
-    config::spec::{FailurePolicy, Isolation, Name, PluginLimits},
+    config::spec::{self, FailurePolicy, Isolation, Name, PluginLimits},
     exchange::Call,
     state::kv::Space,
     telemetry::{
@@ -30,12 +30,14 @@ pub(super) struct Plugin {
     pub(super) id: u64,
     /// The middleware's name.
     pub(super) name: Name,
-    /// Its configuration, as JSON text.
+    /// Its configuration: JSON text, or for Proxy-Wasm a text as it is.
     pub(super) config: String,
     pub(super) module: Arc<Module>,
     pub(super) limits: PluginLimits,
     pub(super) on_failure: FailurePolicy,
     pub(super) isolation: Isolation,
+    /// What only modules of Proxy-Wasm are told.
+    pub(super) proxy_wasm: spec::ProxyWasm,
     pub(super) grants: BTreeMap<Name, Arc<dyn Call>>,
     pub(super) kv: Arc<Space>,
     pub(super) series: Arc<PluginSeries>,
@@ -80,7 +82,7 @@ impl Plugin {
     /// Whether it is called at once, on the worker's own stack: it cannot wait, and may hold the worker for
     /// [`AT_ONCE_MAX`] at most.
     pub(super) fn is_prompt(&self) -> bool {
-        !self.module.waits
+        !self.module.native().waits
             && self.limits.call_timeout <= AT_ONCE_MAX
             && self.isolation == Isolation::Reused
             && !self.calls().overlap()

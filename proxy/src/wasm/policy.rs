@@ -133,7 +133,7 @@ impl Subject<'_> {
             let (generation, kind) = (self.generation, fail.kind().name());
             tracing::warn!(plugin = name, generation, unlogged = dropped, kind, "plugin failed: {text}");
         }
-        if !matches!(fail, Fail::TooLarge(_)) && self.breaker.failed() {
+        if !matches!(fail, Fail::TooLarge(_) | Fail::Lost) && self.breaker.failed() {
             tracing::warn!(plugin = name, "the plugin failed too often in a row and is left alone for a second");
         }
         Error::new(fail.kind(), format!("plugin {name}: {}", text.lines().next().unwrap_or_default()))

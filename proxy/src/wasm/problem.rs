@@ -21,6 +21,15 @@ pub(super) fn config_text(config: &serde_json::Value) -> String {
     if config.is_null() { "{}".to_owned() } else { config.to_string() }
 }
 
+/// The same for modules that take any bytes: a text as it is, anything else as JSON, nothing where there is none.
+pub(super) fn plain_text(config: &serde_json::Value) -> String {
+    match config {
+        serde_json::Value::Null => String::new(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// What a module is configured as, and where that stands.
 pub(super) struct Subject<'a> {
     /// As messages call it: `plugin` or `table`, and its name.
@@ -100,6 +109,18 @@ pub(super) fn diagnostics(name: &str, spec: &spec::Plugin, error: CreateError) -
 /// It did not come to an end.
 pub(super) fn too_slow(name: &str, spec: &spec::Plugin, deadline: Duration) -> Diagnostic {
     subject(name, spec).too_slow(deadline, "check its configuration")
+}
+
+/// What it is configured with does not go with the ABI of its module, if so.
+pub(super) fn misplaced(name: &str, spec: &spec::Plugin, proxy_wasm: bool) -> Option<Diagnostic> {
+    let what = if proxy_wasm && spec.isolation == spec::Isolation::PerRequest {
+        ": `isolation: per-request` does not go with a module of Proxy-Wasm, whose VMs host many exchanges"
+    } else if !proxy_wasm && spec.proxy_wasm != spec::ProxyWasm::default() {
+        ": `proxy-wasm` goes with modules of Proxy-Wasm, and this is none"
+    } else {
+        return None;
+    };
+    Some(subject(name, spec).load(what))
 }
 
 fn subject<'a>(name: &str, spec: &'a spec::Plugin) -> Subject<'a> {

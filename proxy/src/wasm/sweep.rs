@@ -9,6 +9,7 @@ use std::{rc::Rc, time::Duration};
 use super::{
     guest::Guest,
     pool::{Guests, Pool},
+    proxy_wasm::Residents,
     table::Tables,
 };
 use crate::exchange::Worker;
@@ -21,6 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Starts tidying on `worker`; to be called within its `LocalSet`.
 pub(super) fn sweep(worker: &Worker) {
     worker.locals.of::<Tables>().retire();
+    worker.locals.of::<Residents>().retire();
     let guests = worker.locals.of::<Guests>();
     let (dead, pools) = guests.retire();
     if dead.is_empty() && !pools.iter().any(|pool| pool.is_untidy(|id| guests.local(id).is_none())) {

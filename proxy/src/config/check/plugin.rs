@@ -10,7 +10,7 @@ use crate::config::{
     document::Kind,
     node::Pos,
     raw::{self, Any, Field},
-    spec::{FailurePolicy, Grants, Isolation, Middleware, Plugin, PluginLimits},
+    spec::{FailurePolicy, Grants, Isolation, Middleware, Plugin, PluginLimits, ProxyWasm},
 };
 
 /// Checks a plugin.
@@ -20,7 +20,8 @@ pub(super) fn plugin(scope: &mut Scope<'_>, raw: raw::Middleware) -> Option<Midd
     let upstreams = upstreams.into_iter().filter_map(Field::spot);
     let grants = Grants { upstreams: upstreams.map(|(name, pos)| scope.mention(Kind::Upstream, &name, pos)).collect() };
     let limits = limits(scope, raw.limits.value().unwrap_or_default());
-    Some(Middleware::Plugin(Plugin {
+    let proxy_wasm = proxy_wasm(scope, raw.proxy_wasm.value().unwrap_or_default());
+    Some(Middleware::Plugin(Box::new(Plugin {
         module: module?,
         module_place,
         config,
@@ -35,7 +36,8 @@ pub(super) fn plugin(scope: &mut Scope<'_>, raw: raw::Middleware) -> Option<Midd
             Some(raw::Isolation::PerRequest) => Isolation::PerRequest,
             Some(raw::Isolation::Reused) | None => Isolation::Reused,
         },
-    }))
+        proxy_wasm,
+    })))
 }
 
 /// A module with a configuration, and where both stand.
@@ -67,6 +69,7 @@ pub(super) fn only(scope: &mut Scope<'_>, raw: &raw::Middleware, step: &str) {
         ("limits", raw.limits.pos()),
         ("on-failure", raw.on_failure.pos()),
         ("isolation", raw.isolation.pos()),
+        ("proxy-wasm", raw.proxy_wasm.pos()),
     ];
     for (field, pos) in fields {
         if let Some(pos) = pos {
@@ -123,6 +126,25 @@ fn json(scope: &mut Scope<'_>, any: Any, pos: Pos, pointer: &str, places: &mut B
             Json::Object(object)
         }
     }
+}
+
+fn proxy_wasm(scope: &mut Scope<'_>, raw: raw::ProxyWasm) -> ProxyWasm {
+    let mut text = |field: Field<raw::Text>| field.spot().map(|(raw::Text(text), pos)| scope.reveal(&text, pos));
+    let (root_id, vm_id) = (text(raw.root_id), text(raw.vm_id));
+    let mut environment = Vec::new();
+    for (name, pos, value) in raw.environment.value().unwrap_or_default().0 {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let message = format!("`{name}` is no name of an environment variable");
+            scope.error("bad-environment", pos, message, "a name is not empty and has neither `=` nor a zero byte");
+        } else if let Some((raw::Text(text), pos)) = value.spot() {
+            environment.push((name, scope.reveal(&text, pos)));
+        }
+    }
+    let vm_config = match raw.vm_config {
+        Field::Given(any, pos) => json(scope, any, pos, "", &mut BTreeMap::new()),
+        Field::Absent | Field::Invalid => Json::Null,
+    };
+    ProxyWasm { root_id: root_id.unwrap_or_default(), vm_id, vm_config, environment }
 }
 
 fn limits(scope: &mut Scope<'_>, raw: raw::PluginLimits) -> PluginLimits {

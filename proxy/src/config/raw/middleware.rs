@@ -15,7 +15,7 @@ use super::{
 };
 
 /// A configured step. Exactly one of `module`, `chain` and the built-in steps (`headers` and what follows) says what it
-/// is; the fields `config`, `grants`, `limits`, `on-failure` and `isolation` go with `module`.
+/// is; the fields `config`, `grants`, `limits`, `on-failure`, `isolation` and `proxy-wasm` go with `module`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Middleware {
@@ -33,6 +33,8 @@ pub(crate) struct Middleware {
     /// `reused`: a guest serves one exchange after another; `per-request`: each exchange gets a fresh one.
     #[schemars(extend("x-default" = "reused"))]
     pub(crate) isolation: Field<Isolation>,
+    /// What a Proxy-Wasm module is told beside its configuration; other modules have no use for it.
+    pub(crate) proxy_wasm: Field<ProxyWasm>,
     /// Edits header fields.
     pub(crate) headers: Field<Headers>,
     /// Answers with a redirect.
@@ -83,6 +85,21 @@ pub(crate) struct Grants {
     /// Upstreams that it may call.
     #[schemars(extend("x-default" = "[]"))]
     pub(crate) upstreams: Field<Vec<Field<String>>>,
+}
+
+/// Settings of a Proxy-Wasm plugin, by the names that Envoy has for them.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct ProxyWasm {
+    /// Which of a module's root contexts it is, where a module has several.
+    pub(crate) root_id: Field<Text>,
+    /// Plugins of one name share data and queues, and also a VM where module, `vm-config` and `environment` are equal.
+    #[schemars(extend("x-default" = "the middleware's own name"))]
+    pub(crate) vm_id: Field<Text>,
+    /// What the VM is configured with: a text as it is, anything else as JSON.
+    pub(crate) vm_config: Field<Any>,
+    /// Environment variables; the module sees no others.
+    pub(crate) environment: Field<Entries<Text>>,
 }
 
 /// Bounds of a plugin.

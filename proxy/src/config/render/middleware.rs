@@ -6,8 +6,8 @@ use super::{Fields, Out, Written, builtin, period, texts};
 use crate::config::{
     node::{Node, Value},
     spec::{
-        FailurePolicy, HeaderEdits, Isolation, Middleware, Name, PathEdit, Plugin, PluginLimits, Redirect, Rewrite,
-        Spec,
+        FailurePolicy, HeaderEdits, Isolation, Middleware, Name, PathEdit, Plugin, PluginLimits, ProxyWasm, Redirect,
+        Rewrite, Spec,
     },
 };
 
@@ -113,6 +113,26 @@ fn plugin(fields: &mut Fields<'_>, plugin: &Plugin) {
             Isolation::PerRequest => "per-request",
         }),
     );
+    if plugin.proxy_wasm != ProxyWasm::default() {
+        let inner = proxy_wasm(fields.written("proxy-wasm"), &plugin.proxy_wasm);
+        fields.map("proxy-wasm", inner);
+    }
+}
+
+fn proxy_wasm<'a>(written: Written<'a>, settings: &ProxyWasm) -> Fields<'a> {
+    let mut fields = Fields::of(written);
+    fields.put("root-id", fields.written("root-id").text(&settings.root_id));
+    if let Some(vm_id) = &settings.vm_id {
+        fields.put("vm-id", fields.written("vm-id").text(vm_id));
+    }
+    if !settings.vm_config.is_null() {
+        // As it was written, so that secrets stay names.
+        fields.put("vm-config", fields.written("vm-config").node.map_or_else(|| Out::text("***"), any));
+    }
+    if !settings.environment.is_empty() {
+        fields.put("environment", fields.written("environment").node.map_or_else(|| Out::text("***"), any));
+    }
+    fields
 }
 
 fn limits<'a>(written: Written<'a>, limits: &PluginLimits) -> Fields<'a> {

@@ -15,7 +15,7 @@ use crate::config::diagnostic::Place;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Middleware {
     /// A Wasm module with a configuration.
-    Plugin(Plugin),
+    Plugin(Box<Plugin>),
     /// Edits header fields.
     Headers {
         /// Of requests.
@@ -161,6 +161,21 @@ pub struct Plugin {
     pub on_failure: FailurePolicy,
     /// Whether each exchange gets a fresh guest.
     pub isolation: Isolation,
+    /// What only Proxy-Wasm modules are told.
+    pub proxy_wasm: ProxyWasm,
+}
+
+/// Settings of a Proxy-Wasm plugin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ProxyWasm {
+    /// Which of a module's root contexts it is.
+    pub root_id: String,
+    /// What its VM is called; the middleware's name, if nothing.
+    pub vm_id: Option<String>,
+    /// What its VM is configured with, as JSON.
+    pub vm_config: serde_json::Value,
+    /// Environment variables, by name.
+    pub environment: Vec<(String, String)>,
 }
 
 /// Capabilities of a plugin; none unless granted. Clock, random bytes, log, metrics and its own key-value space are

@@ -37,8 +37,8 @@ pub use self::{
     http3::Http3,
     listener::{Limits, Listener, PathPolicy, Section, Treatment},
     middleware::{
-        FailurePolicy, Grants, HeaderEdits, Isolation, Middleware, Mirror, PathEdit, Plugin, PluginLimits, Redirect,
-        Respond, Rewrite,
+        FailurePolicy, Grants, HeaderEdits, Isolation, Middleware, Mirror, PathEdit, Plugin, PluginLimits, ProxyWasm,
+        Redirect, Respond, Rewrite,
     },
     protocol::{Protocol, UpstreamHttp2},
     proxied::{ProxyProtocol, ProxyVersion},

@@ -78,6 +78,27 @@ impl GuestMetric {
         });
     }
 
+    /// Adds to a gauge.
+    pub fn raise(&self, by: f64) {
+        let mut before = self.level.load(Relaxed);
+        loop {
+            let raised = (f64::from_bits(before) + by).to_bits();
+            match self.level.compare_exchange_weak(before, raised, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(now) => before = now,
+            }
+        }
+    }
+
+    /// What a counter or gauge stands at, over all workers; nothing of a histogram.
+    pub fn value(&self) -> Option<f64> {
+        match self.kind {
+            GuestKind::Counter => Some(self.count() as f64),
+            GuestKind::Gauge => Some(self.level()),
+            GuestKind::Histogram => None,
+        }
+    }
+
     pub(super) fn count(&self) -> u64 {
         self.counts.sum(|count| count)
     }

@@ -14,9 +14,9 @@ use crate::{
     source::Entry,
     wasm::{
         Counters, LoadError,
-        compile::{Make, Press},
+        compile::{Code, Make, Press},
         guest::told,
-        load,
+        load::{self, Abi},
         provided::TABLE,
     },
 };
@@ -76,7 +76,9 @@ impl Make for Workshop {
     type Made = TableModule;
 
     fn make(&self, entry: &Entry) -> Result<TableModule, LoadError> {
-        let component = self.press.component(entry, load::load_table)?;
+        let Code::Component(component) = self.press.code(entry, load::load_table)? else {
+            return Err(LoadError::Misplaced(Abi::ProxyWasm));
+        };
         let pre = self.linker.instantiate_pre(&component);
         let pre = pre.map_err(|error| LoadError::Refused(format!("{error:#}")))?;
         let table = export(&component, "table").ok_or_else(|| {

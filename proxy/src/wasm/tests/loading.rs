@@ -18,6 +18,9 @@ fn module(more: &str) -> String {
 #[test]
 fn what_cannot_be_loaded_is_named_with_the_next_step() {
     let import = |module: &str, name: &str| self::module(&format!(r#"(import "{module}" "{name}" (func))"#));
+    let proxy_wasm = |module: &str, name: &str| {
+        format!(r#"(module (import "{module}" "{name}" (func)) (func (export "proxy_abi_version_0_2_1")))"#)
+    };
     let export = |name: &str| format!(r#"(module (func (export "{name}")))"#);
     let whole = module("");
     let rest = whole.strip_suffix(')').unwrap();
@@ -28,7 +31,15 @@ fn what_cannot_be_loaded_is_named_with_the_next_step() {
         ("(module (func".into(), "not valid in Wasm's text format", ""),
         ("(module)".into(), "not a plugin: it exports nothing", "`tidegate_guest::export!`"),
         (export("_start"), "not a plugin: it exports only _start", "`tidegate_guest::export!`"),
-        (export("proxy_abi_version_0_2_1"), "made for proxy-wasm", "docs/plugins.md"),
+        (
+            export("proxy_abi_version_0_3_0"),
+            "a version of proxy-wasm that there is not: proxy_abi_version_0_3_0",
+            "0.2.1",
+        ),
+        (export("proxy_on_tick"), "no `proxy_abi_version_…`", "docs/proxy-wasm.md"),
+        (proxy_wasm("env", "proxy_redis_call"), "imports what is not provided: env#proxy_redis_call", "Higress"),
+        (proxy_wasm("env", "proxy_new"), "env#proxy_new", "in none of the versions"),
+        (proxy_wasm("wasi_snapshot_preview1", "thread_spawn"), "wasi_snapshot_preview1#thread_spawn", "WASI preview 1"),
         (
             "(module (import \"http_handler\" \"get_uri\" (func)) (func (export \"handle_request\")))".into(),
             "made for http-wasm",
@@ -44,11 +55,7 @@ fn what_cannot_be_loaded_is_named_with_the_next_step() {
         ),
         (import("tidegate:plugin/http@0.1.0", "[method]request.heder"), "request.heder", "has [method]request.header"),
         (typo, "exports what plugins do not have", "[method]plugin.on-request"),
-        (
-            module(r#"(import "tidegate:plugin/exchange@0.1.0" "kept" (func (param f64)))"#),
-            "does not fit the native ABI",
-            "",
-        ),
+        (module(r#"(import "tidegate:plugin/exchange@0.1.0" "kept" (func (param f64)))"#), "does not fit its ABI", ""),
     ];
     for (text, message, hint) in cases {
         let error = load::load(text.as_bytes()).map(|_| ()).unwrap_err();
@@ -60,8 +67,10 @@ fn what_cannot_be_loaded_is_named_with_the_next_step() {
 
 #[test]
 fn a_module_and_the_component_made_of_it_are_both_taken() {
-    let component = load::load(module("").as_bytes()).unwrap();
-    assert_eq!(load::load(&component).unwrap(), component);
+    let load::Loadable::Component(component) = load::load(module("").as_bytes()).unwrap() else {
+        panic!("a plugin of the native ABI is a component")
+    };
+    assert_eq!(load::load(&component).unwrap(), load::Loadable::Component(component.clone()));
     let report = inspect(&component).unwrap();
     assert_eq!((report.abi, report.component, report.problem), (Some(Abi::Native), true, None));
     assert!(matches!(load::load(&component[..component.len() / 2]), Err(LoadError::Invalid(_))));

@@ -1,0 +1,109 @@
+//! Requests that a plugin sends to upstreams, beside the exchange that it sent them in, and the callback with what came
+//! back.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    rc::Rc,
+    time::Instant,
+};
+
+use bytes::BytesMut;
+use http::{HeaderMap, Version};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+
+use super::{
+    data::{Outgoing, Received},
+    home::Home,
+    local::Local,
+};
+use crate::{
+    drain::Drain,
+    error::{Error, Kind},
+    exchange::{Body, Connection, Exchange, Request, Worker, trace::Ids},
+};
+
+/// Requests of one VM that are under way; further ones fail at once.
+const CALLS_MAX: usize = 1024;
+
+/// Sends a request; the guest is told what came of it.
+pub(super) fn send(home: &Rc<Home>, outgoing: Outgoing) {
+    let Some(local) = home.local(outgoing.root) else { return };
+    let stream = outgoing.stream.and_then(|stream| home.streams.borrow().get(&stream).cloned());
+    let exchange = stream.map_or_else(|| background(&home.worker), |stream| Rc::clone(&stream.exchange));
+    let (at, root, token) = (local.now(), outgoing.root, outgoing.token);
+    let full = home.calls.borrow().len() >= CALLS_MAX;
+    let owner = Rc::clone(home);
+    let task = tokio::task::spawn_local(async move {
+        let until = Instant::now() + outgoing.timeout;
+        let received = if full {
+            Err(Kind::Overloaded.name())
+        } else {
+            match owner.timers().within(until, perform(outgoing, exchange)).await {
+                Ok(received) => received.map_err(|error| error.kind().name()),
+                Err(_) => Err(Kind::UpstreamTimeout.name()),
+            }
+        };
+        owner.calls.borrow_mut().remove(&token);
+        let failed = |why| Received { failed: Some(why), ..Received::default() };
+        tell(&local, at.life, (root, token), received.unwrap_or_else(failed)).await;
+    });
+    home.calls.borrow_mut().insert(token, task.abort_handle());
+}
+
+async fn tell(local: &Rc<Local>, life: u64, (root, token): (u32, u32), received: Received) {
+    let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    let headers = if received.failed.is_some() { 0 } else { count(received.headers.len() + 1) };
+    let params = (root, token, headers, count(received.body.len()), count(received.trailers.len()));
+    let mut at = local.now();
+    at.life = life;
+    let show = |vm: &mut super::vm::Vm| {
+        vm.store.data_mut().received = Some(received);
+        params
+    };
+    let told = local.home.call(at, root, |exports| exports.on_http_call_response.clone(), show).await;
+    if let Err(fail) = told
+        && !matches!(fail, crate::wasm::call::Fail::Lost)
+    {
+        local.report(&fail, None);
+    }
+}
+
+async fn perform(outgoing: Outgoing, exchange: Rc<Exchange>) -> Result<Received, Error> {
+    let Outgoing { upstream, head, authority, body, trailers, mut bytes_max, .. } = outgoing;
+    let body = match trailers {
+        None => Body::full(body),
+        Some(trailers) => {
+            let frames = [Frame::data(body), Frame::trailers(trailers)].map(Ok);
+            Body::stream(StreamBody::new(futures_util::stream::iter(frames)))
+        }
+    };
+    let request = Box::new(Request { head, authority, body, upgrade: None, exchange });
+    let mut response = upstream.call(request).await?;
+    let too_large = || Error::new(Kind::UpstreamMalformed, "the answer to a plugin's call is over `call-bytes-max`");
+    let head: usize = response.head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    bytes_max = bytes_max.checked_sub(head).ok_or_else(too_large)?;
+    let mut received =
+        Received { status: Some(response.head.status), headers: response.head.headers, ..Received::default() };
+    let mut whole = BytesMut::new();
+    while let Some(frame) = response.body.frame().await {
+        match frame?.into_data() {
+            Ok(data) if whole.len() + data.len() > bytes_max => return Err(too_large()),
+            Ok(data) => whole.extend_from_slice(&data),
+            Err(frame) => received.trailers = frame.into_trailers().unwrap_or_default(),
+        }
+    }
+    received.body = whole.freeze();
+    Ok(received)
+}
+
+// What a request belongs to that no client asked for. It holds no generation.
+fn background(worker: &Rc<Worker>) -> Rc<Exchange> {
+    let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let connection =
+        Connection { listener: "none".into(), peer: nowhere, local: nowhere, proxy: None, secure: false, tls: None };
+    let trace = worker.locals.of::<Ids>().continue_from(&HeaderMap::new());
+    let pin = Drain::default().open(0, worker.index + 1, None).hold(worker.index).pin();
+    let client = (Version::HTTP_11, IpAddr::V4(Ipv4Addr::UNSPECIFIED), false);
+    Rc::new(Exchange::new(Rc::clone(worker), Rc::new(connection), client, trace, pin))
+}

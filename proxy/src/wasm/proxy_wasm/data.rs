@@ -1,0 +1,121 @@
+//! What the store of a VM holds: its root contexts and what they ask for between callbacks. Nothing of any exchange:
+//! those are on the worker, where `Home` keeps them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, request};
+use wasmtime::{Memory, TypedFunc};
+
+use super::{program::Settings, queues::Queue};
+use crate::{
+    exchange::{Authority, Call},
+    telemetry::metrics::GuestMetric,
+    wasm::{guest::Limits, plugin::Plugin, pool::InUse},
+};
+
+/// See the module.
+pub(in crate::wasm) struct Data {
+    pub(super) limits: Limits,
+    pub(super) settings: Arc<Settings>,
+    pub(super) memory: Option<Memory>,
+    pub(super) allocate: Option<TypedFunc<u32, u32>>,
+    /// By context number.
+    pub(super) roots: HashMap<u32, Root>,
+    last_root: u32,
+    pub(super) last_token: u32,
+    /// The context that host functions act on.
+    pub(super) effective: u32,
+    /// What `VM_CONFIGURATION` and `PLUGIN_CONFIGURATION` are at present.
+    pub(super) configuration: Configuration,
+    pub(super) metrics: Vec<Arc<GuestMetric>>,
+    /// The answer to a call, while the guest is told of it.
+    pub(super) received: Option<Received>,
+    /// What the last callbacks asked for that is done when they have returned.
+    pub(super) asked: Vec<Asked>,
+}
+
+/// A root context: a plugin in a VM.
+pub(super) struct Root {
+    pub(super) plugin: Arc<Plugin>,
+    pub(super) in_use: Weak<InUse>,
+    /// The last that it logged while it was configured, in case it refuses to be.
+    pub(super) said: Vec<String>,
+}
+
+/// Which configurations can be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Configuration {
+    #[default]
+    None,
+    Vm,
+    Plugin,
+}
+
+/// Something that the worker does after a callback.
+pub(super) enum Asked {
+    /// Call back every so often; a period of nothing ends it.
+    Ticks { root: u32, period: Duration },
+    /// Tell the root context when something is in the queue.
+    Watch { root: u32, number: u32, queue: Arc<Queue> },
+    /// Send a request.
+    Call(Box<Outgoing>),
+    /// Take leave of a context: its guest asked for time when its stream was over, and needs no more.
+    Finish { context: u32 },
+}
+
+/// A request to an upstream.
+pub(super) struct Outgoing {
+    pub(super) token: u32,
+    pub(super) root: u32,
+    /// The stream context that it belongs to, if one.
+    pub(super) stream: Option<u32>,
+    pub(super) upstream: Arc<dyn Call>,
+    pub(super) head: request::Parts,
+    pub(super) authority: Authority,
+    pub(super) body: Bytes,
+    pub(super) trailers: Option<HeaderMap>,
+    pub(super) timeout: Duration,
+    pub(super) bytes_max: usize,
+}
+
+/// What came back.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    pub(super) headers: HeaderMap,
+    pub(super) status: Option<http::StatusCode>,
+    pub(super) body: Bytes,
+    pub(super) trailers: HeaderMap,
+    /// Why nothing did.
+    pub(super) failed: Option<&'static str>,
+}
+
+impl Data {
+    /// Of a VM that holds nothing yet.
+    pub(super) fn new(settings: &Arc<Settings>, memory_bytes_max: usize) -> Self {
+        Self {
+            limits: Limits::new(memory_bytes_max),
+            settings: Arc::clone(settings),
+            memory: None,
+            allocate: None,
+            roots: HashMap::new(),
+            last_root: 0,
+            last_token: 0,
+            effective: 0,
+            configuration: Configuration::None,
+            metrics: Vec::new(),
+            received: None,
+            asked: Vec::new(),
+        }
+    }
+
+    /// A number for a root context.
+    pub(super) const fn next_root(&mut self) -> u32 {
+        self.last_root += 1;
+        self.last_root
+    }
+}

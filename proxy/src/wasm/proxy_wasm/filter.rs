@@ -1,0 +1,170 @@
+//! A Proxy-Wasm plugin as a step of a chain: heads, pauses, and the plugin's own answers, which its response callbacks
+//! see like any other.
+
+use std::{
+    ops::ControlFlow::{self, Break, Continue},
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
+
+use http::{HeaderMap, Method, StatusCode, header};
+
+use super::{
+    body::Streamed,
+    local::Residents,
+    program::Shared,
+    stream::{Direction, News, Stream},
+};
+use crate::{
+    config::spec::FailurePolicy,
+    error::Error,
+    exchange::{Body, Exchange, Request, Response},
+    filter::{Filter, Visit, Wait},
+    wasm::{plugin::Plugin, pool::InUse},
+};
+
+/// See the module.
+pub(super) struct ProxyWasmFilter {
+    pub(super) plugin: Arc<Plugin>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) in_use: Arc<InUse>,
+}
+
+type Seen = ControlFlow<Box<Response>, Box<Request>>;
+
+impl Filter for ProxyWasmFilter {
+    fn begin(&self, exchange: &Rc<Exchange>) -> Rc<dyn Visit> {
+        let residents = exchange.worker.locals.of::<Residents>();
+        let adopt = || residents.adopt(&exchange.worker, &self.plugin, &self.shared, &Arc::downgrade(&self.in_use));
+        Stream::new(&residents.local(self.plugin.id).unwrap_or_else(adopt), exchange)
+    }
+
+    fn describe(&self) -> String {
+        format!("plugin {} (Proxy-Wasm module {:.12})", self.plugin.name, self.plugin.module.identity())
+    }
+}
+
+impl Visit for Stream {
+    fn request(self: Rc<Self>, request: Box<Request>) -> Wait<Seen> {
+        Wait::on(on_request(self, request))
+    }
+
+    fn response(self: Rc<Self>, response: Response) -> Wait<Response> {
+        let response = match self.midway.take() {
+            None => response,
+            Some(midway) => {
+                // What failed further along failed because the body was broken off.
+                self.exchange.record.note(|recorded| recorded.error = None);
+                match *midway {
+                    Ok(answer) => answer,
+                    Err(error) => return Wait::Ready(Err(error)),
+                }
+            }
+        };
+        if !self.is_open() || self.skipped.get() {
+            Wait::Ready(Ok(response))
+        } else {
+            Wait::on(on_response(self, response))
+        }
+    }
+}
+
+async fn on_request(stream: Rc<Stream>, request: Box<Request>) -> Result<Seen, Error> {
+    if !stream.local.breaker.allows() {
+        return stream.left_alone().map(|()| Continue(request));
+    }
+    let Request { head, authority, body, upgrade, exchange } = *request;
+    let open = stream.local.plugin.on_failure == FailurePolicy::Open;
+    let before = open.then(|| (head.clone(), authority.clone()));
+    let fields = head.headers.len() + PSEUDO;
+    stream.request.replace(Some((head, authority)));
+    let news = see_request(&stream, fields, body.is_empty()).await?;
+    let shown = stream.request.take();
+    let (head, authority) = before.filter(|_| stream.skipped.get()).or(shown).expect("shown above, and taken once");
+    stream.request.replace(Some((head.clone(), authority.clone())));
+    if let News::Answers(answer) = news {
+        let answer = on_response(stream, *answer).await?;
+        return Ok(Break(Box::new(answer)));
+    }
+    let mut request = Box::new(Request { head, authority, body, upgrade, exchange });
+    if !stream.skipped.get() && !request.body.is_empty() && stream.local.home.program().sees_body(Direction::Request) {
+        let body = Streamed::new(&stream, Direction::Request, request.body.take(), declared(&request.head.headers));
+        request.body = Body::stream(body);
+    }
+    Ok(Continue(request))
+}
+
+// `:method`, `:path`, `:authority` and `:scheme`.
+const PSEUDO: usize = 4;
+
+async fn see_request(stream: &Rc<Stream>, fields: usize, end: bool) -> Result<News, Error> {
+    stream.open().await?;
+    if !stream.is_open() {
+        return Ok(News::GoesOn);
+    }
+    if stream.local.home.program().sees_end() {
+        ask_for_end(stream);
+    } else {
+        forget_at_end(stream);
+    }
+    see(stream, Direction::Request, fields, end).await
+}
+
+// Shows a head and waits for the end of the pause that may follow.
+async fn see(stream: &Stream, direction: Direction, fields: usize, end: bool) -> Result<News, Error> {
+    let since = Instant::now();
+    match stream.headers(direction, fields, end).await? {
+        News::Pauses => stream.paused(direction, since).await,
+        news => Ok(news),
+    }
+}
+
+async fn on_response(stream: Rc<Stream>, response: Response) -> Result<Response, Error> {
+    let Response { head, mut body, tunnel } = response;
+    let head_request = stream.request.borrow().as_ref().is_some_and(|(head, _)| head.method == Method::HEAD);
+    let status = head.status;
+    let bodyless = tunnel.is_some()
+        || head_request
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let before = (stream.local.plugin.on_failure == FailurePolicy::Open).then(|| head.clone());
+    let fields = head.headers.len() + 1;
+    stream.response.replace(Some(head));
+    let news = see(&stream, Direction::Response, fields, bodyless || body.is_empty()).await?;
+    let shown = stream.response.take();
+    let mut head = before.filter(|_| stream.skipped.get()).or(shown).expect("shown above, and taken once");
+    stream.answered.set(true);
+    if let (News::Answers(answer), None) = (news, &tunnel) {
+        stream.response.replace(Some(answer.head.clone()));
+        return Ok(*answer);
+    }
+    stream.response.replace(Some(head.clone()));
+    if matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) && !body.is_empty() {
+        head.headers.remove(header::CONTENT_LENGTH);
+        body = Body::empty();
+    }
+    if !bodyless
+        && !stream.skipped.get()
+        && !body.is_empty()
+        && stream.local.home.program().sees_body(Direction::Response)
+    {
+        body = Body::stream(Streamed::new(&stream, Direction::Response, body, declared(&head.headers)));
+    }
+    Ok(Response { head, body, tunnel })
+}
+
+// The length of a body that its head promises, after the plugin had its say.
+fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn ask_for_end(stream: &Rc<Stream>) {
+    let asked = Rc::clone(stream);
+    stream.exchange.at_end(move |_, _| drop(tokio::task::spawn_local(asked.end())));
+}
+
+fn forget_at_end(stream: &Rc<Stream>) {
+    let over = Rc::clone(stream);
+    stream.exchange.at_end(move |_, _| over.forget());
+}

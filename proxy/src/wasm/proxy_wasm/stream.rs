@@ -1,0 +1,401 @@
+//! One exchange as a plugin sees it: its stream context, what host functions show and change of it, and how callbacks
+//! are made and their failures judged. Pausing and resuming are state here: no callback ever waits.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use http::{HeaderMap, request, response};
+use tokio::sync::Notify;
+use wasmtime::TypedFunc;
+
+use super::{
+    exports::{Exports, OnHeaders, Params, Phases, Returned},
+    home::At,
+    local::Local,
+    vm::Vm,
+};
+use crate::{
+    config::spec::FailurePolicy,
+    error::{Error, Kind},
+    exchange::{Authority, Exchange, Response},
+    wasm::call::Fail,
+};
+
+/// See the module.
+pub(super) struct Stream {
+    pub(super) local: Rc<Local>,
+    pub(super) exchange: Rc<Exchange>,
+    context: Cell<u32>,
+    life: Cell<u64>,
+    /// Its head; later phases read a copy of what went on.
+    pub(super) request: RefCell<Option<(request::Parts, Authority)>>,
+    pub(super) response: RefCell<Option<response::Parts>>,
+    pub(super) request_side: Side,
+    pub(super) response_side: Side,
+    /// The plugin's own answer, until it is sent.
+    pub(super) answer: RefCell<Option<Box<Response>>>,
+    /// An answer, or a failure, that came up while a request's body was on its way.
+    pub(super) midway: RefCell<Option<Box<Result<Response, Error>>>>,
+    /// It has answered, or a response is on its way to the client: there is no other.
+    pub(super) answered: Cell<bool>,
+    /// It wants the exchange to be broken off.
+    pub(super) closed: Cell<bool>,
+    /// The plugin failed and the policy is to go on without it.
+    pub(super) skipped: Cell<bool>,
+    pub(super) calls: Cell<u32>,
+    /// What it set under names of its own that is no text: everything else is in the exchange.
+    pub(super) properties: RefCell<Vec<(String, Vec<u8>)>>,
+    /// `proxy_on_done` asked for time.
+    lingers: Cell<bool>,
+    failed: Cell<Option<Kind>>,
+    spent: Cell<Duration>,
+    step: Cell<Option<usize>>,
+    news: Notify,
+}
+
+/// One direction of a stream.
+#[derive(Default)]
+pub(super) struct Side {
+    /// The part of the body that a callback may see.
+    pub(super) buffer: RefCell<Option<BytesMut>>,
+    pub(super) trailers: RefCell<Option<HeaderMap>>,
+    resumed: Cell<bool>,
+}
+
+/// Request or response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    Request,
+    Response,
+}
+
+/// What ends a pause, or what a callback wants.
+#[derive(Debug)]
+pub(super) enum News {
+    GoesOn,
+    Pauses,
+    Answers(Box<Response>),
+}
+
+const CLOSED: &str = "the plugin closed the stream";
+
+/// Contexts of one plugin on one worker that outlive their exchange; one more is taken leave of at once.
+const LINGERING_MAX: usize = 1024;
+
+impl Stream {
+    pub(super) fn new(local: &Rc<Local>, exchange: &Rc<Exchange>) -> Rc<Self> {
+        Rc::new(Self {
+            local: Rc::clone(local),
+            exchange: Rc::clone(exchange),
+            context: Cell::new(0),
+            life: Cell::new(0),
+            request: RefCell::default(),
+            response: RefCell::default(),
+            request_side: Side::default(),
+            response_side: Side::default(),
+            answer: RefCell::default(),
+            midway: RefCell::default(),
+            answered: Cell::new(false),
+            closed: Cell::new(false),
+            skipped: Cell::new(false),
+            calls: Cell::new(0),
+            properties: RefCell::default(),
+            lingers: Cell::new(false),
+            failed: Cell::new(None),
+            spent: Cell::new(Duration::ZERO),
+            step: Cell::new(None),
+            news: Notify::const_new(),
+        })
+    }
+
+    /// Makes its context.
+    ///
+    /// # Errors
+    /// Where that fails, and the policy is `closed`.
+    pub(super) async fn open(self: &Rc<Self>) -> Result<(), Error> {
+        let home = &self.local.home;
+        let context = home.next_context();
+        self.life.set(home.life());
+        self.context.set(context);
+        home.streams.borrow_mut().insert(context, Rc::clone(self));
+        let root = |_: &mut Vm| (context, self.local.root.get());
+        let opened = self.call(|exports| exports.on_context_create.clone(), root).await;
+        if opened.is_err() || self.skipped.get() {
+            // The module knows nothing of it, and is told nothing more.
+            self.forget();
+            self.context.set(0);
+        }
+        opened.map(drop)
+    }
+
+    /// Whether the plugin was told of it.
+    pub(super) const fn is_open(&self) -> bool {
+        self.context.get() != 0
+    }
+
+    /// Shows a head, and what follows from that.
+    ///
+    /// # Errors
+    /// Where it fails, and the policy is `closed`.
+    pub(super) async fn headers(&self, direction: Direction, fields: usize, end: bool) -> Result<News, Error> {
+        let (context, fields) = (self.context.get(), u32::try_from(fields).unwrap_or(u32::MAX));
+        let three = |exports: &Exports| match &direction.phases(exports).headers {
+            Some(OnHeaders::Three(export)) => Some(export.clone()),
+            _ => None,
+        };
+        let two = |exports: &Exports| match &direction.phases(exports).headers {
+            Some(OnHeaders::Two(export)) => Some(export.clone()),
+            _ => None,
+        };
+        self.side(direction).resumed.set(false);
+        let action = match self.call(three, |_| (context, fields, u32::from(end))).await? {
+            Some(action) => Some(action),
+            None => self.call(two, |_| (context, fields)).await?,
+        };
+        self.news(direction, action)
+    }
+
+    /// Shows what is in the buffer.
+    ///
+    /// # Errors
+    /// Where it fails, and the policy is `closed`.
+    pub(super) async fn body(&self, direction: Direction, bytes: usize, end: bool) -> Result<News, Error> {
+        let (context, bytes) = (self.context.get(), u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.side(direction).resumed.set(false);
+        let export = |exports: &Exports| direction.phases(exports).body.clone();
+        let action = self.call(export, |_| (context, bytes, u32::from(end))).await?;
+        self.news(direction, action)
+    }
+
+    /// Shows trailers.
+    ///
+    /// # Errors
+    /// Where it fails, and the policy is `closed`.
+    pub(super) async fn trailers(&self, direction: Direction, fields: usize) -> Result<News, Error> {
+        let (context, fields) = (self.context.get(), u32::try_from(fields).unwrap_or(u32::MAX));
+        self.side(direction).resumed.set(false);
+        let export = |exports: &Exports| direction.phases(exports).trailers.clone();
+        let action = self.call(export, |_| (context, fields)).await?;
+        self.news(direction, action)
+    }
+
+    // An action of 0 goes on, whichever version; all others pause, in ways that come to the same here.
+    fn news(&self, direction: Direction, action: Option<u32>) -> Result<News, Error> {
+        if let Some(news) = self.pending(direction)? {
+            return Ok(news);
+        }
+        Ok(if action.is_none_or(|action| action == 0) { News::GoesOn } else { News::Pauses })
+    }
+
+    // What is there without waiting.
+    fn pending(&self, direction: Direction) -> Result<Option<News>, Error> {
+        if self.skipped.get() {
+            return Ok(Some(News::GoesOn));
+        }
+        if self.closed.get() {
+            return Err(Error::new(Kind::PluginFailed, format!("plugin {}: {CLOSED}", self.local.name)));
+        }
+        if let Some(answer) = self.answer.take() {
+            return Ok(Some(News::Answers(answer)));
+        }
+        Ok(self.side(direction).resumed.take().then_some(News::GoesOn))
+    }
+
+    /// Waits until a pause is over: never [`News::Pauses`].
+    ///
+    /// # Errors
+    /// Where the plugin takes too long, closes the stream or is lost, and the policy is `closed`.
+    pub(super) async fn paused(&self, direction: Direction, since: Instant) -> Result<News, Error> {
+        loop {
+            if self.lost() {
+                self.judge(&Fail::Lost)?;
+            }
+            if let Some(news) = self.pending(direction)? {
+                return Ok(news);
+            }
+            let limit = self.local.plugin.limits.exchange_timeout;
+            let left = self.exchange.time_left(since).map_or(limit, |left| left.min(limit));
+            let timers = self.local.home.timers();
+            if timers.within(since + left, self.news.notified()).await.is_err() {
+                self.judge(&Fail::Timeout(left))?;
+            }
+        }
+    }
+
+    /// Ends a pause of one direction.
+    pub(super) fn resume(&self, direction: Direction) {
+        self.side(direction).resumed.set(true);
+        self.tell();
+    }
+
+    /// Lets whoever waits look again.
+    pub(super) fn tell(&self) {
+        self.news.notify_waiters();
+    }
+
+    /// Its VM is gone.
+    pub(super) fn lose(&self) {
+        self.linger_no_more();
+        self.tell();
+    }
+
+    fn lost(&self) -> bool {
+        self.is_open() && !self.skipped.get() && self.life.get() != self.local.home.life()
+    }
+
+    pub(super) const fn side(&self, direction: Direction) -> &Side {
+        match direction {
+            Direction::Request => &self.request_side,
+            Direction::Response => &self.response_side,
+        }
+    }
+
+    /// Makes a callback. `None`: the module does not export it, or the plugin is skipped from now on.
+    ///
+    /// # Errors
+    /// Where it fails, and the policy is `closed`.
+    pub(super) async fn call<P, R>(
+        &self,
+        export: impl FnOnce(&Exports) -> Option<TypedFunc<P, R>>,
+        params: impl FnOnce(&mut Vm) -> P,
+    ) -> Result<Option<R>, Error>
+    where
+        P: Params,
+        R: Returned,
+    {
+        if self.skipped.get() {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        let at = At { life: self.life.get(), limit: self.limit(started) };
+        let outcome = self.local.home.call(at, self.context.get(), export, params).await;
+        let spent = started.elapsed();
+        self.spent.set(self.spent.get() + spent);
+        self.exchange.record.spend(&self.step, &self.local.name, spent);
+        match outcome {
+            Ok(answer) => {
+                self.local.breaker.succeeded();
+                Ok(answer)
+            }
+            Err(fail) => self.judge(&fail).map(|()| None),
+        }
+    }
+
+    // What is left of the call's, the plugin's and the exchange's time.
+    fn limit(&self, now: Instant) -> Duration {
+        let limits = &self.local.plugin.limits;
+        let own = limits.call_timeout.min(limits.exchange_timeout.saturating_sub(self.spent.get()));
+        self.exchange.time_left(now).map_or(own, |left| own.min(left))
+    }
+
+    /// Logs and counts a failure. `Ok`: the plugin is skipped from now on.
+    ///
+    /// # Errors
+    /// Where the policy is `closed`.
+    pub(super) fn judge(&self, fail: &Fail) -> Result<(), Error> {
+        self.decide(self.local.report(fail, Some(self.exchange.generation())))
+    }
+
+    /// The plugin is not called, because it failed too often.
+    ///
+    /// # Errors
+    /// Where the policy is `closed`.
+    pub(super) fn left_alone(&self) -> Result<(), Error> {
+        self.decide(Error::new(Kind::PluginFailed, format!("plugin {}: it failed too often", self.local.name)))
+    }
+
+    fn decide(&self, error: Error) -> Result<(), Error> {
+        self.failed.set(Some(error.kind()));
+        match self.local.plugin.on_failure {
+            FailurePolicy::Closed => Err(error),
+            FailurePolicy::Open => {
+                self.skipped.set(true);
+                Ok(())
+            }
+        }
+    }
+
+    /// Its exchange is over: tells the plugin, and takes leave of the context, unless the plugin asks for time.
+    pub(super) async fn end(self: Rc<Self>) {
+        if self.lost() {
+            return;
+        }
+        let done = self.call_quietly(|exports| exports.on_done.clone()).await;
+        let lingering = self.local.lingering.get();
+        if done == Some(0) && !self.lost() && lingering < LINGERING_MAX {
+            self.local.lingering.set(lingering + 1);
+            self.lingers.set(true);
+            return;
+        }
+        self.depart().await;
+    }
+
+    /// The plugin needs no more time.
+    pub(super) fn finish(self: &Rc<Self>) {
+        if self.linger_no_more() {
+            tokio::task::spawn_local(Rc::clone(self).depart());
+        }
+    }
+
+    fn linger_no_more(&self) -> bool {
+        let lingered = self.lingers.take();
+        self.local.lingering.set(self.local.lingering.get() - usize::from(lingered));
+        lingered
+    }
+
+    /// Whether the plugin asked for time after its end.
+    pub(super) const fn lingers(&self) -> bool {
+        self.lingers.get()
+    }
+
+    /// Takes leave of a context that the module is not told of the end of.
+    pub(super) fn forget(&self) {
+        if self.is_open() && !self.lost() {
+            self.local.home.streams.borrow_mut().remove(&self.context.get());
+        }
+    }
+
+    async fn depart(self: Rc<Self>) {
+        if self.lost() {
+            return;
+        }
+        self.call_quietly(|exports| exports.on_log.clone()).await;
+        self.call_quietly(|exports| exports.on_delete.clone()).await;
+        self.forget();
+    }
+
+    // The exchange is over: a failure is logged and counted, and changes nothing.
+    async fn call_quietly<R: Returned>(
+        &self,
+        export: impl FnOnce(&Exports) -> Option<TypedFunc<(u32,), R>>,
+    ) -> Option<R> {
+        let at = At { life: self.life.get(), limit: self.local.plugin.limits.call_timeout };
+        let context = self.context.get();
+        let called = self.local.home.call(at, context, export, |_| (context,)).await;
+        called.unwrap_or_else(|fail| {
+            self.local.report(&fail, Some(self.exchange.generation()));
+            None
+        })
+    }
+}
+
+impl Direction {
+    /// The callbacks of it.
+    pub(super) const fn phases(self, exports: &Exports) -> &Phases {
+        match self {
+            Self::Request => &exports.on_request,
+            Self::Response => &exports.on_response,
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let result = self.failed.get().map_or(Ok(()), Err);
+        self.local.plugin.series.finish(self.local.home.worker.index, result, self.spent.get());
+    }
+}
