@@ -1,6 +1,9 @@
 //! Calls of plugins to upstreams: granted by name, answered by a callback, in which a paused exchange goes on.
 
-use tidegate_tests::proxy_wasm::{callback, guest, request_headers, told};
+use tidegate_tests::{
+    Origin,
+    proxy_wasm::{callback, guest, request_headers, told},
+};
 
 use super::scene;
 
@@ -30,13 +33,16 @@ fn importing(import: &str, guest: &str) -> String {
 async fn a_paused_request_goes_on_when_its_call_is_answered() {
     let does = "(drop (call $effective (global.get $stream)))
         (call $show (i32.const 0) @\"x-status\" (call $get (i32.const 6) @\":status\" (i32.const 0x8000) (i32.const 0x8004)))
-        (call $show (i32.const 0) @\"x-body\" (call $buffer (i32.const 4) (i32.const 0) (i32.const 12) (i32.const 0x8000) (i32.const 0x8004)))
+        (call $show (i32.const 0) @\"x-body\" (call $buffer (i32.const 4) (i32.const 0) (i32.const -1) (i32.const 0x8000) (i32.const 0x8004)))
         (drop (call $go (i32.const 0)))";
     let (origin, _dir, gateway) = scene(&calling("origin", 9000, does), ", grants: {upstreams: [origin]}").await;
     for mut client in [gateway.http1().await, gateway.http2().await] {
         let answer = client.get("/").await;
         assert_eq!((answer.echoed("x-status"), answer.echoed("x-call")), (vec!["200".into()], vec!["a".into()]));
-        assert_eq!(answer.echoed("x-body").concat().len(), 12);
+        // The call is part of the exchange's trace.
+        let called = Origin::echoed(answer.echoed("x-body").concat().as_bytes(), "traceparent").concat();
+        let traced = answer.echoed("traceparent").concat();
+        assert_eq!((called.len(), called.get(..35)), (55, traced.get(..35)));
     }
     assert_eq!(origin.requests(), 4);
 }

@@ -20,7 +20,10 @@ use super::{
 use crate::{
     drain::Drain,
     error::{Error, Kind},
-    exchange::{Body, Connection, Exchange, Request, Worker, trace::Ids},
+    exchange::{
+        Body, Connection, Exchange, Request, Worker,
+        trace::{Ids, TRACEPARENT},
+    },
 };
 
 /// Requests of one VM that are under way; further ones fail at once.
@@ -70,7 +73,13 @@ async fn tell(local: &Rc<Local>, life: u64, (root, token): (u32, u32), received:
 }
 
 async fn perform(outgoing: Outgoing, exchange: Rc<Exchange>) -> Result<Received, Error> {
-    let Outgoing { upstream, head, authority, body, trailers, mut bytes_max, .. } = outgoing;
+    let Outgoing { upstream, mut head, authority, body, trailers, mut bytes_max, .. } = outgoing;
+    // It is part of the same trace, unless the plugin says otherwise.
+    if !head.headers.contains_key(&TRACEPARENT) {
+        let parent = exchange.trace.traceparent(exchange.trace.span_id);
+        // Among more fields than a head can have, it is not there.
+        drop(head.headers.try_insert(&TRACEPARENT, parent));
+    }
     let body = match trailers {
         None => Body::full(body),
         Some(trailers) => {

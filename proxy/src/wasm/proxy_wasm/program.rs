@@ -30,13 +30,13 @@ impl Program {
         let pre = linker.instantiate_pre(module).map_err(refused)?;
         let exports = |name: &str| module.get_export(name).is_some();
         let first = exports(VERSIONS[0].1) && !VERSIONS[1..].iter().any(|(_, export)| exports(export));
-        let any = |names: [&str; 3]| names.into_iter().any(exports);
+        let any = |names: &[&str]| names.iter().any(|name| exports(name));
         Ok(Self {
             pre,
             first,
-            sees_end: any(["proxy_on_done", "proxy_on_log", "proxy_on_delete"]),
-            sees_request_body: any(["proxy_on_request_body", "proxy_on_request_trailers", ""]),
-            sees_response_body: any(["proxy_on_response_body", "proxy_on_response_trailers", ""]),
+            sees_end: any(&["proxy_on_done", "proxy_on_log", "proxy_on_delete"]),
+            sees_request_body: any(&["proxy_on_request_body", "proxy_on_request_trailers"]),
+            sees_response_body: any(&["proxy_on_response_body", "proxy_on_response_trailers"]),
         })
     }
 

@@ -1,6 +1,8 @@
 //! One exchange as a plugin sees it: its stream context, what host functions show and change of it, and how callbacks
 //! are made and their failures judged. Pausing and resuming are state here: no callback ever waits.
 
+mod phases;
+
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -13,7 +15,7 @@ use tokio::sync::Notify;
 use wasmtime::TypedFunc;
 
 use super::{
-    exports::{Exports, OnHeaders, Params, Phases, Returned},
+    exports::{Exports, Params, Phases, Returned},
     home::At,
     local::Local,
     vm::Vm,
@@ -22,6 +24,7 @@ use crate::{
     config::spec::FailurePolicy,
     error::{Error, Kind},
     exchange::{Authority, Exchange, Response},
+    telemetry::trace,
     wasm::call::Fail,
 };
 
@@ -123,7 +126,7 @@ impl Stream {
         self.context.set(context);
         home.streams.borrow_mut().insert(context, Rc::clone(self));
         let root = |_: &mut Vm| (context, self.local.root.get());
-        let opened = self.call(|exports| exports.on_context_create.clone(), root).await;
+        let opened = self.call("context", |exports| exports.on_context_create.clone(), root).await;
         if opened.is_err() || self.skipped.get() {
             // The module knows nothing of it, and is told nothing more.
             self.forget();
@@ -135,60 +138,6 @@ impl Stream {
     /// Whether the plugin was told of it.
     pub(super) const fn is_open(&self) -> bool {
         self.context.get() != 0
-    }
-
-    /// Shows a head, and what follows from that.
-    ///
-    /// # Errors
-    /// Where it fails, and the policy is `closed`.
-    pub(super) async fn headers(&self, direction: Direction, fields: usize, end: bool) -> Result<News, Error> {
-        let (context, fields) = (self.context.get(), u32::try_from(fields).unwrap_or(u32::MAX));
-        let three = |exports: &Exports| match &direction.phases(exports).headers {
-            Some(OnHeaders::Three(export)) => Some(export.clone()),
-            _ => None,
-        };
-        let two = |exports: &Exports| match &direction.phases(exports).headers {
-            Some(OnHeaders::Two(export)) => Some(export.clone()),
-            _ => None,
-        };
-        self.side(direction).resumed.set(false);
-        let action = match self.call(three, |_| (context, fields, u32::from(end))).await? {
-            Some(action) => Some(action),
-            None => self.call(two, |_| (context, fields)).await?,
-        };
-        self.news(direction, action)
-    }
-
-    /// Shows what is in the buffer.
-    ///
-    /// # Errors
-    /// Where it fails, and the policy is `closed`.
-    pub(super) async fn body(&self, direction: Direction, bytes: usize, end: bool) -> Result<News, Error> {
-        let (context, bytes) = (self.context.get(), u32::try_from(bytes).unwrap_or(u32::MAX));
-        self.side(direction).resumed.set(false);
-        let export = |exports: &Exports| direction.phases(exports).body.clone();
-        let action = self.call(export, |_| (context, bytes, u32::from(end))).await?;
-        self.news(direction, action)
-    }
-
-    /// Shows trailers.
-    ///
-    /// # Errors
-    /// Where it fails, and the policy is `closed`.
-    pub(super) async fn trailers(&self, direction: Direction, fields: usize) -> Result<News, Error> {
-        let (context, fields) = (self.context.get(), u32::try_from(fields).unwrap_or(u32::MAX));
-        self.side(direction).resumed.set(false);
-        let export = |exports: &Exports| direction.phases(exports).trailers.clone();
-        let action = self.call(export, |_| (context, fields)).await?;
-        self.news(direction, action)
-    }
-
-    // An action of 0 goes on, whichever version; all others pause, in ways that come to the same here.
-    fn news(&self, direction: Direction, action: Option<u32>) -> Result<News, Error> {
-        if let Some(news) = self.pending(direction)? {
-            return Ok(news);
-        }
-        Ok(if action.is_none_or(|action| action == 0) { News::GoesOn } else { News::Pauses })
     }
 
     // What is there without waiting.
@@ -260,6 +209,7 @@ impl Stream {
     /// Where it fails, and the policy is `closed`.
     pub(super) async fn call<P, R>(
         &self,
+        phase: &'static str,
         export: impl FnOnce(&Exports) -> Option<TypedFunc<P, R>>,
         params: impl FnOnce(&mut Vm) -> P,
     ) -> Result<Option<R>, Error>
@@ -272,7 +222,9 @@ impl Stream {
         }
         let started = Instant::now();
         let at = At { life: self.life.get(), limit: self.limit(started) };
+        let span = trace::begin_plugin(&self.exchange, &self.local.name, phase);
         let outcome = self.local.home.call(at, self.context.get(), export, params).await;
+        trace::end_plugin(span, || outcome.as_ref().err().map(|fail| (fail.kind(), fail.text())));
         let spent = started.elapsed();
         self.spent.set(self.spent.get() + spent);
         self.exchange.record.spend(&self.step, &self.local.name, spent);

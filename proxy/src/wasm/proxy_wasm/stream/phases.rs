@@ -1,0 +1,99 @@
+//! The callbacks of a stream, one for each part of a message, and what their answers mean.
+
+use super::{Direction, News, Stream};
+use crate::{
+    error::Error,
+    wasm::proxy_wasm::exports::{Exports, OnHeaders},
+};
+
+/// A part of a message.
+#[derive(Clone, Copy)]
+enum Part {
+    Head,
+    Body,
+    Trailers,
+}
+
+impl Stream {
+    /// Shows a head, and what follows from that.
+    ///
+    /// # Errors
+    /// Where it fails, and the policy is `closed`.
+    pub(in crate::wasm::proxy_wasm) async fn headers(
+        &self,
+        direction: Direction,
+        fields: usize,
+        end: bool,
+    ) -> Result<News, Error> {
+        let (context, fields) = (self.context.get(), u32::try_from(fields).unwrap_or(u32::MAX));
+        let three = |exports: &Exports| match &direction.phases(exports).headers {
+            Some(OnHeaders::Three(export)) => Some(export.clone()),
+            _ => None,
+        };
+        let two = |exports: &Exports| match &direction.phases(exports).headers {
+            Some(OnHeaders::Two(export)) => Some(export.clone()),
+            _ => None,
+        };
+        self.side(direction).resumed.set(false);
+        let action = match self.call(direction.phase(Part::Head), three, |_| (context, fields, u32::from(end))).await? {
+            Some(action) => Some(action),
+            None => self.call(direction.phase(Part::Head), two, |_| (context, fields)).await?,
+        };
+        self.news(direction, action)
+    }
+
+    /// Shows what is in the buffer.
+    ///
+    /// # Errors
+    /// Where it fails, and the policy is `closed`.
+    pub(in crate::wasm::proxy_wasm) async fn body(
+        &self,
+        direction: Direction,
+        bytes: usize,
+        end: bool,
+    ) -> Result<News, Error> {
+        let (context, bytes) = (self.context.get(), u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.side(direction).resumed.set(false);
+        let export = |exports: &Exports| direction.phases(exports).body.clone();
+        let action = self.call(direction.phase(Part::Body), export, |_| (context, bytes, u32::from(end))).await?;
+        self.news(direction, action)
+    }
+
+    /// Shows trailers.
+    ///
+    /// # Errors
+    /// Where it fails, and the policy is `closed`.
+    pub(in crate::wasm::proxy_wasm) async fn trailers(
+        &self,
+        direction: Direction,
+        fields: usize,
+    ) -> Result<News, Error> {
+        let (context, fields) = (self.context.get(), u32::try_from(fields).unwrap_or(u32::MAX));
+        self.side(direction).resumed.set(false);
+        let export = |exports: &Exports| direction.phases(exports).trailers.clone();
+        let action = self.call(direction.phase(Part::Trailers), export, |_| (context, fields)).await?;
+        self.news(direction, action)
+    }
+
+    // An action of 0 goes on, whichever version; all others pause, in ways that come to the same here.
+    fn news(&self, direction: Direction, action: Option<u32>) -> Result<News, Error> {
+        if let Some(news) = self.pending(direction)? {
+            return Ok(news);
+        }
+        Ok(if action.is_none_or(|action| action == 0) { News::GoesOn } else { News::Pauses })
+    }
+}
+
+impl Direction {
+    // As traces name it.
+    const fn phase(self, part: Part) -> &'static str {
+        match (self, part) {
+            (Self::Request, Part::Head) => "request",
+            (Self::Request, Part::Body) => "request-body",
+            (Self::Request, Part::Trailers) => "request-trailers",
+            (Self::Response, Part::Head) => "response",
+            (Self::Response, Part::Body) => "response-body",
+            (Self::Response, Part::Trailers) => "response-trailers",
+        }
+    }
+}
