@@ -1,7 +1,9 @@
 //! A reload cuts nothing: connections, tunnels, guests, what plugins remember, and connections to upstreams outlive it.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
-use tidegate_tests::{ConfigDir, Gateway, Origin, Raw, WEB, guests};
+use tidegate_tests::{ConfigDir, Gateway, Origin, Raw, WEB, eventually, guests};
 use tokio_tungstenite::tungstenite::Message;
 
 const RELOADS: u64 = 200;
@@ -121,4 +123,74 @@ async fn a_listener_that_is_added_opens_and_one_that_is_removed_ends_after_its_e
     let (answer, client) = answer.await.unwrap();
     assert_eq!((answer.text().as_str(), answer.generation()), ("to the end", 2));
     tidegate_tests::soon("its connection ends after the exchange", async || client.is_closed()).await;
+}
+
+const RESTING: &str = "
+listeners:
+  web: {address: '127.0.0.1:0'}
+  short: {address: '127.0.0.1:0', limits: {keep-alive-timeout: 1500ms}}
+upstreams: {origin: {endpoints: ['{origin}']}}
+routes: [{id: all, path: /*, upstream: origin}]
+";
+
+async fn resting() -> (Origin, ConfigDir, Gateway) {
+    let origin = Origin::start();
+    let dir = ConfigDir::new().with("origin", origin.address());
+    dir.write("gateway.yaml", RESTING);
+    let gateway = Gateway::start(&dir).await;
+    (origin, dir, gateway)
+}
+
+/// Waits until connections of `web` that are idle have given back what they can: one of `short` that is as old as they are ends
+/// only after that.
+async fn until_they_rest(gateway: &Gateway) {
+    let mut clock = Raw::connect(gateway.listener("short")).await;
+    clock.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(clock.response("GET").await.unwrap().head.status(), 200);
+    assert_eq!(clock.rest().await, b"");
+}
+
+#[tokio::test]
+async fn a_connection_that_rests_serves_on_as_if_it_had_not() {
+    let (_origin, _dir, gateway) = resting().await;
+    let request = "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody";
+    let mut connections = [Raw::connect(gateway.web()).await, Raw::connect(gateway.web()).await];
+    for connection in &mut connections {
+        connection.send(request).await;
+        assert_eq!(connection.response("POST").await.unwrap().head.status(), 200);
+    }
+    until_they_rest(&gateway).await;
+    let [first, second] = &mut connections;
+    // In two pieces, and two at once.
+    first.send("POST /echo HTTP/1.1\r\nho").await;
+    first.send("st: a\r\ncontent-length: 4\r\n\r\nbo").await;
+    first.send(format!("dy{request}")).await;
+    for _ in 0..2 {
+        assert_eq!(first.response("POST").await.unwrap().head.status(), 200);
+    }
+    until_they_rest(&gateway).await;
+    first.send("GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: mine\r\n\r\n").await;
+    assert_eq!(first.response("GET").await.unwrap().head.status(), 101);
+    second.send("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n").await;
+    assert_eq!(second.response("GET").await.unwrap().head.status(), 400);
+    assert_eq!(second.rest().await, b"");
+}
+
+#[tokio::test]
+async fn a_connection_that_rests_ends_with_its_client_its_time_and_its_listener() {
+    let (_origin, dir, gateway) = resting().await;
+    let mut gone = Raw::connect(gateway.web()).await;
+    let mut kept = gateway.http1().await;
+    assert_eq!(kept.get("/").await.status, 200);
+    gone.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(gone.response("GET").await.unwrap().head.status(), 200);
+    until_they_rest(&gateway).await;
+    gone.finish().await;
+    assert_eq!(gone.rest().await, b"");
+    assert_eq!(kept.get("/").await.status, 200);
+    until_they_rest(&gateway).await;
+    dir.write("gateway.yaml", &RESTING.replace("  web: {address: '127.0.0.1:0'}\n", ""));
+    gateway.apply().await;
+    let ends = async || kept.is_closed().then_some(());
+    eventually("the connection of the listener that is gone ends", Duration::from_secs(5), ends).await;
 }

@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::{Buf, BytesMut};
@@ -25,6 +25,8 @@ use crate::error::{Error, Kind};
 pub(super) struct Guarded {
     socket: Socket,
     scanner: Scanner,
+    // Requests of the connection before it was guarded.
+    before: u64,
     // Read and not handed over; the first `cleared` of them may be.
     held: BytesMut,
     cleared: usize,
@@ -54,8 +56,9 @@ impl Guarded {
             uri_bytes_max: limits.uri_bytes_max,
         });
         Self {
-            socket,
             scanner: Scanner::new(bounds),
+            before: socket.session().begun(),
+            socket,
             held: first,
             cleared: 0,
             unseen: true,
@@ -115,6 +118,11 @@ impl Guarded {
         Poll::Ready(Ok(false))
     }
 
+    // Of the whole connection.
+    const fn heads(&self) -> u64 {
+        self.before + self.scanner.heads()
+    }
+
     // The end is passed on: hyper knows whether it comes too early.
     fn close(&mut self) -> bool {
         self.end = Some(End::Closed);
@@ -130,7 +138,7 @@ impl Guarded {
             Then::Switch => {
                 self.head_since = None;
                 self.unseen = true;
-                self.socket.session().hold(self.scanner.heads());
+                self.socket.session().hold(self.heads());
             }
             Then::Fault(fault) => self.fail(fault),
         }
@@ -138,7 +146,7 @@ impl Guarded {
 
     fn fail(&mut self, fault: Fault) {
         let in_head = self.scanner.is_in_head();
-        let ordinal = self.scanner.heads() + u64::from(in_head);
+        let ordinal = self.heads() + u64::from(in_head);
         self.socket.session().refuse(ordinal, Error::new(fault.kind, fault.detail));
         self.held.truncate(self.cleared);
         self.head_since = None;
@@ -156,11 +164,20 @@ impl Guarded {
             return Poll::Pending;
         };
         let (head, idle) = session.limits(|limits| (limits.head_timeout, limits.keep_alive_timeout));
+        let waits = self.head_since.is_none();
         let deadline = self.head_since.map_or(idle_since + idle, |since| since + head);
+        // hyper looks for more before it has begun what it read.
+        let is_still = self.held.is_empty() && self.heads() == session.begun() && self.socket.has_written();
+        if waits && is_still && idle > REST_AFTER {
+            if session.alarm.poll_at(idle_since + REST_AFTER, cx).is_ready() {
+                session.rest();
+            }
+            return Poll::Pending;
+        }
         if session.alarm.poll_at(deadline, cx).is_pending() {
             return Poll::Pending;
         }
-        if self.head_since.is_none() {
+        if waits {
             return Poll::Ready(Ok(self.close()));
         }
         self.fail(Fault { kind: Kind::RequestTimeout, detail: "the head did not arrive in time" });
@@ -229,5 +246,7 @@ impl Write for Guarded {
     }
 }
 
+// A client that asks again before has its codec waiting; building it anew costs about as much as one request.
+const REST_AFTER: Duration = Duration::from_secs(1);
 // Answered with the fault that stands in for it; see `Session::take_fault`.
 const IN_PLACE_OF_A_BAD_HEAD: &[u8] = b"GET / HTTP/1.1\r\nhost: invalid\r\nconnection: close\r\n\r\n";

@@ -13,8 +13,9 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 
 use super::{exchange, guarded::Guarded, inbound::Arriving, session::Session, wire::Socket};
 
-/// Serves a connection of which `first` was already read.
-pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>) {
+/// Serves a connection of which `first` was already read. Answers its socket where its client has asked for nothing for a
+/// while, and may yet.
+pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>) -> Option<Socket> {
     let service = service_fn(|request: http::Request<Incoming>| {
         exchange::serve(Rc::clone(&session), request.map(Arriving::Hyper))
     });
@@ -27,8 +28,9 @@ pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>)
             Pin::new(&mut connection).graceful_shutdown();
         }
         match Pin::new(&mut connection).poll(cx) {
-            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-            Poll::Pending => session.poll_overdue(cx).map(|()| None),
+            Poll::Ready(outcome) => Poll::Ready(End::Over(outcome)),
+            Poll::Pending if session.rests() => Poll::Ready(End::Rest),
+            Poll::Pending => session.poll_overdue(cx).map(|()| End::Overdue),
         }
     })
     .await;
@@ -37,17 +39,28 @@ pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>)
     let (mut socket, early) = parts.io.into_parts();
     let switch = session.switch.take();
     match (outcome, switch) {
-        (None, _) => socket.break_off(),
-        (Some(Ok(())), Some(switch)) => switch.run(socket.into_stream(), &early, &session).await,
-        (Some(Ok(())), None) if unread => linger(&mut socket, &session).await,
-        (Some(Ok(())), None) => {}
-        (Some(Err(error)), _) => {
+        (End::Rest, _) => return Some(socket),
+        (End::Overdue, _) => socket.break_off(),
+        (End::Over(Ok(())), Some(switch)) => switch.run(socket.into_stream(), &early, &session).await,
+        (End::Over(Ok(())), None) if unread => linger(&mut socket, &session).await,
+        (End::Over(Ok(())), None) => {}
+        (End::Over(Err(error)), _) => {
             tracing::debug!(listener = &*session.door.name, peer = %session.connection.peer, %error, "connection ended");
             if session.is_broken() {
                 socket.break_off();
             }
         }
     }
+    None
+}
+
+// How hyper's part of a connection ends.
+enum End {
+    Over(hyper::Result<()>),
+    // The time of the exchange under way is up, and its client takes nothing.
+    Overdue,
+    // Nothing is under way, nothing is buffered on either side.
+    Rest,
 }
 
 /// Reads on for a while what nobody wants: closing a socket with unread bytes resets it, and the reset can overtake the

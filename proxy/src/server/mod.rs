@@ -24,6 +24,7 @@ mod life;
 mod outbound;
 pub mod path;
 mod proxied;
+mod rest;
 mod secure;
 mod selection;
 mod session;
@@ -60,8 +61,9 @@ pub async fn serve(mut stream: TcpStream, peer: SocketAddr, door: Rc<Door>) {
     let mut socket = Socket::new(stream, Rc::clone(&session));
     let Some((seen, first)) = sniff::protocol(&mut socket, &session).await else { return };
     match agreed.map_or(seen, Protocol::agreed) {
-        Protocol::Http1 => http1::serve(socket, first, session).await,
-        Protocol::Http2 => http2::serve(socket, first, session).await,
+        Protocol::Http1 => rest::serve(socket, first, session).await,
+        // Boxed, so that a connection that rests has no room for it.
+        Protocol::Http2 => Box::pin(http2::serve(socket, first, session)).await,
         Protocol::Tls => secure::turn_away(&mut socket, &session).await,
     }
 }

@@ -75,6 +75,7 @@ pub(super) struct Session {
     closing: Cell<bool>,
     // The listener asks for more than the handshake settled.
     unfit: Cell<bool>,
+    resting: Cell<bool>,
     // The last summons of the door that it followed.
     heeded: Cell<u32>,
     broken: Cell<bool>,
@@ -123,6 +124,7 @@ impl Session {
             idle_since: Cell::new(Instant::now()),
             closing: Cell::new(false),
             unfit: Cell::new(false),
+            resting: Cell::new(false),
             heeded: Cell::new(door.summons()),
             broken: Cell::new(false),
             fault: RefCell::default(),
@@ -183,6 +185,26 @@ impl Session {
             self.close_after();
         }
         ordinal
+    }
+
+    /// Requests that have begun.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.get()
+    }
+
+    /// The client asks for nothing, and nothing of it or for it is held by anybody: its codec may be done without.
+    pub(super) fn rest(&self) {
+        self.resting.set(true);
+    }
+
+    /// Whether [`Session::rest`] was called since this was asked last.
+    pub(super) fn rests(&self) -> bool {
+        self.resting.replace(false)
+    }
+
+    /// Gives back what is kept for the next request to be like the last.
+    pub(super) fn forget(&self) {
+        *self.known.borrow_mut() = None;
     }
 
     /// From now on [`Session::poll_overdue`] looks at `exchange`, unless requests have streams of their own.

@@ -27,20 +27,12 @@ impl Protocol {
 /// Reads until it is certain; answers the protocol and what was read, or nothing when the client said nothing in
 /// time, went away, or the door closed first.
 pub(super) async fn protocol(socket: &mut Socket, session: &Rc<Session>) -> Option<(Protocol, BytesMut)> {
-    let mut first = BytesMut::with_capacity(FIRST_READ_BYTES);
+    let mut first = BytesMut::new();
     let idle_deadline = Instant::now() + session.limits(|limits| limits.keep_alive_timeout);
     let mut deadline = idle_deadline;
     loop {
         let before = first.len();
-        let read = poll_fn(|cx| {
-            session.resident().attend(cx);
-            if let Poll::Ready(outcome) = socket.poll_read_more(cx, &mut first) {
-                return Poll::Ready(outcome.is_ok());
-            }
-            if session.heed() { Poll::Ready(false) } else { session.alarm.poll_at(deadline, cx).map(|()| false) }
-        })
-        .await;
-        if !read || first.len() == before {
+        if !read(socket, &mut first, session, deadline).await || first.len() == before {
             return None;
         }
         if let Some(protocol) = recognise(&first) {
@@ -48,6 +40,18 @@ pub(super) async fn protocol(socket: &mut Socket, session: &Rc<Session>) -> Opti
         }
         deadline = idle_deadline.min(Instant::now() + session.limits(|limits| limits.head_timeout));
     }
+}
+
+/// Reads once, to the end of `first`; not after `deadline`, and not when the door closes. Nothing more in `first` is the end.
+pub(super) async fn read(socket: &mut Socket, first: &mut BytesMut, session: &Session, deadline: Instant) -> bool {
+    poll_fn(|cx| {
+        session.resident().attend(cx);
+        if let Poll::Ready(outcome) = socket.poll_read_more(cx, first) {
+            return Poll::Ready(outcome.is_ok());
+        }
+        if session.heed() { Poll::Ready(false) } else { session.alarm.poll_at(deadline, cx).map(|()| false) }
+    })
+    .await
 }
 
 fn recognise(first: &[u8]) -> Option<Protocol> {
@@ -66,7 +70,6 @@ fn recognise(first: &[u8]) -> Option<Protocol> {
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 // The type of the record that a TLS client begins with; no method begins so.
 const HANDSHAKE: u8 = 22;
-const FIRST_READ_BYTES: usize = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -70,6 +70,11 @@ impl Socket {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
+    /// Whether all that was to be written was written.
+    pub(super) const fn has_written(&self) -> bool {
+        self.stalled_until.is_none()
+    }
+
     /// Makes the end of the connection a reset, so that nobody takes what was sent for the whole.
     pub(super) fn break_off(&self) {
         if let Err(error) = SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO)) {
