@@ -32,8 +32,9 @@ pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>)
     session.multiplex();
     let service = {
         let session = Rc::clone(&session);
+        // Boxed, because hyper moves what it is given four times until it runs as a task of its own.
         service_fn(move |request: http::Request<Incoming>| {
-            exchange::serve(Rc::clone(&session), request.map(Arriving::Hyper))
+            Box::pin(exchange::serve(Rc::clone(&session), request.map(Arriving::Hyper)))
         })
     };
     let wire = Counted::new(socket, first);
