@@ -1,9 +1,10 @@
 //! Many idle connections of each protocol: the memory of one, beside nginx and HAProxy, one worker each.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
 use tidegate_tests::Authority;
+use tokio::time::sleep;
 
 use crate::{
     load, protocols,
@@ -15,6 +16,8 @@ use crate::{
 const CONNECTIONS: usize = 4_000;
 /// Opened and closed before, so that what a process keeps for all of them is there already.
 const BEFORE: usize = 100;
+/// Until what an idle connection does not need has been given back, by whoever does that.
+const REST: Duration = Duration::from_secs(3);
 
 /// One row a protocol: bytes of memory in use that one more idle connection takes, after one exchange on it.
 pub(crate) fn measure(gateway: &Path) -> Value {
@@ -37,6 +40,7 @@ async fn of_one(subject: &Subject, speech: &Speech) -> f64 {
     drop(open(&call, BEFORE).await);
     let before = subject.memory_bytes();
     let connections = open(&call, CONNECTIONS).await;
+    sleep(REST).await;
     let after = subject.memory_bytes();
     drop(connections);
     (after as f64 - before as f64) / CONNECTIONS as f64

@@ -54,7 +54,7 @@ pub(crate) fn subjects(gateway: &Path, origin: &str, authority: Option<&Authorit
     let issued = authority.map(|authority| authority.issue(&[HOST]));
     let pair = issued.map(|issued| (format!("{}{}", issued.pem, issued.key), issued)).unzip();
     let fill = |text: &str| text.replace("{origin}", origin).replace("{fields}", "");
-    let (nginx, haproxy) = (large_bodies(&fill(NGINX)), fill(HAPROXY).replace("maxconn 4096", "maxconn 16384"));
+    let (nginx, haproxy) = (large_bodies(&fill(NGINX)), fill(HAPROXY).replace("maxconn 4096", "maxconn 8192"));
     let (Some(pair), Some(issued)) = pair else {
         let tidegate = fill(TIDEGATE).replace("{tls}", "");
         return [
