@@ -15,6 +15,7 @@ mod forwarded;
 mod frames;
 mod guard;
 mod guarded;
+mod hpack;
 mod http1;
 mod http2;
 pub mod http3;
