@@ -18,6 +18,7 @@ pub mod origin;
 pub mod process;
 pub mod proxy_wasm;
 pub mod raw;
+mod texts;
 pub mod tls;
 pub mod tokens;
 pub mod wire;

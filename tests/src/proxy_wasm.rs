@@ -1,7 +1,7 @@
 //! Proxy-Wasm guests in WebAssembly text, put together from what a test wants its callbacks to do. `@"text"` in a body
 //! stands for the address and the length of that text in the guest's memory.
 
-use std::fmt::Write as _;
+use crate::texts::Texts;
 
 /// What every guest has: imports, an allocator, and helpers. See there.
 const PRELUDE: &str = include_str!("../guests/proxy_wasm/prelude.wat");
@@ -46,41 +46,3 @@ pub fn set(map: u32, name: &str, value: &str) -> String {
 pub const CONTINUE: &str = "(i32.const 0)";
 /// Pauses.
 pub const PAUSE: &str = "(i32.const 1)";
-
-#[derive(Default)]
-struct Texts {
-    data: String,
-    placed: Vec<(String, usize)>,
-}
-
-// Texts are below the addresses that the prelude uses for other things.
-const TEXTS_END: usize = 0x8000;
-
-impl Texts {
-    fn place(&mut self, wat: &str) -> String {
-        let mut parts = wat.split("@\"");
-        let mut out = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            let (text, rest) = part.split_once('"').expect("a text ends with a quotation mark");
-            let (at, length) = self.at(text);
-            write!(out, "(i32.const {at}) (i32.const {length}){rest}").expect("writing to a string does not fail");
-        }
-        out
-    }
-
-    fn at(&mut self, text: &str) -> (usize, usize) {
-        if let Some((_, at)) = self.placed.iter().find(|(known, _)| known == text) {
-            return (*at, length(text));
-        }
-        let at = self.placed.last().map_or(64, |(last, at)| at + length(last));
-        assert!(at + length(text) < TEXTS_END, "there is no room for so many texts");
-        writeln!(self.data, "(data (i32.const {at}) \"{text}\")").expect("writing to a string does not fail");
-        self.placed.push((text.to_owned(), at));
-        (at, length(text))
-    }
-}
-
-// Of a text with escapes of two hexadecimal digits.
-fn length(text: &str) -> usize {
-    text.len() - 2 * text.matches('\\').count()
-}

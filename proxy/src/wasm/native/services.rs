@@ -1,8 +1,6 @@
 //! What every plugin has without a grant: clocks, random bytes, the log, metrics, and its key-value space.
 
 use std::{
-    fs::File,
-    io::Read,
     sync::LazyLock,
     time::{Duration, Instant, SystemTime},
 };
@@ -17,7 +15,9 @@ use crate::{
         budget::Allowance,
         call::{Visit, active},
         guest::Data,
+        journal::{self, Level},
         plugin::Plugin,
+        preview1,
     },
 };
 
@@ -64,31 +64,15 @@ impl random::Host for Data {
             bail!("{count} random bytes at a time are over the limit of {RANDOM_BYTES_MAX}");
         }
         let mut bytes = vec![0; count as usize];
-        fill(&mut bytes)?;
+        preview1::random(&mut bytes)?;
         Ok(bytes)
     }
 
     fn number(&mut self) -> Result<u64> {
         let mut bytes = [0; 8];
-        fill(&mut bytes)?;
+        preview1::random(&mut bytes)?;
         Ok(u64::from_le_bytes(bytes))
     }
-}
-
-fn fill(bytes: &mut [u8]) -> std::io::Result<()> {
-    thread_local! {
-        static SOURCE: std::cell::OnceCell<File> = const { std::cell::OnceCell::new() };
-    }
-    SOURCE.with(|source| {
-        let mut file = match source.get() {
-            Some(file) => file,
-            None => {
-                let opened = File::open("/dev/urandom")?;
-                source.get_or_init(|| opened)
-            }
-        };
-        file.read_exact(bytes)
-    })
 }
 
 impl log::Host for Data {
@@ -98,16 +82,14 @@ impl log::Host for Data {
             let allowance = visit.map_or(Allowance::Write { dropped: 0 }, |visit| visit.local.log.take(Instant::now()));
             let Allowance::Write { dropped } = allowance else { return };
             let (name, generation) = (&*plugin.name, visit.map(|visit| visit.exchange.generation()));
-            if dropped > 0 {
-                tracing::warn!(target: "plugin", plugin = name, dropped, "the plugin logs too much");
-            }
-            match level {
-                log::Level::Trace => tracing::trace!(target: "plugin", plugin = name, generation, "{message}"),
-                log::Level::Debug => tracing::debug!(target: "plugin", plugin = name, generation, "{message}"),
-                log::Level::Info => tracing::info!(target: "plugin", plugin = name, generation, "{message}"),
-                log::Level::Warn => tracing::warn!(target: "plugin", plugin = name, generation, "{message}"),
-                log::Level::Error => tracing::error!(target: "plugin", plugin = name, generation, "{message}"),
-            }
+            let level = match level {
+                log::Level::Trace => Level::Trace,
+                log::Level::Debug => Level::Debug,
+                log::Level::Info => Level::Info,
+                log::Level::Warn => Level::Warn,
+                log::Level::Error => Level::Error,
+            };
+            journal::write(name, generation, dropped, level, &message);
         })
     }
 }

@@ -9,13 +9,13 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, request};
-use wasmtime::{Memory, TypedFunc};
+use wasmtime::{Caller, Memory, TypedFunc};
 
-use super::{program::Settings, queues::Queue};
+use super::{host, program::Settings, queues::Queue};
 use crate::{
     exchange::{Authority, Call},
     telemetry::metrics::GuestMetric,
-    wasm::{guest::Limits, plugin::Plugin, pool::InUse},
+    wasm::{guest::Limits, journal::Level, memory::Holds, plugin::Plugin, pool::InUse, preview1::Wasi},
 };
 
 /// See the module.
@@ -117,5 +117,27 @@ impl Data {
     pub(super) const fn next_root(&mut self) -> u32 {
         self.last_root += 1;
         self.last_root
+    }
+}
+
+impl Holds for Data {
+    fn memory(&mut self) -> &mut Option<Memory> {
+        &mut self.memory
+    }
+}
+
+impl Wasi for Data {
+    const SLEEPS: bool = false;
+
+    fn environment(&self) -> &[(String, String)] {
+        &self.settings.environment
+    }
+
+    fn line_bytes_max(guest: &mut Caller<'_, Self>) -> usize {
+        host::plugin(guest).map_or(0, |plugin| plugin.limits.log_bytes_max)
+    }
+
+    fn print(guest: &mut Caller<'_, Self>, level: Level, line: &str) {
+        host::say(guest, level, line);
     }
 }

@@ -1,12 +1,13 @@
 //! A guest's memory, as host functions read and write it, and its own allocator, which every value goes through that it
 //! is given.
 
-use wasmtime::{Caller, Extern, Memory, Result};
+use wasmtime::{Caller, Result};
 
 use super::{
     data::Data,
     status::{Done, Status, code},
 };
+use crate::wasm::memory::{self, Fault};
 
 /// A callback's view of the host.
 pub(super) type Guest<'a> = Caller<'a, Data>;
@@ -14,25 +15,9 @@ pub(super) type Guest<'a> = Caller<'a, Data>;
 /// Bytes of one value that a guest is given or gives.
 pub(super) const VALUE_BYTES_MAX: usize = 16 << 20;
 
-fn memory(guest: &mut Guest<'_>) -> Done<Memory> {
-    if let Some(memory) = guest.data().memory {
-        return Ok(memory);
-    }
-    // While it is instantiated.
-    match guest.get_export("memory") {
-        Some(Extern::Memory(memory)) => {
-            guest.data_mut().memory = Some(memory);
-            Ok(memory)
-        }
-        _ => Err(Status::InvalidMemoryAccess),
-    }
-}
-
 /// Bytes of the guest.
 pub(super) fn read<'a>(guest: &'a mut Guest<'_>, at: u32, length: u32) -> Done<&'a [u8]> {
-    let memory = memory(guest)?;
-    let (from, to) = (at as usize, at as usize + length as usize);
-    memory.data(&*guest).get(from..to).ok_or(Status::InvalidMemoryAccess)
+    memory::read(guest, at, length).map_err(|Fault| Status::InvalidMemoryAccess)
 }
 
 /// The same, on our side.
@@ -47,11 +32,7 @@ pub(super) fn copy(guest: &mut Guest<'_>, at: u32, length: u32) -> Done<Vec<u8>>
 
 /// Writes into the guest.
 pub(super) fn write(guest: &mut Guest<'_>, at: u32, bytes: &[u8]) -> Done {
-    let memory = memory(guest)?;
-    let (from, to) = (at as usize, at as usize + bytes.len());
-    let place = memory.data_mut(&mut *guest).get_mut(from..to).ok_or(Status::InvalidMemoryAccess)?;
-    place.copy_from_slice(bytes);
-    Ok(())
+    memory::write(guest, at, bytes).map_err(|Fault| Status::InvalidMemoryAccess)
 }
 
 /// Writes a number of 32 bits.

@@ -4,6 +4,7 @@
 use crate::wasm::{
     LoadError,
     load::missing,
+    preview1,
     surface::{Item, Surface},
 };
 
@@ -66,58 +67,6 @@ pub(super) const ENV: [&str; 51] = [
     "trace",
 ];
 
-/// Modules that carry WASI preview 1, by its names of all ages.
-pub(super) const WASI_MODULES: [&str; 2] = ["wasi_snapshot_preview1", "wasi_unstable"];
-
-/// Functions of WASI preview 1.
-pub(super) const WASI: [&str; 45] = [
-    "args_get",
-    "args_sizes_get",
-    "clock_res_get",
-    "clock_time_get",
-    "environ_get",
-    "environ_sizes_get",
-    "fd_advise",
-    "fd_allocate",
-    "fd_close",
-    "fd_datasync",
-    "fd_fdstat_get",
-    "fd_fdstat_set_flags",
-    "fd_fdstat_set_rights",
-    "fd_filestat_get",
-    "fd_filestat_set_size",
-    "fd_filestat_set_times",
-    "fd_pread",
-    "fd_prestat_dir_name",
-    "fd_prestat_get",
-    "fd_pwrite",
-    "fd_read",
-    "fd_readdir",
-    "fd_renumber",
-    "fd_seek",
-    "fd_sync",
-    "fd_tell",
-    "fd_write",
-    "path_create_directory",
-    "path_filestat_get",
-    "path_filestat_set_times",
-    "path_link",
-    "path_open",
-    "path_readlink",
-    "path_remove_directory",
-    "path_rename",
-    "path_symlink",
-    "path_unlink_file",
-    "poll_oneoff",
-    "proc_exit",
-    "proc_raise",
-    "random_get",
-    "sched_yield",
-    "sock_accept",
-    "sock_recv",
-    "sock_send",
-];
-
 /// Refuses a module that imports what there is not.
 pub(in crate::wasm) fn check(surface: &Surface) -> Result<(), LoadError> {
     if version(surface).is_none() {
@@ -134,7 +83,7 @@ pub(in crate::wasm) fn check(surface: &Surface) -> Result<(), LoadError> {
 pub(in crate::wasm) fn provides(item: &Item) -> bool {
     match item.module.as_str() {
         "env" => ENV.contains(&item.name.as_str()),
-        module => WASI_MODULES.contains(&module) && WASI.contains(&item.name.as_str()),
+        _ => preview1::provides(item),
     }
 }
 
@@ -147,9 +96,6 @@ pub(in crate::wasm) fn version(surface: &Surface) -> Option<&'static str> {
 /// What to do about an import of a Proxy-Wasm module that there is not.
 pub(in crate::wasm) fn hint(item: &Item) -> Option<String> {
     let name = item.name.as_str();
-    if WASI_MODULES.contains(&item.module.as_str()) && !WASI.contains(&name) {
-        return Some(format!("{name} is not in WASI preview 1; docs/proxy-wasm.md lists what is"));
-    }
     if item.module != "env" || !name.starts_with("proxy_") {
         return None;
     }

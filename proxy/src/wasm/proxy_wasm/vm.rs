@@ -7,7 +7,6 @@ use wasmtime::{Instance, Store, UpdateDeadline};
 use super::{
     data::{Asked, Configuration, Data, Root},
     exports::{Exports, find},
-    host::Exit,
     program::Shared,
 };
 use crate::{
@@ -18,6 +17,7 @@ use crate::{
         native::types::Problem,
         plugin::Plugin,
         pool::InUse,
+        preview1::Exit,
     },
 };
 

@@ -6,10 +6,6 @@ mod maps;
 mod property;
 mod services;
 mod streams;
-mod wasi;
-mod wasi_stubs;
-
-use std::fmt;
 
 use wasmtime::{Engine, Linker, Result};
 
@@ -18,18 +14,9 @@ use super::{
     guest::{Guest, give},
     status::{Done, Status, code},
 };
+use crate::wasm::preview1::{self, toolchains};
 
-/// A guest ended itself with a code.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Exit(pub(super) u32);
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "it ended itself with the code {}", self.0)
-    }
-}
-
-impl std::error::Error for Exit {}
+pub(super) use services::{plugin, say};
 
 /// Everything that modules may import.
 ///
@@ -43,11 +30,8 @@ pub(in crate::wasm) fn linker(engine: &Engine) -> Result<Linker<Data>> {
     services::link(&mut linker)?;
     property::link(&mut linker)?;
     calls::link(&mut linker)?;
-    toolchains(&mut linker)?;
-    for module in super::provided::WASI_MODULES {
-        wasi::link(&mut linker, module)?;
-        wasi_stubs::link(&mut linker, module)?;
-    }
+    toolchains::link(&mut linker)?;
+    preview1::link(&mut linker)?;
     Ok(linker)
 }
 
@@ -78,53 +62,6 @@ macro_rules! gives {
 
 pub(super) use {answers, gives};
 
-// What compilers leave in modules that they make for other hosts.
-fn toolchains(linker: &mut Linker<Data>) -> Result<()> {
-    linker.func_wrap(
-        "env",
-        "abort",
-        |mut guest: Guest<'_>, message: u32, file: u32, line: u32, column: u32| -> Result<()> {
-            let (message, file) = (wide(&mut guest, message), wide(&mut guest, file));
-            Err(wasmtime::Error::msg(format!("it aborted: {message} ({file}:{line}:{column})")))
-        },
-    )?;
-    linker.func_wrap("env", "seed", || -> Result<f64> {
-        let mut bytes = [0; 8];
-        services::random(&mut bytes)?;
-        Ok((u64::from_le_bytes(bytes) >> 11) as f64)
-    })?;
-    let trace = |mut guest: Guest<'_>, message: u32, _: i32, _: f64, _: f64, _: f64, _: f64, _: f64| {
-        let message = wide(&mut guest, message);
-        services::say(&mut guest, services::Level::Info, &message);
-    };
-    linker.func_wrap("env", "trace", trace)?;
-    linker.func_wrap("env", "emscripten_notify_memory_growth", |_: u32| {})?;
-    // It may grow its memory by the instruction for that.
-    linker.func_wrap("env", "emscripten_resize_heap", |_: u32| 0_u32)?;
-    linker.func_wrap("env", "emscripten_memcpy_js", copy_within)?;
-    linker.func_wrap("env", "emscripten_memcpy_big", |guest: Guest<'_>, to: u32, from: u32, length: u32| {
-        copy_within(guest, to, from, length).map(|()| to)
-    })?;
-    linker.func_wrap("env", "pthread_equal", |a: u32, b: u32| u32::from(a == b))?;
-    Ok(())
-}
-
-fn copy_within(mut guest: Guest<'_>, to: u32, from: u32, length: u32) -> Result<()> {
-    let copied =
-        super::guest::copy(&mut guest, from, length).and_then(|bytes| super::guest::write(&mut guest, to, &bytes));
-    copied.map_err(|_| wasmtime::Error::msg("it copies from or to addresses that are not its own"))
-}
-
-// A text of AssemblyScript: UTF-16, its length in bytes before it.
-fn wide(guest: &mut Guest<'_>, at: u32) -> String {
-    const BYTES_MAX: u32 = 1024;
-    let length = at.checked_sub(4).and_then(|before| super::guest::read(guest, before, 4).ok()?.try_into().ok());
-    let length = length.map_or(0, u32::from_le_bytes).min(BYTES_MAX);
-    let bytes = super::guest::read(guest, at, length).unwrap_or_default();
-    let units = bytes.chunks_exact(2).map(|two| u16::from_le_bytes([two[0], two[1]]));
-    char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -133,7 +70,8 @@ mod tests {
 
     use super::*;
     use crate::wasm::{
-        proxy_wasm::provided::{ENV, WASI, WASI_MODULES},
+        preview1::{FUNCTIONS, MODULES},
+        proxy_wasm::provided::ENV,
         surface::Item,
     };
 
@@ -144,7 +82,7 @@ mod tests {
         let mut store = Store::new(&engine, crate::wasm::proxy_wasm::testing::data());
         let linked: BTreeSet<_> = linker.iter(&mut store).map(|(module, name, _)| Item::new(module, name)).collect();
         let named = ENV.iter().map(|name| Item::new("env", *name));
-        let wasi = WASI_MODULES.iter().flat_map(|module| WASI.iter().map(|name| Item::new(*module, *name)));
+        let wasi = MODULES.iter().flat_map(|module| FUNCTIONS.iter().map(|name| Item::new(*module, *name)));
         assert_eq!(linked, named.chain(wasi).collect());
     }
 }

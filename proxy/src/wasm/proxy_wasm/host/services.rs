@@ -1,10 +1,8 @@
 //! What every plugin has without a grant: log, clock, ticks, metrics, shared data and queues.
 
 use std::{
-    fs::File,
-    io::Read,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use wasmtime::{Linker, Result};
@@ -15,7 +13,9 @@ use crate::{
     telemetry::metrics::GuestKind,
     wasm::{
         budget::Allowance,
+        journal::{self, Level},
         plugin::Plugin,
+        preview1::wall_ns,
         proxy_wasm::{
             data::{Asked, Data},
             guest::{copy, read, write_u32, write_u64},
@@ -53,21 +53,11 @@ pub(super) fn link(linker: &mut Linker<Data>) -> Result<()> {
 }
 
 /// The plugin that host functions act for.
-pub(super) fn plugin(guest: &Guest<'_>) -> Option<Arc<Plugin>> {
+pub(in super::super) fn plugin(guest: &Guest<'_>) -> Option<Arc<Plugin>> {
     match stream(guest) {
         Some(stream) => Some(Arc::clone(&stream.local.plugin)),
         None => guest.data().roots.get(&guest.data().effective).map(|root| Arc::clone(&root.plugin)),
     }
-}
-
-/// How loud a message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Error,
 }
 
 fn log(guest: &mut Guest<'_>, level: u32, at: u32, length: u32) -> Done {
@@ -92,7 +82,7 @@ const SAID_MAX: usize = 4;
 const SAID_BYTES_MAX: usize = 512;
 
 /// Writes a message to the log, within the plugin's budget.
-pub(super) fn say(guest: &mut Guest<'_>, level: Level, message: &str) {
+pub(in super::super) fn say(guest: &mut Guest<'_>, level: Level, message: &str) {
     let Some(plugin) = plugin(guest) else { return };
     let (name, mut generation, mut dropped) = (&*plugin.name, None, 0);
     let effective = guest.data().effective;
@@ -112,59 +102,18 @@ pub(super) fn say(guest: &mut Guest<'_>, level: Level, message: &str) {
     {
         root.said.push(message[..message.floor_char_boundary(SAID_BYTES_MAX)].to_owned());
     }
-    if dropped > 0 {
-        tracing::warn!(target: "plugin", plugin = name, dropped, "the plugin logs too much");
-    }
-    match level {
-        Level::Trace => tracing::trace!(target: "plugin", plugin = name, generation, "{message}"),
-        Level::Debug => tracing::debug!(target: "plugin", plugin = name, generation, "{message}"),
-        Level::Info => tracing::info!(target: "plugin", plugin = name, generation, "{message}"),
-        Level::Warn => tracing::warn!(target: "plugin", plugin = name, generation, "{message}"),
-        Level::Error => tracing::error!(target: "plugin", plugin = name, generation, "{message}"),
-    }
+    journal::write(name, generation, dropped, level, message);
 }
 
 // The lowest level that anything of a plugin is written at.
 fn log_level(guest: &mut Guest<'_>, at: u32) -> Done {
-    let level = if tracing::enabled!(target: "plugin", tracing::Level::TRACE) {
-        0
-    } else if tracing::enabled!(target: "plugin", tracing::Level::DEBUG) {
-        1
-    } else if tracing::enabled!(target: "plugin", tracing::Level::INFO) {
-        2
-    } else if tracing::enabled!(target: "plugin", tracing::Level::WARN) {
-        3
-    } else {
-        4
-    };
-    write_u32(guest, at, level)
-}
-
-/// Since 1970, in nanoseconds.
-pub(super) fn wall_ns() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    let levels = [Level::Trace, Level::Debug, Level::Info, Level::Warn];
+    let level = levels.iter().position(|level| level.is_enabled()).unwrap_or(levels.len());
+    write_u32(guest, at, level as u32)
 }
 
 fn time(guest: &mut Guest<'_>, at: u32) -> Done {
     write_u64(guest, at, wall_ns())
-}
-
-/// Random bytes of the system's.
-pub(super) fn random(bytes: &mut [u8]) -> std::io::Result<()> {
-    thread_local! {
-        static SOURCE: std::cell::OnceCell<File> = const { std::cell::OnceCell::new() };
-    }
-    SOURCE.with(|source| {
-        let mut file = match source.get() {
-            Some(file) => file,
-            None => {
-                let opened = File::open("/dev/urandom")?;
-                source.get_or_init(|| opened)
-            }
-        };
-        file.read_exact(bytes)
-    })
 }
 
 /// The root context that host functions act for.

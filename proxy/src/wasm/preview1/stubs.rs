@@ -3,8 +3,7 @@
 
 use wasmtime::{Linker, Result};
 
-use super::wasi::{BADF, NOSYS};
-use crate::wasm::proxy_wasm::data::Data;
+use super::{BADF, NOSYS, Wasi};
 
 macro_rules! stubs {
     ($linker:expr, $module:expr, $($name:literal($($ty:ty),*) = $errno:expr;)*) => {
@@ -12,7 +11,7 @@ macro_rules! stubs {
     };
 }
 
-pub(super) fn link(linker: &mut Linker<Data>, module: &str) -> Result<()> {
+pub(super) fn link<D: Wasi>(linker: &mut Linker<D>, module: &str) -> Result<()> {
     stubs! { linker, module,
         "fd_advise"(u32, u64, u64, u32) = BADF;
         "fd_allocate"(u32, u64, u64) = BADF;
