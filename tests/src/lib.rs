@@ -14,6 +14,7 @@ pub mod grpc;
 pub mod guests;
 pub mod http2;
 pub mod http3;
+pub mod http_wasm;
 pub mod origin;
 pub mod process;
 pub mod proxy_wasm;

@@ -45,6 +45,11 @@ pub trait Filter: Send + Sync {
     /// Begins its part in one exchange.
     fn begin(&self, exchange: &Rc<Exchange>) -> Rc<dyn Visit>;
 
+    /// Whether requests of the method `TRACE` are its to see, and so to be sent on where it is: elsewhere none is.
+    fn takes_trace(&self) -> bool {
+        false
+    }
+
     /// What it does, in a few words, for `explain`.
     fn describe(&self) -> String;
 }
@@ -164,6 +169,11 @@ impl Chain {
     /// The steps, outermost first.
     pub fn steps(&self) -> &[Step] {
         &self.0
+    }
+
+    /// Whether a step asks for requests of the method `TRACE`.
+    pub fn takes_trace(&self) -> bool {
+        self.0.iter().any(|step| matches!(&step.action, Action::Around(filter) if filter.takes_trace()))
     }
 
     /// Runs `request` through the chain to `end` and back. What failed is in the exchange's record. `end` is shared, as

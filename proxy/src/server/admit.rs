@@ -51,8 +51,8 @@ pub(super) fn admit(
     head: &mut Parts,
     (ordinal, trace): (u64, &TraceContext),
 ) -> Result<Admitted, Error> {
-    if matches!(head.method, Method::CONNECT | Method::TRACE) {
-        return Err(Error::new(Kind::MethodNotAllowed, format!("{} is never forwarded", head.method)));
+    if head.method == Method::CONNECT {
+        return Err(Error::new(Kind::MethodNotAllowed, "CONNECT is never forwarded"));
     }
     let seen = Seen::look(&head.headers);
     seen.check(head)?;

@@ -129,6 +129,10 @@ impl Arrived {
             Ok(admitted) => admitted,
             Err(error) => return (life, generation, Err(error)),
         };
+        if head.method == Method::TRACE && !plan.plan().chain.takes_trace() {
+            let error = Error::new(Kind::MethodNotAllowed, "TRACE is forwarded only where a step asks for it");
+            return (life, generation, Err(error));
+        }
         let bytes_max = plan.plan().body_bytes_max.or(body_limits.0);
         if let (Some(max), Some(length)) = (bytes_max, incoming.size_hint().exact())
             && length > max

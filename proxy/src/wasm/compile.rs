@@ -16,6 +16,7 @@ use super::{
     Counters, LoadError,
     cache::Cache,
     guest::Data,
+    http_wasm,
     load::{self, Loadable},
     native::{self, Indices},
     proxy_wasm::{self, Program},
@@ -32,6 +33,7 @@ pub struct Module {
 pub(super) enum Made {
     Native(Native),
     ProxyWasm(Program),
+    HttpWasm(http_wasm::Program),
 }
 
 /// A compiled module of the native ABI.
@@ -55,7 +57,9 @@ impl Module {
     pub(super) fn native(&self) -> &Native {
         match &self.made {
             Made::Native(native) => native,
-            Made::ProxyWasm(_) => unreachable!("a module of another ABI is given to that ABI's own plugins"),
+            Made::ProxyWasm(_) | Made::HttpWasm(_) => {
+                unreachable!("a module of another ABI is given to that ABI's own plugins")
+            }
         }
     }
 
@@ -66,7 +70,22 @@ impl Module {
     pub(super) fn program(&self) -> &Program {
         match &self.made {
             Made::ProxyWasm(program) => program,
-            Made::Native(_) => unreachable!("a module of another ABI is given to that ABI's own plugins"),
+            Made::Native(_) | Made::HttpWasm(_) => {
+                unreachable!("a module of another ABI is given to that ABI's own plugins")
+            }
+        }
+    }
+
+    /// What it is as a module of http-wasm.
+    ///
+    /// # Panics
+    /// Where it is of another ABI.
+    pub(super) fn http_wasm(&self) -> &http_wasm::Program {
+        match &self.made {
+            Made::HttpWasm(program) => program,
+            Made::Native(_) | Made::ProxyWasm(_) => {
+                unreachable!("a module of another ABI is given to that ABI's own plugins")
+            }
         }
     }
 }
@@ -104,6 +123,7 @@ struct Job<M> {
 pub(super) struct Workshop {
     linker: Linker<Data>,
     proxy_wasm: wasmtime::Linker<proxy_wasm::Data>,
+    http_wasm: wasmtime::Linker<http_wasm::Data>,
     press: Press,
 }
 
@@ -190,7 +210,8 @@ impl Workshop {
         let linker = native::linker(&press.engine).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         let failed = |error: wasmtime::Error| LoadError::Engine(format!("{error:#}"));
         let proxy_wasm = proxy_wasm::linker(&press.engine).map_err(failed)?;
-        Ok(Self { linker, proxy_wasm, press })
+        let http_wasm = http_wasm::linker(&press.engine).map_err(failed)?;
+        Ok(Self { linker, proxy_wasm, http_wasm, press })
     }
 
     fn native(&self, component: &Component) -> Result<Native, LoadError> {
@@ -208,6 +229,10 @@ impl Make for Workshop {
     fn make(&self, entry: &Entry) -> Result<Module, LoadError> {
         let made = match self.press.code(entry, load::load)? {
             Code::Component(component) => Made::Native(self.native(&component)?),
+            Code::Core(module) if module.get_export("handle_request").is_some() => {
+                let binary = load::binary(&entry.bytes)?;
+                Made::HttpWasm(http_wasm::Program::new(&module, &self.http_wasm, &binary)?)
+            }
             Code::Core(module) => Made::ProxyWasm(Program::new(&module, &self.proxy_wasm)?),
         };
         Ok(Module { identity: entry.identity, made })

@@ -6,6 +6,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{
+    http_wasm,
     load::{Abi, LoadError, Loadable, abi, binary, load, load_table},
     proxy_wasm,
     schema::schema,
@@ -45,6 +46,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Report, LoadError> {
     let provided = abi.unwrap_or(Abi::Native).provided();
     let has = |item: &Item| match abi {
         Some(Abi::ProxyWasm) => proxy_wasm::provides(item),
+        Some(Abi::HttpWasm) => http_wasm::provides(item),
         _ => provided.has(&item.module, &item.name),
     };
     let imports = surface.imports.iter().map(|item| (item.clone(), has(item))).collect();

@@ -1,5 +1,5 @@
 //! From a file's bytes to what the engine compiles: for the native ABI a component, of core modules with or without a
-//! description of their type; for Proxy-Wasm a core module; either in binary or in the text format. The ABI is read from
+//! description of their type; for Proxy-Wasm and http-wasm a core module; either in binary or in the text format. The ABI is read from
 //! imports and exports; exactly one must fit. Compiles nothing.
 
 use std::fmt;
@@ -7,6 +7,7 @@ use std::fmt;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use super::{
+    http_wasm, preview1,
     provided::{PROVIDED, Provided, TABLE},
     proxy_wasm,
     surface::{Item, Surface},
@@ -55,6 +56,8 @@ pub enum LoadError {
     Misplaced(Abi),
     /// It imports what is not provided.
     NotProvided(Vec<Item>),
+    /// It does not export what its ABI calls.
+    Lacks(Vec<Item>),
     /// It exports under the plugin's interface what that interface does not have.
     Unknown(Vec<Item>),
     /// The engine refuses it: a type does not fit, or it is over a limit.
@@ -85,17 +88,18 @@ impl Abi {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Loadable {
     Component(Vec<u8>),
-    /// A core module, of Proxy-Wasm.
+    /// A core module, of Proxy-Wasm or http-wasm.
     Core(Vec<u8>),
 }
 
-/// A plugin's module: a component for the native ABI, or a core module for Proxy-Wasm.
+/// A plugin's module: a component for the native ABI, or a core module for Proxy-Wasm or http-wasm.
 pub(super) fn load(bytes: &[u8]) -> Result<Loadable, LoadError> {
     let bytes = binary(bytes)?;
     let surface = Surface::read(&bytes)?;
     match abi(&surface)? {
         Abi::Native => component(Abi::Native, bytes, &surface).map(Loadable::Component),
         Abi::ProxyWasm => proxy_wasm::check(&surface).map(|()| Loadable::Core(bytes)),
+        Abi::HttpWasm => http_wasm::check(&surface).map(|()| Loadable::Core(bytes)),
         Abi::Table => Err(LoadError::Misplaced(Abi::Table)),
         other => Err(LoadError::NotYet(other)),
     }
@@ -153,7 +157,7 @@ pub(super) fn abi(surface: &Surface) -> Result<Abi, LoadError> {
     if exports("tidegate:table/routing", "") {
         fits.push(Abi::Table);
     }
-    if imports("http_handler") || (exports("", "handle_request") && exports("", "handle_response")) {
+    if imports(http_wasm::HANDLER) || (exports("", "handle_request") && exports("", "handle_response")) {
         fits.push(Abi::HttpWasm);
     }
     if exports("", "proxy_abi_version") || exports("", "proxy_on_") {
@@ -204,7 +208,8 @@ impl LoadError {
             Self::Misplaced(Abi::Table) => Some("name it under `tables:`; see docs/tables.md".into()),
             Self::Misplaced(_) => Some("name it as a `module` under `middleware:`; see docs/plugins.md".into()),
             Self::NotYet(_) => Some(
-                "this version runs plugins of the native ABI (docs/plugins.md) and of Proxy-Wasm (docs/proxy-wasm.md)"
+                "this version runs plugins of the native ABI (docs/plugins.md), of Proxy-Wasm (docs/proxy-wasm.md) and of \
+                 http-wasm (docs/http-wasm.md)"
                     .into(),
             ),
             Self::Version(_) => Some("the versions are 0.1.0, 0.2.0 and 0.2.1; see docs/proxy-wasm.md".into()),
@@ -213,6 +218,9 @@ impl LoadError {
                 PROVIDED.handler_name
             )),
             Self::NotProvided(items) => items.iter().find_map(not_provided_hint),
+            Self::Lacks(_) => Some(
+                "a plugin of http-wasm exports handle_request, handle_response and its memory; see docs/http-wasm.md".into(),
+            ),
             Self::Unknown(items) => items.iter().find_map(|item| nearest(item, &PROVIDED.handler_name)),
             _ => None,
         }
@@ -229,8 +237,11 @@ impl LoadError {
 
 fn not_provided_hint(item: &Item) -> Option<String> {
     let module = item.module.as_str();
-    if let Some(hint) = proxy_wasm::hint(item) {
+    if let Some(hint) = proxy_wasm::hint(item).or_else(|| http_wasm::hint(item)) {
         return Some(hint);
+    }
+    if preview1::MODULES.contains(&module) && !preview1::provides(item) {
+        return Some(format!("{} is not in WASI preview 1, or not in what plugins have of it", item.name));
     }
     if module.starts_with("wasi_snapshot_preview1") || module.starts_with("wasi:") {
         return Some("plugins get no WASI: build for the target wasm32-unknown-unknown".into());
@@ -282,6 +293,7 @@ impl fmt::Display for LoadError {
             }
             Self::Version(items) => write!(f, "made for a version of proxy-wasm that there is not: {}", list(items)),
             Self::NotProvided(items) => write!(f, "imports what is not provided: {}", list(items)),
+            Self::Lacks(items) => write!(f, "made for http-wasm, but it does not export {}", list(items)),
             Self::Unknown(items) => write!(f, "exports what plugins do not have: {}", list(items)),
             Self::Refused(error) => write!(f, "does not fit its ABI: {error}"),
             Self::Engine(error) => write!(f, "the Wasm engine failed: {error}"),

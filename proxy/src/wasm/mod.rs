@@ -1,7 +1,9 @@
 //! Plugins: modules compiled once, guests kept warm on each worker, and every plugin a [`Filter`] like any other. The
 //! only room that names wasmtime. Knows neither routes nor documents.
 //!
-//! A module becomes a component (`load`; one of Proxy-Wasm stays as it is, and `proxy_wasm` has all of it), is compiled (`compile`) and linked to what the gateway provides (`native`).
+//! A module becomes a component (`load`), is compiled (`compile`) and linked to what the gateway provides (`native`).
+//! One of Proxy-Wasm or http-wasm stays a core module, and `proxy_wasm` or `http_wasm` has all of it; what both provide
+//! is in `preview1`.
 //! A plugin is a module with a configuration (`plugin`); a guest (`guest`) hosts many of them. Each worker keeps its
 //! guests in pools (`pool`); a call (`call`) takes one out for as long as it is on its stack. `filter`, `body` and
 //! `stream` are a plugin's phases, `pull` a call that asks for chunks, `policy` what failures mean. `docs/plugins.md` tells it to authors and operators.
@@ -15,6 +17,7 @@ mod compile;
 mod engine;
 mod filter;
 mod guest;
+mod http_wasm;
 mod inspect;
 mod journal;
 mod load;
@@ -185,11 +188,13 @@ impl Wasm {
         grants: BTreeMap<spec::Name, Arc<dyn Call>>,
         series: Arc<PluginSeries>,
     ) -> Result<Built, Vec<Diagnostic>> {
-        let proxy_wasm = matches!(module.made, Made::ProxyWasm(_));
-        if let Some(misplaced) = problem::misplaced(name, spec, proxy_wasm) {
+        if let Some(misplaced) = problem::misplaced(name, spec, &module.made) {
             return Err(vec![misplaced]);
         }
-        let config = if proxy_wasm { problem::plain_text(&spec.config) } else { problem::config_text(&spec.config) };
+        let config = match module.made {
+            Made::Native(_) => problem::config_text(&spec.config),
+            Made::ProxyWasm(_) | Made::HttpWasm(_) => problem::plain_text(&spec.config),
+        };
         let plugin = Arc::new(Plugin {
             id: Plugin::next_id(),
             name: Arc::clone(name),
@@ -199,20 +204,35 @@ impl Wasm {
             on_failure: spec.on_failure,
             isolation: spec.isolation,
             proxy_wasm: spec.proxy_wasm.clone(),
+            environment: spec.environment.clone(),
             grants,
             kv: self.space(name, spec.limits.kv_bytes_max),
             series,
             metrics: Defined::new(Arc::clone(&self.metrics)),
             calls: OnceLock::new(),
         });
-        if proxy_wasm {
-            let shared = self.shared_vms(name, spec, &module);
-            return proxy_wasm::build(plugin, shared, self.workers).await.map_err(|unmade| match unmade {
-                Unmade::Refused(error) => problem::diagnostics(name, spec, error),
-                Unmade::TooSlow => vec![problem::too_slow(name, spec, CREATE_DEADLINE)],
-            });
-        }
-        let shared = self.shared(spec, &module);
+        let built = match module.made {
+            Made::Native(_) => return self.native(name, spec, &module, plugin).await,
+            Made::ProxyWasm(_) => proxy_wasm::build(plugin, self.shared_vms(name, spec, &module), self.workers).await,
+            Made::HttpWasm(_) => {
+                let engine = (self.filters.clone(), Arc::clone(&self.counters));
+                http_wasm::build(plugin, engine, self.workers).await
+            }
+        };
+        built.map_err(|unmade| match unmade {
+            Unmade::Refused(error) => problem::diagnostics(name, spec, error),
+            Unmade::TooSlow => vec![problem::too_slow(name, spec, CREATE_DEADLINE)],
+        })
+    }
+
+    async fn native(
+        &self,
+        name: &str,
+        spec: &spec::Plugin,
+        module: &Arc<Module>,
+        plugin: Arc<Plugin>,
+    ) -> Result<Built, Vec<Diagnostic>> {
+        let shared = self.shared(spec, module);
         for worker in 0..self.workers {
             let warmed = tokio::time::timeout(CREATE_DEADLINE, self.warm(&shared, &plugin, worker)).await;
             let failed = match warmed {
@@ -279,10 +299,9 @@ impl Wasm {
         let vm_id = settings.vm_id.as_deref().unwrap_or(name);
         let vm_config = problem::plain_text(&settings.vm_config);
         let memory_bytes_max = spec.limits.memory_bytes_max;
-        let key = Identity::of_all([
-            module.identity(),
-            Identity::of(&(vm_id, &vm_config, &settings.environment, memory_bytes_max)),
-        ]);
+        let environment: Vec<_> = spec.environment.iter().chain(&settings.environment).cloned().collect();
+        let key =
+            Identity::of_all([module.identity(), Identity::of(&(vm_id, &vm_config, &environment, memory_bytes_max))]);
         let mut vms = self.vms.lock().unwrap_or_else(PoisonError::into_inner);
         vms.retain(|_, shared| shared.strong_count() > 0);
         if let Some(found) = vms.get(&key).and_then(Weak::upgrade) {
@@ -292,7 +311,7 @@ impl Wasm {
             first: module.program().is_first(),
             vm_id: vm_id.to_owned(),
             vm_config: vm_config.into_bytes(),
-            environment: settings.environment.clone(),
+            environment,
             space: self.space(&format!("proxy-wasm:{vm_id}").into(), spec.limits.kv_bytes_max),
             queues: Arc::clone(&self.queues),
         };

@@ -38,6 +38,8 @@ pub(super) struct Plugin {
     pub(super) isolation: Isolation,
     /// What only modules of Proxy-Wasm are told.
     pub(super) proxy_wasm: spec::ProxyWasm,
+    /// Environment variables, for modules that have WASI.
+    pub(super) environment: Vec<(String, String)>,
     pub(super) grants: BTreeMap<Name, Arc<dyn Call>>,
     pub(super) kv: Arc<Space>,
     pub(super) series: Arc<PluginSeries>,

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
+    compile::Made,
     guest::{CreateError, told},
     native::types::Problem,
 };
@@ -112,13 +113,18 @@ pub(super) fn too_slow(name: &str, spec: &spec::Plugin, deadline: Duration) -> D
 }
 
 /// What it is configured with does not go with the ABI of its module, if so.
-pub(super) fn misplaced(name: &str, spec: &spec::Plugin, proxy_wasm: bool) -> Option<Diagnostic> {
-    let what = if proxy_wasm && spec.isolation == spec::Isolation::PerRequest {
-        ": `isolation: per-request` does not go with a module of Proxy-Wasm, whose VMs host many exchanges"
-    } else if !proxy_wasm && spec.proxy_wasm != spec::ProxyWasm::default() {
-        ": `proxy-wasm` goes with modules of Proxy-Wasm, and this is none"
-    } else {
-        return None;
+pub(super) fn misplaced(name: &str, spec: &spec::Plugin, made: &Made) -> Option<Diagnostic> {
+    let what = match made {
+        Made::ProxyWasm(_) if spec.isolation == spec::Isolation::PerRequest => {
+            ": `isolation: per-request` does not go with a module of Proxy-Wasm, whose VMs host many exchanges"
+        }
+        Made::Native(_) | Made::HttpWasm(_) if spec.proxy_wasm != spec::ProxyWasm::default() => {
+            ": `proxy-wasm` goes with modules of Proxy-Wasm, and this is none"
+        }
+        Made::Native(_) if !spec.environment.is_empty() => {
+            ": `environment` goes with modules that have WASI, and native ones have none"
+        }
+        _ => return None,
     };
     Some(subject(name, spec).load(what))
 }

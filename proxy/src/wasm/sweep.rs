@@ -7,7 +7,7 @@
 use std::{rc::Rc, time::Duration};
 
 use super::{
-    guest::Guest,
+    http_wasm::Leased,
     pool::{Guests, Pool},
     proxy_wasm::Residents,
     table::Tables,
@@ -23,12 +23,15 @@ const DEADLINE: Duration = Duration::from_secs(5);
 pub(super) fn sweep(worker: &Worker) {
     worker.locals.of::<Tables>().retire();
     worker.locals.of::<Residents>().retire();
+    let leased = worker.locals.of::<Leased>().retire();
     let guests = worker.locals.of::<Guests>();
     let (dead, pools) = guests.retire();
-    if dead.is_empty() && !pools.iter().any(|pool| pool.is_untidy(|id| guests.local(id).is_none())) {
+    if leased.is_empty() && dead.is_empty() && !pools.iter().any(|pool| pool.is_untidy(|id| guests.local(id).is_none()))
+    {
         return;
     }
     tokio::task::spawn_local(async move {
+        bury(leased).await;
         bury(dead).await;
         for pool in pools {
             tidy(&guests, &pool).await;
@@ -36,7 +39,7 @@ pub(super) fn sweep(worker: &Worker) {
     });
 }
 
-async fn bury(guests: Vec<Box<Guest>>) {
+async fn bury<T>(guests: Vec<T>) {
     for (count, guest) in guests.into_iter().enumerate() {
         drop(guest);
         if (count + 1) % BATCH == 0 {

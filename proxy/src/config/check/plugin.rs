@@ -21,6 +21,7 @@ pub(super) fn plugin(scope: &mut Scope<'_>, raw: raw::Middleware) -> Option<Midd
     let grants = Grants { upstreams: upstreams.map(|(name, pos)| scope.mention(Kind::Upstream, &name, pos)).collect() };
     let limits = limits(scope, raw.limits.value().unwrap_or_default());
     let proxy_wasm = proxy_wasm(scope, raw.proxy_wasm.value().unwrap_or_default());
+    let environment = environment(scope, raw.environment);
     Some(Middleware::Plugin(Box::new(Plugin {
         module: module?,
         module_place,
@@ -37,6 +38,7 @@ pub(super) fn plugin(scope: &mut Scope<'_>, raw: raw::Middleware) -> Option<Midd
             Some(raw::Isolation::Reused) | None => Isolation::Reused,
         },
         proxy_wasm,
+        environment,
     })))
 }
 
@@ -70,6 +72,7 @@ pub(super) fn only(scope: &mut Scope<'_>, raw: &raw::Middleware, step: &str) {
         ("on-failure", raw.on_failure.pos()),
         ("isolation", raw.isolation.pos()),
         ("proxy-wasm", raw.proxy_wasm.pos()),
+        ("environment", raw.environment.pos()),
     ];
     for (field, pos) in fields {
         if let Some(pos) = pos {
@@ -131,8 +134,17 @@ fn json(scope: &mut Scope<'_>, any: Any, pos: Pos, pointer: &str, places: &mut B
 fn proxy_wasm(scope: &mut Scope<'_>, raw: raw::ProxyWasm) -> ProxyWasm {
     let mut text = |field: Field<raw::Text>| field.spot().map(|(raw::Text(text), pos)| scope.reveal(&text, pos));
     let (root_id, vm_id) = (text(raw.root_id), text(raw.vm_id));
+    let environment = environment(scope, raw.environment);
+    let vm_config = match raw.vm_config {
+        Field::Given(any, pos) => json(scope, any, pos, "", &mut BTreeMap::new()),
+        Field::Absent | Field::Invalid => Json::Null,
+    };
+    ProxyWasm { root_id: root_id.unwrap_or_default(), vm_id, vm_config, environment }
+}
+
+fn environment(scope: &mut Scope<'_>, raw: Field<raw::Entries<raw::Text>>) -> Vec<(String, String)> {
     let mut environment = Vec::new();
-    for (name, pos, value) in raw.environment.value().unwrap_or_default().0 {
+    for (name, pos, value) in raw.value().unwrap_or_default().0 {
         if name.is_empty() || name.contains(['=', '\0']) {
             let message = format!("`{name}` is no name of an environment variable");
             scope.error("bad-environment", pos, message, "a name is not empty and has neither `=` nor a zero byte");
@@ -140,11 +152,7 @@ fn proxy_wasm(scope: &mut Scope<'_>, raw: raw::ProxyWasm) -> ProxyWasm {
             environment.push((name, scope.reveal(&text, pos)));
         }
     }
-    let vm_config = match raw.vm_config {
-        Field::Given(any, pos) => json(scope, any, pos, "", &mut BTreeMap::new()),
-        Field::Absent | Field::Invalid => Json::Null,
-    };
-    ProxyWasm { root_id: root_id.unwrap_or_default(), vm_id, vm_config, environment }
+    environment
 }
 
 fn limits(scope: &mut Scope<'_>, raw: raw::PluginLimits) -> PluginLimits {

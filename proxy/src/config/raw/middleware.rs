@@ -33,6 +33,8 @@ pub(crate) struct Middleware {
     /// `reused`: a guest serves one exchange after another; `per-request`: each exchange gets a fresh one.
     #[schemars(extend("x-default" = "reused"))]
     pub(crate) isolation: Field<Isolation>,
+    /// Environment variables that a module with WASI sees (http-wasm, Proxy-Wasm), by name. A value may be `${env:NAME}`.
+    pub(crate) environment: Field<Entries<Text>>,
     /// What a Proxy-Wasm module is told beside its configuration; other modules have no use for it.
     pub(crate) proxy_wasm: Field<ProxyWasm>,
     /// Edits header fields.

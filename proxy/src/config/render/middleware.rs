@@ -113,6 +113,10 @@ fn plugin(fields: &mut Fields<'_>, plugin: &Plugin) {
             Isolation::PerRequest => "per-request",
         }),
     );
+    if !plugin.environment.is_empty() {
+        // As it was written, so that secrets stay names.
+        fields.put("environment", fields.written("environment").node.map_or_else(|| Out::text("***"), any));
+    }
     if plugin.proxy_wasm != ProxyWasm::default() {
         let inner = proxy_wasm(fields.written("proxy-wasm"), &plugin.proxy_wasm);
         fields.map("proxy-wasm", inner);

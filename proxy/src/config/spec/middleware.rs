@@ -163,6 +163,8 @@ pub struct Plugin {
     pub isolation: Isolation,
     /// What only Proxy-Wasm modules are told.
     pub proxy_wasm: ProxyWasm,
+    /// Environment variables of modules with WASI, by name.
+    pub environment: Vec<(String, String)>,
 }
 
 /// Settings of a Proxy-Wasm plugin.

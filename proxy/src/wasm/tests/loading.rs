@@ -42,8 +42,8 @@ fn what_cannot_be_loaded_is_named_with_the_next_step() {
         (proxy_wasm("wasi_snapshot_preview1", "thread_spawn"), "wasi_snapshot_preview1#thread_spawn", "WASI preview 1"),
         (
             "(module (import \"http_handler\" \"get_uri\" (func)) (func (export \"handle_request\")))".into(),
-            "made for http-wasm",
-            "docs/plugins.md",
+            "made for http-wasm, but it does not export handle_response, memory",
+            "docs/http-wasm.md",
         ),
         (import("wasi_snapshot_preview1", "fd_write"), "wasi_snapshot_preview1#fd_write", "wasm32-unknown-unknown"),
         (import("__wbindgen_placeholder__", "__wbindgen_throw"), "imports what is not provided", "wasm-bindgen"),

@@ -149,6 +149,7 @@ fn spec() -> spec::Plugin {
         on_failure: FailurePolicy::Closed,
         isolation: Isolation::Reused,
         proxy_wasm: spec::ProxyWasm::default(),
+        environment: Vec::new(),
     }
 }
 
