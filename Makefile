@@ -21,7 +21,7 @@ test: plugins ## Run every test
 
 test-languages: plugins ## Build the plugin of examples/plugins in every language, and test them all
 	scripts/languages.sh
-	TIDEGATE_LANGUAGES=$(CURDIR)/target/languages cargo test --package tidegate-tests --test suites -- languages
+	TIDEGATE_LANGUAGES=$(CURDIR)/target/languages cargo test --package tidegate-tests --test suites -- language
 
 plugins: ## Build plugins/* into plugins/dist/NAME.wasm
 	plugins/build.sh

