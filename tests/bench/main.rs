@@ -1,6 +1,8 @@
 //! `tidegate-bench GATEWAY [PART]...`: what the gateway costs, as ratios and slopes from interleaved runs. Prints the
 //! tables, and writes them to `docs/performance.md` when every part ran. Run by `make bench`, which pins it.
 
+mod abis;
+mod envoy;
 mod etcd;
 mod generation;
 mod idle;
@@ -19,7 +21,7 @@ use std::{env, path::PathBuf, process::ExitCode};
 use serde_json::{Map, Value};
 
 /// The parts, in the order of the tables.
-const PARTS: [&str; 7] = ["proxy", "protocols", "idle", "plugins", "generation", "reload", "etcd"];
+const PARTS: [&str; 8] = ["proxy", "protocols", "idle", "plugins", "abis", "generation", "reload", "etcd"];
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
             "protocols" => protocols::measure(&gateway),
             "idle" => idle::measure(&gateway),
             "plugins" => plugins::measure(&gateway),
+            "abis" => abis::measure(&gateway),
             "generation" => generation::in_a_child(),
             "reload" => reload::measure(&gateway),
             _ => etcd::measure(&gateway),

@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use serde_json::{Value, json};
 
 use crate::{
+    envoy,
     load::{self, CONNECTIONS},
     report::median,
     subject::{Subject, Used},
@@ -88,13 +89,16 @@ pub(crate) const START_HAPROXY: [&str; 4] = ["haproxy", "-db", "-f", "{folder}/p
 pub(crate) fn measure(gateway: &Path) -> Value {
     load::beside_an_origin(async |origin| {
         let fill = |text: &str, fields| text.replace("{origin}", &origin.to_string()).replace("{fields}", fields);
-        let subjects = [
+        let mut subjects = vec![
             Subject::gateway(gateway, &[("gateway.yaml", &fill(TIDEGATE, ""))]),
             Subject::other("nginx", &START_NGINX, &fill(NGINX, "")),
             Subject::other("HAProxy", &START_HAPROXY, &fill(HAPROXY, "")),
             Subject::other("nginx, with the same fields", &START_NGINX, &fill(NGINX, NGINX_FIELDS)),
             Subject::other("HAProxy, with the same fields", &START_HAPROXY, &fill(HAPROXY, HAPROXY_FIELDS)),
         ];
+        if let Some(binary) = envoy::binary() {
+            subjects.push(envoy::start(&binary, origin, "Envoy", None));
+        }
         let mut rounds: Vec<Vec<Used>> = vec![Vec::new(); subjects.len()];
         for round in 0..ROUNDS {
             for turn in 0..subjects.len() {
@@ -134,6 +138,7 @@ fn summary(subjects: &[Subject], rounds: &[Vec<Used>]) -> Value {
         .collect();
     let cpu = |row: &Value| row["cpu_us"].as_f64().unwrap_or(f64::INFINITY);
     let ratio = |others: &[Value]| cpu(&rows[0]) / others.iter().map(cpu).fold(f64::INFINITY, f64::min);
-    let (bare, equal) = (ratio(&rows[1..3]), ratio(&rows[3..]));
-    json!({ "connections": CONNECTIONS, "ratio": bare, "ratio_same_fields": equal, "rows": rows })
+    let (bare, equal) = (ratio(&rows[1..3]), ratio(&rows[3..5]));
+    let envoy = rows.get(5).map(|envoy| cpu(&rows[0]) / cpu(envoy));
+    json!({ "connections": CONNECTIONS, "ratio_envoy": envoy, "ratio": bare, "ratio_same_fields": equal, "rows": rows })
 }

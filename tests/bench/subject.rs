@@ -75,7 +75,8 @@ impl Subject {
         Self::start("Tidegate", (address, Some(admin)), folder, command)
     }
 
-    /// Starts another proxy; `{listen}` in its configuration stands for its address, `{folder}` for a folder of its own.
+    /// Starts another proxy; `{listen}` in its configuration stands for its address, `{port}` for the port of it, and
+    /// `{folder}` for a folder of its own; in `arguments`, `{configuration}` stands for the configuration.
     pub(crate) fn other(name: &str, arguments: &[&str], configuration: &str) -> Self {
         Self::other_with(name, arguments, configuration, &[])
     }
@@ -89,10 +90,13 @@ impl Subject {
         let address = free_address();
         let path = folder.path().to_string_lossy().into_owned();
         let text = configuration.replace("{listen}", &address.to_string()).replace("{folder}", &path);
-        fs::write(folder.path().join("proxy.conf"), text).expect("a file can be written");
+        let text = text.replace("{port}", &address.port().to_string());
+        fs::write(folder.path().join("proxy.conf"), &text).expect("a file can be written");
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", "0"]);
-        command.args(arguments.iter().map(|argument| argument.replace("{folder}", &path)));
+        command.args(
+            arguments.iter().map(|argument| argument.replace("{folder}", &path).replace("{configuration}", &text)),
+        );
         Self::start(name, (address, None), folder, command)
     }
 
