@@ -12,6 +12,7 @@ mod protocols;
 mod proxies;
 mod reload;
 mod report;
+mod scale;
 mod shipped;
 mod speech;
 mod subject;
@@ -21,7 +22,7 @@ use std::{env, path::PathBuf, process::ExitCode};
 use serde_json::{Map, Value};
 
 /// The parts, in the order of the tables.
-const PARTS: [&str; 8] = ["proxy", "protocols", "idle", "plugins", "abis", "generation", "reload", "etcd"];
+const PARTS: [&str; 9] = ["proxy", "protocols", "idle", "plugins", "abis", "generation", "scale", "reload", "etcd"];
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             "plugins" => plugins::measure(&gateway),
             "abis" => abis::measure(&gateway),
             "generation" => generation::in_a_child(),
+            "scale" => scale::measure(&gateway),
             "reload" => reload::measure(&gateway),
             _ => etcd::measure(&gateway),
         };

@@ -1,0 +1,144 @@
+//! Tables from 10 to 100,000 routes over 1 to 10,000 hosts: what finding a route takes, in this process; and what a gateway that
+//! was started over them takes in memory and time, beside nginx and Envoy over the same table.
+
+use std::{hint::black_box, net::SocketAddr, path::Path, sync::Arc, time::Instant};
+
+use http::{HeaderMap, Method};
+use serde_json::{Value, json};
+use tidegate::{
+    config::spec::{HostPattern, Match, PathPattern},
+    identity::Identity,
+    route::{Head, Row, Table},
+};
+
+use crate::{
+    load,
+    proxies::START_NGINX,
+    report::{median, percentile},
+    subject::Subject,
+};
+
+/// Routes, and the hosts that they are spread over.
+const TABLES: [(usize, usize); 7] =
+    [(10, 1), (1_000, 1), (1_000, 1_000), (10_000, 1), (10_000, 10_000), (100_000, 1), (100_000, 10_000)];
+/// Look-ups that are timed one by one.
+const LOOKUPS: usize = 200_000;
+/// Routes of one document.
+const DOCUMENT: usize = 1_000;
+
+/// One row a table.
+pub(crate) fn measure(gateway: &Path) -> Value {
+    load::beside_an_origin(async |origin| {
+        let mut rows = Vec::new();
+        let least = load_of(gateway, origin, TABLES[0]);
+        for (routes, hosts) in TABLES {
+            let (median_ns, p99_ns) = lookups(routes, hosts);
+            let Loaded { seconds, bytes } = load_of(gateway, origin, (routes, hosts));
+            let nginx = nginx(origin, (routes, hosts));
+            let each = |bytes: u64, least: u64| bytes.saturating_sub(least) as f64 / routes as f64;
+            rows.push(json!({
+                "routes": routes, "hosts": hosts,
+                "match_median_ns": median_ns, "match_p99_ns": p99_ns,
+                "load_s": seconds, "bytes_per_route": each(bytes, least.bytes),
+                "nginx_load_s": nginx.seconds,
+            }));
+        }
+        json!({ "lookups": LOOKUPS, "rows": rows })
+    })
+}
+
+struct Loaded {
+    /// From the start of the process until it answers for the last route.
+    seconds: f64,
+    bytes: u64,
+}
+
+// The clock's own cost is taken off: it is more than that of a look-up.
+fn lookups(routes: usize, hosts: usize) -> (f64, f64) {
+    let rows: Vec<_> = (0..routes).map(|route| row(route, hosts)).collect();
+    let table = Table::build(&rows, None).expect("the rows are valid");
+    let headers = HeaderMap::new();
+    let idle = median((0..LOOKUPS).map(|_| nanoseconds(|| None)));
+    // A stride that meets every route, and in no order that a cache likes.
+    let places = (0..LOOKUPS).map(|turn| turn.wrapping_mul(7_919) % routes);
+    let asked: Vec<_> = places.map(|route| (host(route, hosts), format!("{}/and/more", path(route)), route)).collect();
+    let times = asked.iter().map(|(host, path, route)| {
+        let head = Head { host, path, query: "", method: &Method::GET, headers: &headers };
+        let mut found = None;
+        let took = nanoseconds(|| {
+            found = table.find(black_box(&head)).copied();
+            found
+        });
+        assert_eq!(found, Some(*route), "the table finds another route");
+        (took - idle).max(0.0)
+    });
+    let times: Vec<_> = times.collect();
+    (median(times.iter().copied()), percentile(99, times))
+}
+
+fn nanoseconds(mut find: impl FnMut() -> Option<usize>) -> f64 {
+    let began = Instant::now();
+    black_box(find());
+    began.elapsed().as_nanos() as f64
+}
+
+fn row(route: usize, hosts: usize) -> Row<usize> {
+    let on = Match { path: PathPattern::Prefix(path(route)), method: None, headers: Vec::new(), query: Vec::new() };
+    Row {
+        hosts: Arc::new([HostPattern::Exact(host(route, hosts))]),
+        on: Arc::new(on),
+        identity: Identity::of_bytes(&route.to_be_bytes()),
+        value: route,
+    }
+}
+
+fn load_of(gateway: &Path, origin: SocketAddr, (routes, hosts): (usize, usize)) -> Loaded {
+    let head =
+        format!("listeners:\n  web: {{address: '{{listen}}'}}\nupstreams:\n  origin: {{endpoints: ['{origin}']}}\n");
+    let mut files = vec![("gateway.yaml".to_owned(), head)];
+    for document in (0..routes).step_by(DOCUMENT) {
+        let last = routes.min(document + DOCUMENT);
+        let lines = (document..last).map(|route| {
+            let (host, path) = (host(route, hosts), path(route));
+            format!("  - {{id: r{route}, host: {host}, path: '{path}/*', upstream: origin}}\n")
+        });
+        files.push((format!("routes/{document}.yaml"), format!("routes:\n{}", lines.collect::<String>())));
+    }
+    let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let began = Instant::now();
+    let subject = Subject::gateway(gateway, &files);
+    let seconds = began.elapsed().as_secs_f64();
+    Loaded { seconds, bytes: subject.memory_bytes() }
+}
+
+fn nginx(origin: SocketAddr, (routes, hosts): (usize, usize)) -> Loaded {
+    let mut servers = String::new();
+    for at in 0..hosts {
+        let locations = (at..routes)
+            .step_by(hosts)
+            .map(|route| format!("location {}/ {{ proxy_pass http://origin; }}", path(route)));
+        servers += &format!(
+            "server {{ listen {{listen}}; server_name {}; {} }}\n",
+            host(at, hosts),
+            locations.collect::<Vec<_>>().join("\n")
+        );
+    }
+    let text = format!(
+        "daemon off;\nmaster_process off;\npid {{folder}}/nginx.pid;\nerror_log stderr error;\nevents {{ worker_connections 1024; }}\n\
+         http {{\naccess_log off;\nserver_names_hash_max_size 65536;\nserver_names_hash_bucket_size 128;\n\
+         client_body_temp_path {{folder}}/a; proxy_temp_path {{folder}}/b; fastcgi_temp_path {{folder}}/c;\n\
+         uwsgi_temp_path {{folder}}/d; scgi_temp_path {{folder}}/e;\nupstream origin {{ server {origin}; }}\n{servers}}}\n"
+    );
+    let began = Instant::now();
+    let subject = Subject::other("nginx", &START_NGINX, &text);
+    let seconds = began.elapsed().as_secs_f64();
+    Loaded { seconds, bytes: subject.memory_bytes() }
+}
+
+fn host(route: usize, hosts: usize) -> String {
+    format!("h{}.bench.example", route % hosts)
+}
+
+fn path(route: usize) -> String {
+    format!("/service-{}/resource-{}/r{route}", route % 97, route % 1_009)
+}
