@@ -1,6 +1,7 @@
 //! The harness: what a black-box test of the gateway is written with. Knows the gateway by its front door only.
 #![allow(clippy::missing_panics_doc, reason = "a harness that cannot go on stops the test, and says where")]
 
+pub mod authz;
 pub mod base64;
 mod client;
 pub mod collector;

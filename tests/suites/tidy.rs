@@ -8,13 +8,14 @@ use std::{
 };
 
 /// Libraries that only some rooms may name, as path prefixes below `proxy/src`.
-const KEPT: [(&[&str], &[&str]); 7] = [
+const KEPT: [(&[&str], &[&str]); 8] = [
     // Spans go to their collector on the control plane, over HTTP.
     (&["hyper", "hyper_util"], &["server", "admin", "cli", "telemetry/trace/courier"]),
     (&["h2"], &["server", "admin", "cli", "upstream/http2", "upstream/health"]),
     (&["hickory_resolver"], &["upstream/dns"]),
     (&["wasmtime"], &["wasm"]),
-    (&["tonic", "prost"], &["etcd", "telemetry/trace"]),
+    (&["tonic"], &["etcd", "telemetry/trace"]),
+    (&["prost"], &["etcd", "telemetry/trace", "filter/forward_auth"]),
     (&["opentelemetry_proto"], &["telemetry/trace"]),
     (&["serde_saphyr"], &["config/parse"]),
 ];

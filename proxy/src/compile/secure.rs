@@ -48,7 +48,8 @@ pub(super) fn build(
 
 // A session goes on with what its first handshake verified: whoever is asked for a certificate anew has to show it.
 fn sessions(named: Identity, tls: &ListenerTls) -> Identity {
-    let clients = tls.client_certificates.as_ref().map(|clients| (clients.required, &clients.ca.identity));
+    let clients =
+        tls.client_certificates.as_ref().map(|clients| (clients.required, clients.unverified, &clients.ca.identity));
     Identity::of_all([named, Identity::of(&clients)])
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Last {
     wanted: Vec<Arc<str>>,
     places: HashMap<(Kind, Name), Stand, RandomState>,
     secrets: BTreeMap<Reference, Identity>,
+    /// What manifests of the kind `Secret` hold: they are as they were.
+    kept: BTreeMap<Arc<str>, Arc<str>>,
     /// Of upstreams that are named in place: the objects that do, by their place. The first one's counts.
     users: HashMap<Name, BTreeSet<usize>, RandomState>,
 }
@@ -54,6 +56,8 @@ type Aimless = (Arc<Part<Route>>, Option<Place>);
 pub(super) fn patch(memo: &mut Memo, tree: &Tree, environment: &Environment<'_>) -> Option<Checked> {
     let mut last = memo.last.take()?;
     let changed = last.changed(tree)?;
+    let kept = std::mem::take(&mut last.kept);
+    let environment = &Environment { secrets: &kept, ..*environment };
     if !last.secrets.iter().all(|(secret, print)| secret.fingerprint(environment) == *print) {
         return None;
     }
@@ -63,12 +67,15 @@ pub(super) fn patch(memo: &mut Memo, tree: &Tree, environment: &Environment<'_>)
         let key = (Arc::clone(&layer.source), Arc::clone(path));
         let (before, now) = memo.read_again(key, entry, || label(layer, path))?;
         let clean = !now.broken && !now.empty && now.diagnostics.is_empty();
-        if !clean || before.objects.len() != now.objects.len() {
+        // What manifests come to depends on all of them.
+        let has_manifests = !(before.manifests.is_empty() && now.manifests.is_empty());
+        if !clean || has_manifests || before.objects.len() != now.objects.len() {
             return None;
         }
         pairs.extend(before.objects.iter().cloned().zip(now.objects.iter().cloned()));
     }
     let spec = last.edited(memo, pairs, environment)?;
+    last.kept = kept;
     (last.tree, last.spec) = (tree.clone(), Arc::new(spec));
     let checked = Checked { spec: Some(Arc::clone(&last.spec)), wanted: last.wanted.clone(), diagnostics: Vec::new() };
     memo.last = Some(last);
@@ -78,13 +85,19 @@ pub(super) fn patch(memo: &mut Memo, tree: &Tree, environment: &Environment<'_>)
 
 impl Last {
     /// What there is to know of a tree without a finding.
-    pub(super) fn of(tree: &Tree, spec: &Arc<Spec>, wanted: &[Arc<str>], objects: &[cross::Checked]) -> Self {
+    pub(super) fn of(
+        tree: &Tree,
+        (spec, wanted): (&Arc<Spec>, &[Arc<str>]),
+        objects: &[cross::Checked],
+        kept: BTreeMap<Arc<str>, Arc<str>>,
+    ) -> Self {
         let mut last = Self {
             tree: tree.clone(),
             spec: Arc::clone(spec),
             wanted: wanted.to_vec(),
             places: HashMap::with_capacity_and_hasher(objects.len(), RandomState::default()),
             secrets: BTreeMap::new(),
+            kept,
             users: HashMap::default(),
         };
         let mut route = 0;

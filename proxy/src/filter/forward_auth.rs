@@ -1,15 +1,19 @@
-//! Asks an upstream whether a request may pass: one sub-request without the body. An answer of the 2xx class lets it
-//! pass, and fields of it go on to the upstream and back to the client; any other answer is the client's. Where nobody
-//! answers, the request is refused.
+//! Asks an upstream whether a request may pass, by one sub-request: in HTTP, where an answer of the 2xx class lets it
+//! pass, or by gRPC as Envoy does. Fields of the answer go on to the upstream and back to the client; any other answer is
+//! the client's. Where nobody answers, the request is refused.
+
+mod check;
+mod question;
 
 use std::{cell::RefCell, ops::ControlFlow, rc::Rc, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body_util::BodyExt as _;
 
 use super::{Filter, Visit, Wait, own::PerWorker};
 use crate::{
-    config::spec,
+    config::spec::{self, AuthQuestion},
     error::{Error, Kind},
     exchange::{Body, Call, Exchange, Request, Response, is_framing},
 };
@@ -23,7 +27,11 @@ pub(super) struct ForwardAuth {
 impl ForwardAuth {
     /// A step that asks `call`.
     pub(super) fn new(spec: &spec::ForwardAuth, call: Arc<dyn Call>) -> Self {
-        let does = format!("ask {} for {}", spec.upstream, spec.path);
+        let does = match &spec.asks {
+            AuthQuestion::Path(path) => format!("ask {} for {path}", spec.upstream),
+            AuthQuestion::Own(prefix) => format!("ask {} for {prefix}/*", spec.upstream),
+            AuthQuestion::Check => format!("ask {} by gRPC", spec.upstream),
+        };
         let spec = spec.clone();
         let make = move || Arc::new(Desk { spec: spec.clone(), call: Arc::clone(&call) });
         Self { desk: PerWorker::new(Box::new(make)), does }
@@ -52,21 +60,24 @@ struct Asking {
     for_client: RefCell<Vec<(HeaderName, HeaderValue)>>,
 }
 
+/// Whether a request passes: with these fields for the client, or not, with this answer.
+type Verdict = ControlFlow<Box<Response>, Vec<(HeaderName, HeaderValue)>>;
+
 impl Visit for Asking {
     fn request(self: Rc<Self>, mut request: Box<Request>) -> Wait<ControlFlow<Box<Response>, Box<Request>>> {
         Wait::on(async move {
-            let answer = self.desk.ask(&request).await?;
-            if !answer.head.status.is_success() {
-                return Ok(ControlFlow::Break(Box::new(answer)));
-            }
-            let given = &answer.head.headers;
-            self.desk.carry(given, &mut request.head.headers)?;
-            let copies = |name: &HeaderName| {
-                given.get_all(name).iter().map(|value| (name.clone(), value.clone())).collect::<Vec<_>>()
+            let body = question::held(&mut request, self.desk.spec.body_bytes_max).await?;
+            let verdict = match self.desk.spec.asks {
+                AuthQuestion::Check => self.desk.check(&mut request, &body).await?,
+                _ => self.desk.ask(&mut request, body).await?,
             };
-            *self.for_client.borrow_mut() = self.desk.spec.client_headers.iter().flat_map(copies).collect();
-            drain(answer.body);
-            Ok(ControlFlow::Continue(request))
+            Ok(match verdict {
+                ControlFlow::Break(answer) => ControlFlow::Break(answer),
+                ControlFlow::Continue(fields) => {
+                    *self.for_client.borrow_mut() = fields;
+                    ControlFlow::Continue(request)
+                }
+            })
         })
     }
 
@@ -89,8 +100,31 @@ impl Visit for Asking {
 }
 
 impl Desk {
-    async fn ask(&self, request: &Request) -> Result<Response, Error> {
-        let sent = self.sub_request(request)?;
+    async fn ask(&self, request: &mut Request, body: Bytes) -> Result<Verdict, Error> {
+        let answer = self.send(question::of(&self.spec, request, body)?).await?;
+        if !answer.head.status.is_success() {
+            return Ok(ControlFlow::Break(Box::new(answer)));
+        }
+        let given = &answer.head.headers;
+        self.carry(given, &mut request.head.headers)?;
+        let copies = |name: &HeaderName| {
+            given.get_all(name).iter().map(|value| (name.clone(), value.clone())).collect::<Vec<_>>()
+        };
+        let for_client = self.spec.client_headers.iter().flat_map(copies).collect();
+        drain(answer.body);
+        Ok(ControlFlow::Continue(for_client))
+    }
+
+    async fn check(&self, request: &mut Request, body: &[u8]) -> Result<Verdict, Error> {
+        let answer = self.send(check::question(&self.spec, request, body)?).await?;
+        // What the client sent under these names is never passed on.
+        for name in &self.spec.upstream_headers.named {
+            request.head.headers.remove(name);
+        }
+        check::verdict(answer, request).await
+    }
+
+    async fn send(&self, sent: Box<Request>) -> Result<Response, Error> {
         let timeout = self.spec.timeout;
         tokio::time::timeout(timeout, self.call.call(sent)).await.unwrap_or_else(|_| {
             let upstream = &self.spec.upstream;
@@ -99,37 +133,15 @@ impl Desk {
         })
     }
 
-    fn sub_request(&self, request: &Request) -> Result<Box<Request>, Error> {
-        let full = |full| Error::because(Kind::HeadTooLarge, "forward-auth: too many fields", full);
-        let (mut head, ()) = http::Request::new(()).into_parts();
-        head.method = Method::GET;
-        head.uri = Uri::try_from(&self.spec.path)
-            .map_err(|error| Error::because(Kind::Internal, "forward-auth: a checked path is a target", error))?;
-        let passes = |name: &HeaderName| match &self.spec.request_headers {
-            Some(named) => named.contains(name) || ALWAYS.contains(name),
-            None => !is_framing(name) && !OF_THE_RESOURCE.contains(name),
-        };
-        for (name, value) in request.head.headers.iter().filter(|(name, _)| passes(name)) {
-            head.headers.try_append(name, value.clone()).map_err(full)?;
-        }
-        let target = request.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let asked = [(&FORWARDED_METHOD, request.head.method.as_str()), (&FORWARDED_URI, target)];
-        for (name, text) in asked {
-            let value = HeaderValue::from_str(text)
-                .map_err(|error| Error::because(Kind::MalformedRequest, "forward-auth: the target", error))?;
-            head.headers.try_insert(name, value).map_err(full)?;
-        }
-        let (authority, exchange) = (request.authority.clone(), Rc::clone(&request.exchange));
-        Ok(Box::new(Request { head, authority, body: Body::empty(), upgrade: None, exchange }))
-    }
-
     // What the client sent under these names is never passed on.
     fn carry(&self, from: &HeaderMap, to: &mut HeaderMap) -> Result<(), Error> {
-        for name in &self.spec.upstream_headers {
+        let carried = &self.spec.upstream_headers;
+        let others = from.keys().filter(|name| carried.all && !OF_THE_ANSWER.contains(name) && !is_framing(name));
+        let others = others.filter(|name| !carried.named.contains(name));
+        for name in carried.named.iter().chain(others) {
             to.remove(name);
             for value in from.get_all(name) {
-                let full = to.try_append(name, value.clone());
-                full.map_err(|full| Error::because(Kind::HeadTooLarge, "forward-auth: too many fields", full))?;
+                to.try_append(name, value.clone()).map_err(question::full)?;
             }
         }
         Ok(())
@@ -151,28 +163,19 @@ fn drain(body: Body) {
 
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-static FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
-static FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
-/// What tells of the request itself goes with every sub-request.
-static ALWAYS: [HeaderName; 5] = [
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("traceparent"),
-];
-
-/// What is meant for the resource: an answer of 304 or 206 to the sub-request would say nothing.
-static OF_THE_RESOURCE: [HeaderName; 8] = [
+/// What tells of an answer, and of nobody's request.
+static OF_THE_ANSWER: [HeaderName; 10] = [
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
-    header::IF_MATCH,
-    header::IF_MODIFIED_SINCE,
-    header::IF_NONE_MATCH,
-    header::IF_RANGE,
-    header::IF_UNMODIFIED_SINCE,
-    header::RANGE,
+    header::CONTENT_LANGUAGE,
+    header::HOST,
+    header::DATE,
+    header::SERVER,
+    header::VARY,
+    header::VIA,
+    header::ETAG,
+    header::LAST_MODIFIED,
 ];
 
 #[cfg(test)]

@@ -22,13 +22,14 @@ use super::{
     certificate::{self, Certified},
     names::Names,
     peer,
+    verifier::{self, Lenient},
 };
 use crate::{
     config::{
         diagnostic::Diagnostic,
         spec::{ClientCertificates, ListenerTls, TlsVersion},
     },
-    exchange::Secured,
+    exchange::{ClientIdentity, Secured},
 };
 
 /// TLS of one listener.
@@ -40,6 +41,8 @@ pub struct Acceptor {
     handshakes_max: usize,
     // The hash of those who may have signed the certificates of clients.
     authority: Option<String>,
+    // Who verifies certificates of clients after the handshake, where that takes everybody.
+    lenient: Option<Arc<dyn ClientCertVerifier>>,
     // Found by the next acceptor of the listener for as long as this one lives.
     _tickets: Arc<Tickets>,
 }
@@ -140,7 +143,10 @@ impl Acceptor {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        let verifier = verifier(spec.client_certificates.as_ref()).map_err(|found| vec![*found])?;
+        let verifier = verifier_of(spec.client_certificates.as_ref()).map_err(|found| vec![*found])?;
+        let unverified = spec.client_certificates.as_ref().is_some_and(|clients| clients.unverified);
+        let lenient = unverified.then(|| Arc::clone(&verifier));
+        let verifier = if unverified { Arc::new(Lenient(verifier)) } else { verifier };
         let versions: &[_] = match spec.min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],
             TlsVersion::Tls13 => &[&TLS13],
@@ -166,6 +172,7 @@ impl Acceptor {
             handshake_timeout: spec.handshake_timeout,
             handshakes_max: spec.handshakes_max,
             authority: spec.client_certificates.as_ref().map(|clients| clients.ca.identity.clone()),
+            lenient,
             _tickets: Arc::clone(tickets),
         })
     }
@@ -192,13 +199,8 @@ impl Acceptor {
 
     /// What a handshake over QUIC settled.
     pub fn settled(&self, server_name: Option<String>, shown: Option<&CertificateDer<'_>>) -> Handshake {
-        let client = shown.zip(self.authority.as_deref());
-        let secured = Secured {
-            version: TlsVersion::Tls13.name(),
-            cipher: None,
-            server_name,
-            client: client.map(|(certificate, authority)| peer::identity(certificate, authority)),
-        };
+        let client = self.client(shown.map(std::slice::from_ref).unwrap_or_default());
+        let secured = Secured { version: TlsVersion::Tls13.name(), cipher: None, server_name, client };
         Handshake { version: TlsVersion::Tls13, resumed: false, secured: Box::new(secured) }
     }
 
@@ -220,15 +222,21 @@ impl Acceptor {
             _ => TlsVersion::Tls13,
         };
         let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-        let shown = session.peer_certificates().and_then(<[_]>::first).zip(self.authority.as_deref());
         let secured = Secured {
             version: version.name(),
             cipher: session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()),
             server_name: session.server_name().map(str::to_owned),
-            client: shown.map(|(certificate, authority)| peer::identity(certificate, authority)),
+            client: self.client(session.peer_certificates().unwrap_or_default()),
         };
         let handshake = Handshake { version, resumed, secured: Box::new(secured) };
         Ok((Socket::Secure(Box::new(TlsStream::Server(stream))), handshake))
+    }
+
+    // Who showed these certificates, its own first; nobody where they do not hold.
+    fn client(&self, shown: &[CertificateDer<'_>]) -> Option<ClientIdentity> {
+        let (own, authority) = (shown.first()?, self.authority.as_deref()?);
+        let holds = self.lenient.as_ref().is_none_or(|verifier| verifier::holds(&**verifier, shown));
+        holds.then(|| peer::identity(own, authority))
     }
 }
 
@@ -238,7 +246,7 @@ impl fmt::Debug for Acceptor {
     }
 }
 
-fn verifier(clients: Option<&ClientCertificates>) -> Result<Arc<dyn ClientCertVerifier>, Box<Diagnostic>> {
+fn verifier_of(clients: Option<&ClientCertificates>) -> Result<Arc<dyn ClientCertVerifier>, Box<Diagnostic>> {
     let Some(clients) = clients else { return Ok(WebPkiClientVerifier::no_client_auth()) };
     let roots = Arc::new(certificate::roots(&clients.ca)?);
     let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::new(aws_lc_rs::default_provider()));

@@ -4,10 +4,9 @@
 use std::{io, sync::Arc};
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::ServerName,
     sign::SingleCertAndKey,
     version::{TLS12, TLS13},
 };
@@ -17,6 +16,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 use super::{
     Socket,
     certificate::{self, Certified},
+    verifier::{Endpoints, Whom},
 };
 use crate::config::{
     diagnostic::Diagnostic,
@@ -105,8 +105,15 @@ impl Connector {
             .expect("the provider has suites for both versions");
         let roots = ca.map(Arc::new).or_else(|| system.as_ref().map(|system| Arc::clone(&system.0)));
         let builder = match roots.filter(|_| spec.verify) {
-            Some(roots) => builder.with_root_certificates(roots),
-            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+            Some(roots) if spec.subject_alt_names.is_empty() => builder.with_root_certificates(roots),
+            Some(roots) => {
+                let whom = Whom::Named(roots, spec.subject_alt_names.clone());
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Endpoints { whom, provider }))
+            }
+            None => {
+                let anybody = Endpoints { whom: Whom::Anybody, provider };
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(anybody))
+            }
         };
         let config = match own {
             Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.key))),
@@ -134,44 +141,5 @@ impl Connector {
         };
         let stream = TlsConnector::from(Arc::clone(&self.configs[offer as usize])).connect(name, stream).await?;
         Ok(Socket::Secure(Box::new(TlsStream::Client(stream))))
-    }
-}
-
-// Takes whatever it is shown, as long as who shows it has the key.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

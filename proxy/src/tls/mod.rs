@@ -11,6 +11,7 @@ mod socket;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod verifier;
 
 pub use acceptor::{Acceptor, Handshake, Refusal, Tickets};
 pub use connector::{Connector, Offer, SystemRoots};

@@ -4,14 +4,20 @@
 //! status; `PORT` is the Gateway's (80, or 443 for
 //! `https`). An `sni: NAME` among the fields is the name that TLS is asked for. Expectations: `target TARGET` and
 //! `saw FIELD: VALUE` of what the origin saw, `unseen FIELD`; `has FIELD: VALUE` and `without FIELD` of the answer;
-//! `body TEXT`.
+//! `body TEXT`. Of TLS: see `Stage`.
 //! `# unheard PORT` expects that nothing listens on the port. `# warns NAME: TEXT` expects a warning about the object of that name.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use http::{HeaderName, HeaderValue, Method, header};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, SanType};
 use tidegate_tests::{
-    Answer, Authority, Client, ConfigDir, Gateway, Origin, Tls, TlsOptions, base64, http2::Origin2, request,
+    Answer, Authority, Client, ConfigDir, Gateway, Origin, Tls, TlsOptions,
+    authz::Authz,
+    base64,
+    http2::Origin2,
+    request,
+    tls::{Front, Issued, Kind},
 };
 
 /// A case that is set up.
@@ -21,7 +27,16 @@ pub(super) struct Stage {
     pub(super) origins: BTreeMap<&'static str, Origin>,
     /// Those that speak HTTP/2 and nothing else.
     pub(super) http2_origins: BTreeMap<&'static str, Origin2>,
-    authority: Authority,
+    /// Who signed the gateway's certificate, and that of `front` and `asking`.
+    pub(super) authority: Authority,
+    /// Signs for nobody here: `{other-ca}`.
+    pub(super) other: Authority,
+    /// TLS before `v1`, for `abc.example.com` and `spiffe://abc.example.com/test-identity`: `{tls}`.
+    pub(super) front: Front,
+    /// The same, which asks for certificates: `{tls-asking}`.
+    pub(super) asking: Front,
+    /// Decides who may pass, by gRPC: `{check}`.
+    pub(super) authz: Authz,
     text: String,
 }
 
@@ -60,10 +75,21 @@ impl Stage {
             authority.issue(&["example.org", "second-example.org", "unknown-example.org", "*.wildcard.org", "a.test"]);
         dir.name("certificate", base64::encode(issued.pem.as_bytes()));
         dir.name("key", base64::encode(issued.key.as_bytes()));
+        let other = Authority::new();
+        for (name, authority) in [("ca", &authority), ("other-ca", &other)] {
+            dir.name(name, serde_json::Value::from(&*authority.pem));
+        }
+        let shown = fronted(&authority);
+        let front = Front::start(origins["v1"].address(), &shown, None).await;
+        let asking = Front::start(origins["v1"].address(), &shown, Some(&authority)).await;
+        let authz = Authz::start().await;
+        dir.name("check", authz.address.port());
+        dir.name("tls", front.address.port());
+        dir.name("tls-asking", asking.address.port());
         dir.write("base.yaml", &base);
         dir.write("case.yaml", &text);
         let gateway = Gateway::start(&dir).await;
-        let stage = Self { gateway, dir, origins, http2_origins, authority, text };
+        let stage = Self { gateway, dir, origins, http2_origins, authority, other, front, asking, authz, text };
         stage.warnings().await;
         stage
     }
@@ -144,6 +170,13 @@ impl Stage {
     pub(super) async fn http2(&self) -> Client {
         Client::http2(self.gateway.listener("gateway-80")).await
     }
+}
+
+fn fronted(authority: &Authority) -> Issued {
+    let mut params = CertificateParams::new(["abc.example.com".to_owned()]).unwrap();
+    params.subject_alt_names.push(SanType::URI("spiffe://abc.example.com/test-identity".try_into().unwrap()));
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    authority.sign(params, Kind::Ecdsa)
 }
 
 /// The status of a call: what it says, or what a client makes of the HTTP status (gRPC, "HTTP to gRPC status code mapping").

@@ -204,3 +204,23 @@ async fn plugins_know_who_the_client_is() {
         assert_eq!(known.get("/").await.status, expected);
     }
 }
+
+#[tokio::test]
+async fn a_certificate_that_does_not_hold_is_taken_for_none_where_that_is_asked_for() {
+    let (scene, _, alice) = asked("optional-unverified").await;
+    let stranger = Authority::new().issue(&["alice.example"]);
+    for (certificate, known) in [(Some(&alice), true), (Some(&stranger), false), (None, false)] {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let options =
+                TlsOptions { certificate, versions: Some(&[version]), alpn: &["h2"], ..TlsOptions::default() };
+            let tls = Tls::with(&scene.authority, &options);
+            // The second one resumes.
+            for _ in 0..2 {
+                let mut client = tls.client(scene.gateway.web(), "test.example").await;
+                let answer = client.send(lying("/")).await;
+                let told = answer.echoed("x-forwarded-client-cert");
+                assert_eq!((answer.status.as_u16(), told.len()), (200, usize::from(known)), "{version:?} {told:?}");
+            }
+        }
+    }
+}

@@ -64,7 +64,7 @@ async fn bodies_and_upgrades_pass_and_connections_are_kept() {
 
 #[tokio::test]
 async fn what_an_endpoint_shows_is_verified() {
-    let cases: [(&str, Issue, u16); 8] = [
+    let cases: [(&str, Issue, u16); 14] = [
         ("{ca: tls/ca.pem}", local, 200),
         ("{ca: tls/ca.pem, server-name: origin.internal}", local, 200),
         ("{ca: tls/ca.pem, server-name: origin.internal, min-version: 1.3}", local, 200),
@@ -72,13 +72,25 @@ async fn what_an_endpoint_shows_is_verified() {
         ("{ca: tls/ca.pem}", |authority| authority.issue(&["origin.internal"]), 502),
         ("{ca: tls/ca.pem}", |authority| authority.expired(&["127.0.0.1"]), 502),
         ("{ca: tls/ca.pem}", |_| local(&Authority::new()), 502),
+        ("{ca: tls/ca.pem, subject-alt-names: [other.internal, 'spiffe://a/b', internal.test]}", local, 502),
+        ("{ca: tls/ca.pem, server-name: origin.internal, subject-alt-names: origin.internal}", local, 200),
+        (
+            "{ca: tls/ca.pem, server-name: other.internal, subject-alt-names: [x.in.test]}",
+            |it| it.issue(&["*.in.test"]),
+            200,
+        ),
+        ("{ca: tls/ca.pem, subject-alt-names: '*.in.test'}", |it| it.issue(&["*.in.test"]), 200),
+        ("{ca: tls/ca.pem, subject-alt-names: '*.in.test'}", |it| it.issue(&["x.in.test"]), 502),
+        ("{ca: tls/ca.pem, subject-alt-names: x.test}", |_| Authority::new().issue(&["x.test"]), 502),
         ("{dangerously-accept-any-certificate: true}", |_| Authority::new().expired(&["x"]), 200),
     ];
     for (tls, issue, status) in cases {
         let scene = scene(tls, issue).await;
         let answer = scene.gateway.http1().await.get("/").await;
         assert_eq!(answer.status.as_u16(), status, "{tls}");
-        let asked = if tls.contains("origin.internal") { Some("origin.internal") } else { None };
+        let asked = ["origin.internal", "other.internal"]
+            .into_iter()
+            .find(|name| tls.contains(&format!("server-name: {name}")));
         let seen = scene.front.seen();
         assert!(seen.iter().all(|seen| seen.server_name.as_deref() == asked), "{tls}: {seen:?}");
         assert_eq!(scene.origin.requests(), usize::from(status == 200), "{tls}: nothing is sent before it is verified");

@@ -9,7 +9,7 @@ use crate::config::{
     document::Kind,
     node::Pos,
     raw::{self, Field, OneOrMany, Text},
-    spec::{AllOr, Cors, ForwardAuth, IpAccess, Maintenance, Middleware, OriginPattern},
+    spec::{AllOr, AuthQuestion, Cors, ForwardAuth, IpAccess, Maintenance, Middleware, OriginPattern},
 };
 
 pub(super) fn cors(scope: &mut Scope<'_>, raw: raw::Cors, pos: Pos) -> Option<Middleware> {
@@ -123,18 +123,31 @@ pub(super) fn forward_auth(scope: &mut Scope<'_>, raw: raw::ForwardAuth, pos: Po
         scope.missing("upstream", pos, "say who is asked");
     }
     let upstream = raw.upstream.spot().map(|(name, pos)| scope.mention(Kind::Upstream, &name, pos));
-    let path = match raw.path.spot() {
-        None => "/".to_owned(),
-        Some((text, pos)) => target(scope, &text, pos).unwrap_or_default(),
+    let forms =
+        [raw.path.pos(), raw.path_prefix.pos(), raw.grpc.clone().spot().filter(|(on, _)| *on).map(|(_, at)| at)];
+    if let [_, pos, ..] = forms.into_iter().flatten().collect::<Vec<_>>()[..] {
+        let hint = "keep one: `path`, `path-prefix` or `grpc`";
+        scope.error("two-questions", pos, "this is asked in two ways", hint);
+    }
+    let asks = match (raw.grpc.or(false), raw.path_prefix.spot(), raw.path.spot()) {
+        (true, ..) => AuthQuestion::Check,
+        (_, Some((text, pos)), _) => {
+            let prefix = values::path(scope, &text, pos).unwrap_or_default();
+            AuthQuestion::Own(prefix.trim_end_matches('/').to_owned())
+        }
+        (.., None) => AuthQuestion::Path("/".to_owned()),
+        (.., Some((text, pos))) => AuthQuestion::Path(target(scope, &text, pos).unwrap_or_default()),
     };
+    let body_bytes_max = values::size(scope, raw.body_bytes_max, 0, 0);
     let all = raw.request_headers.is_absent();
     let request_headers = names(scope, raw.request_headers, false);
     let timeout = values::period(scope, raw.timeout, FORWARD_TIMEOUT);
-    let upstream_headers = names(scope, raw.upstream_headers, true);
+    let upstream_headers = all_or(scope, raw.upstream_headers, |scope, text, pos| editable(scope, text, pos, true));
     let client_headers = names(scope, raw.client_headers, false);
     let request_headers = (!all).then_some(request_headers);
     let upstream = upstream?;
-    let auth = ForwardAuth { upstream, path, timeout, request_headers, upstream_headers, client_headers };
+    let auth =
+        ForwardAuth { upstream, asks, body_bytes_max, timeout, request_headers, upstream_headers, client_headers };
     Some(Middleware::ForwardAuth(auth))
 }
 

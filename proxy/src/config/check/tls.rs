@@ -5,7 +5,7 @@ use super::{scope::Scope, values};
 use crate::config::{
     node::Pos,
     raw::{self, Field},
-    spec::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, TlsVersion, UpstreamTls},
+    spec::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, SubjectAltName, TlsVersion, UpstreamTls},
 };
 
 /// TLS of a listener; none where it is not given, or wrong and reported.
@@ -41,8 +41,10 @@ fn client_certificates(scope: &mut Scope<'_>, field: Field<raw::ClientCertificat
     }
     let ca = pem(scope, raw.ca, "certificate");
     let forward_header = raw.forward_header.spot().and_then(|(text, pos)| header(scope, &text, pos));
-    let required = !matches!(raw.mode.value(), Some(raw::ClientMode::Optional));
-    Some(ClientCertificates { ca: ca?, required, forward_header })
+    let mode = raw.mode.value().unwrap_or(raw::ClientMode::Required);
+    let required = matches!(mode, raw::ClientMode::Required);
+    let unverified = matches!(mode, raw::ClientMode::OptionalUnverified);
+    Some(ClientCertificates { ca: ca?, required, unverified, forward_header })
 }
 
 fn header(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<String> {
@@ -67,6 +69,8 @@ pub(super) fn upstream(scope: &mut Scope<'_>, field: Field<raw::UpstreamTls>) ->
         certificate(scope, raw::Certificate { certificate: raw.certificate, key: raw.key }, at)
     };
     let server_name = raw.server_name.spot().and_then(|(text, pos)| values::host(scope, &text, pos));
+    let subject_alt_names = raw.subject_alt_names.many().into_iter();
+    let subject_alt_names = subject_alt_names.filter_map(|(text, pos)| alt_name(scope, &text, pos)).collect();
     let verify = match raw.dangerously_accept_any_certificate.spot() {
         Some((true, pos)) => {
             let message = format!("nothing that the upstream `{}` shows of itself is verified", scope.name());
@@ -79,11 +83,21 @@ pub(super) fn upstream(scope: &mut Scope<'_>, field: Field<raw::UpstreamTls>) ->
     Some(UpstreamTls {
         ca: pem(scope, raw.ca, "certificate"),
         server_name,
+        subject_alt_names,
         certificate,
         min_version: version(scope, raw.min_version, TlsVersion::Tls12),
         verify,
         place: scope.place(at),
     })
+}
+
+fn alt_name(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<SubjectAltName> {
+    if text.contains("://") {
+        return Some(SubjectAltName::Uri(text.to_owned()));
+    }
+    // A wildcard is itself, and no pattern.
+    values::host(scope, text.strip_prefix("*.").unwrap_or(text), pos)?;
+    Some(SubjectAltName::Dns(text.to_ascii_lowercase()))
 }
 
 /// A certificate and its key.

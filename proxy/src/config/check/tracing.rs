@@ -8,7 +8,7 @@ use super::{scope::Scope, tls, values};
 use crate::config::{
     node::Pos,
     raw::{self, Entries, Field, Text},
-    spec::{Export, Otlp, Sample, TlsVersion, Tracing, UpstreamTls},
+    spec::{Export, Otlp, Sample, Tracing, UpstreamTls},
 };
 
 /// The `tracing` setting.
@@ -67,7 +67,7 @@ fn otlp(scope: &mut Scope<'_>, raw: raw::Otlp, at: Pos) -> Option<Otlp> {
         scope.error("tls-unused", pos, "this URL is `http`, and `tls` is set", "write `https://`, or remove `tls`");
         return None;
     }
-    let tls = secure.then(|| own.unwrap_or_else(|| whom_the_system_trusts(scope, pos)));
+    let tls = secure.then(|| own.unwrap_or_else(|| UpstreamTls::of_system(scope.place(pos))));
     Some(Otlp { grpc, host, port, path, endpoint, headers, timeout, tls })
 }
 
@@ -123,14 +123,3 @@ const OURS: [&str; 11] = [
     "transfer-encoding",
     "upgrade",
 ];
-
-fn whom_the_system_trusts(scope: &Scope<'_>, pos: Pos) -> UpstreamTls {
-    UpstreamTls {
-        ca: None,
-        server_name: None,
-        certificate: None,
-        min_version: TlsVersion::Tls12,
-        verify: true,
-        place: scope.place(pos),
-    }
-}

@@ -80,13 +80,9 @@ pub(super) fn target(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<(Str
 /// `HOST:PORT`. `http://` may stand before it.
 pub(super) fn address(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<String> {
     let hint = "write it as `HOST:PORT`, such as `10.0.1.20:8080`";
-    if text.starts_with("https://") {
-        scope.error(
-            "bad-address",
-            pos,
-            "an endpoint is an address and no URL",
-            "for TLS define an upstream with `tls: {}`, and write `HOST:PORT`",
-        );
+    if let Some(rest) = text.strip_prefix("https://") {
+        let hint = format!("write `{}` here, and `tls: {{}}` beside `endpoints`", address_of(rest));
+        scope.error("bad-address", pos, "an endpoint is an address and no URL", hint);
         return None;
     }
     let plain = text.strip_prefix("http://").map_or(text, |rest| rest.strip_suffix('/').unwrap_or(rest));
@@ -110,6 +106,13 @@ pub(super) fn address(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<Str
         return None;
     }
     Some(format!("{name}:{port}"))
+}
+
+// `HOST:PORT` of what follows `https://`.
+fn address_of(rest: &str) -> String {
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    if has_port { host.to_owned() } else { format!("{host}:443") }
 }
 
 /// A regular expression that compiles within the limit.

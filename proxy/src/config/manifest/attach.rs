@@ -14,16 +14,19 @@ pub(super) fn attach<S>(
     (parents, hostnames): (&raw::List<raw::ParentRef>, &[HostPattern]),
     (inventory, listeners): (&Inventory, &Listeners<'_>),
     findings: &mut Findings,
-) -> Vec<(String, Pos)> {
-    let mut sections: Vec<(String, Pos)> = Vec::new();
+) -> Vec<Attached> {
+    let mut sections: Vec<Attached> = Vec::new();
     let mut listed = false;
     for (parent, pos) in parents.clone().value().unwrap_or_default().into_iter().filter_map(Field::spot) {
         listed = true;
         match sections_of(route, &parent, hostnames, (inventory, listeners)) {
             Ok(found) => {
-                let new = found.into_iter().filter(|name| sections.iter().all(|(own, _)| own != name));
-                let new: Vec<_> = new.map(|name| (name, pos)).collect();
-                sections.extend(new);
+                for served in found {
+                    if sections.iter().all(|own| own.section != served.section) {
+                        let (section, host) = (served.section.clone(), served.host.clone());
+                        sections.push(Attached { section, host, gateway: served.gateway.clone(), pos });
+                    }
+                }
             }
             Err(why) => {
                 let hint = "correct the reference, or what the Gateway's listeners allow";
@@ -38,25 +41,38 @@ pub(super) fn attach<S>(
     sections
 }
 
-fn sections_of<S>(
+/// A section that serves a route.
+#[derive(Clone, Debug)]
+pub(super) struct Attached {
+    /// `LISTENER/SECTION` of the native form.
+    pub(super) section: String,
+    /// The hosts of the section; all, where `None`.
+    pub(super) host: Option<HostPattern>,
+    /// Namespace and name of the Gateway.
+    pub(super) gateway: (String, String),
+    pub(super) pos: Pos,
+}
+
+fn sections_of<'l, S>(
     route: &Named<S>,
     parent: &raw::ParentRef,
     hostnames: &[HostPattern],
-    (inventory, listeners): (&Inventory, &Listeners<'_>),
-) -> Result<Vec<String>, String> {
+    (inventory, listeners): (&Inventory, &'l Listeners<'_>),
+) -> Result<Vec<&'l Served>, String> {
     let group = parent.group.clone().value().unwrap_or_else(|| "gateway.networking.k8s.io".into());
     let kind = parent.kind.clone().value().unwrap_or_else(|| "Gateway".into());
-    if group != "gateway.networking.k8s.io" || kind != "Gateway" {
-        return Err(format!("a {kind} of `{group}` is no Gateway"));
-    }
+    let kind = match (&*group, &*kind) {
+        ("gateway.networking.k8s.io", "Gateway") => "Gateway",
+        ("gateway.networking.k8s.io", "ListenerSet") | ("gateway.networking.x-k8s.io", "XListenerSet") => "ListenerSet",
+        _ => return Err(format!("a {kind} of `{group}` is no Gateway")),
+    };
     let namespace = parent.namespace.clone().value().unwrap_or_else(|| route.namespace.clone());
-    let name = parent.name.clone().value().unwrap_or_default();
-    let gateway = (namespace, name);
-    if !listeners.gateways.contains(&gateway) {
-        return Err(format!("there is no Gateway `{}/{}`", gateway.0, gateway.1));
+    let wanted = (kind, namespace, parent.name.clone().value().unwrap_or_default());
+    if !listeners.parents.contains(&wanted) {
+        return Err(format!("there is no {kind} `{}/{}` that serves", wanted.1, wanted.2));
     }
     let (section, port) = (parent.section_name.clone().value(), parent.port.clone().value());
-    let of_gateway = listeners.served.iter().filter(|served| served.gateway == gateway);
+    let of_gateway = listeners.served.iter().filter(|served| served.parent == wanted);
     let named: Vec<&Served> = of_gateway
         .filter(|served| section.as_ref().is_none_or(|section| served.name == *section))
         .filter(|served| port.is_none_or(|port| served.port == port))
@@ -72,7 +88,7 @@ fn sections_of<S>(
     if found.is_empty() {
         return Err("none of its hostnames is one of a listener".into());
     }
-    Ok(found.into_iter().map(|served| served.section.clone()).collect())
+    Ok(found)
 }
 
 fn allows<S>(served: &Served, route: &Named<S>, inventory: &Inventory) -> bool {
@@ -80,12 +96,23 @@ fn allows<S>(served: &Served, route: &Named<S>, inventory: &Inventory) -> bool {
     let kinds: Vec<_> = kinds.into_iter().filter_map(Field::value).collect();
     let kind = kinds.is_empty() || kinds.iter().any(|kind| kind.kind.clone().value().as_deref() == Some(route.kind));
     let namespaces = served.allowed.namespaces.clone().value().unwrap_or_default();
-    let from = namespaces.from.value();
-    kind && match from.as_deref() {
-        Some("All") => true,
-        Some("None") => false,
-        Some("Selector") => namespaces.selector.value().is_some_and(|it| selects(it, &route.namespace, inventory)),
-        _ => route.namespace == served.gateway.0,
+    let from = namespaces.from.value().unwrap_or_default();
+    kind && selects_namespace(&from, namespaces.selector, &route.namespace, &served.parent.1, inventory)
+}
+
+/// Whether `from` takes in `namespace`, for an object that is in `own`.
+pub(super) fn selects_namespace(
+    from: &str,
+    selector: Field<raw::Selector>,
+    namespace: &str,
+    own: &str,
+    inventory: &Inventory,
+) -> bool {
+    match from {
+        "All" => true,
+        "None" => false,
+        "Selector" => selector.value().is_some_and(|it| selects(it, namespace, inventory)),
+        _ => namespace == own,
     }
 }
 

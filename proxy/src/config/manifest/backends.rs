@@ -7,15 +7,21 @@ use std::{
 };
 
 use super::{
+    certificates::{Certificates, Pair},
     endpoints::{self, Ready},
+    findings::Findings,
     grants,
     inventory::{Inventory, Named},
+    listeners::Secrets,
+    policies::{self, Policies},
+    raw::ServicePort,
+    sessions::Session,
     settings::Settings,
     write::{self, Map},
 };
 use crate::config::{
     document::{Kind, Object},
-    node::Pos,
+    node::{Node, Pos},
     raw::Field,
 };
 
@@ -36,6 +42,8 @@ pub(super) struct Reference {
     pub(super) name: String,
     pub(super) namespace: Option<String>,
     pub(super) port: Option<u16>,
+    /// Whether gRPC is spoken, whatever the route is.
+    pub(super) grpc: bool,
     pub(super) pos: Pos,
 }
 
@@ -45,26 +53,56 @@ pub(super) struct Backends<'a> {
     settings: &'a Settings,
     /// The upstreams of the native form.
     native: HashSet<&'a str>,
+    policies: Policies<'a>,
+    certificates: Certificates<'a>,
+    /// What the Gateways of the route that is being read show of themselves, with the name of the first.
+    pub(super) shown: Option<(String, Pair)>,
     made: BTreeMap<String, Arc<Object>>,
+}
+
+// How the endpoints of a backend are spoken to, and what tells it from others of the same Service and port.
+struct Manner {
+    protocol: Option<&'static str>,
+    tls: Option<Map>,
+    affinity: Option<Node>,
+    names: Vec<String>,
 }
 
 impl<'a> Backends<'a> {
     /// None yet.
-    pub(super) const fn new(inventory: &'a Inventory, settings: &'a Settings, native: HashSet<&'a str>) -> Self {
-        Self { inventory, settings, native, made: BTreeMap::new() }
+    pub(super) fn new(
+        inventory: &'a Inventory,
+        settings: &'a Settings,
+        native: HashSet<&'a str>,
+        findings: &mut Findings,
+    ) -> Self {
+        Self {
+            inventory,
+            settings,
+            native,
+            policies: Policies::of(inventory, findings),
+            certificates: Certificates::of(inventory),
+            shown: None,
+            made: BTreeMap::new(),
+        }
     }
 
-    /// The upstreams that were made.
-    pub(super) fn finish(self) -> impl Iterator<Item = Arc<Object>> {
-        self.made.into_values()
+    /// The upstreams that were made, and what their certificates stand for.
+    pub(super) fn finish(self) -> (impl Iterator<Item = Arc<Object>>, Secrets) {
+        (self.made.into_values(), self.certificates.secrets)
     }
 
-    /// Where a reference of `route` leads.
-    pub(super) fn resolve<S>(&mut self, route: &Named<S>, to: &Reference) -> Backend {
-        self.find(route, to).unwrap_or_else(|(status, why)| Backend::Fails(status, why))
+    /// Where a reference of `route` leads; clients are bound to its endpoints where there is a `session`.
+    pub(super) fn resolve<S>(&mut self, route: &Named<S>, to: &Reference, session: Option<&Session>) -> Backend {
+        self.find(route, to, session).unwrap_or_else(|(status, why)| Backend::Fails(status, why))
     }
 
-    fn find<S>(&mut self, route: &Named<S>, to: &Reference) -> Result<Backend, (u16, String)> {
+    fn find<S>(
+        &mut self,
+        route: &Named<S>,
+        to: &Reference,
+        session: Option<&Session>,
+    ) -> Result<Backend, (u16, String)> {
         let wrong = |why: String| (500, why);
         let kind = to.kind.as_deref().unwrap_or("Service");
         if kind != "Service" || to.group.as_deref().is_some_and(|group| !group.is_empty()) {
@@ -77,27 +115,61 @@ impl<'a> Backends<'a> {
             return Err(wrong(format!("no ReferenceGrant lets it name the Service `{title}`")));
         }
         let port = to.port.ok_or_else(|| wrong(format!("the reference to `{title}` has no port")))?;
-        let Some(service) = self.inventory.services.get(&(namespace.clone(), to.name.clone())) else {
-            let found = self.elsewhere(namespace, to, port, None, route.kind);
+        let (inventory, grpc) = (self.inventory, to.grpc || route.kind == "GRPCRoute");
+        let Some(service) = inventory.services.get(&(namespace.clone(), to.name.clone())) else {
+            let manner = self.manner(grpc, (namespace, &to.name), None, session).map_err(wrong)?;
+            let found = self.elsewhere(namespace, to, port, None, manner);
             return found.ok_or_else(|| wrong(format!("there is no Service `{title}`")));
         };
         let ports = endpoints::ports(service);
         let own = ports.iter().find(|own| own.port.clone().value() == Some(port));
         let own = own.ok_or_else(|| wrong(format!("the Service `{title}` has no port {port}")))?;
-        let protocol = own.app_protocol.clone().value();
-        let http2 = match protocol.as_deref() {
-            Some("kubernetes.io/h2c") => true,
-            None => route.kind == "GRPCRoute",
-            Some(_) => false,
-        };
-        match endpoints::ready(self.inventory, service, own) {
-            Ready::Endpoints(list) => Ok(self.upstream(service, to, port, http2, list)),
+        let manner = self.manner(grpc, (namespace, &to.name), Some(own), session).map_err(wrong)?;
+        match endpoints::ready(inventory, service, own) {
+            Ready::Endpoints(list) => Ok(self.upstream(service, to, port, list, manner)),
             Ready::None => Err((503, format!("no endpoint of the Service `{title}` is ready"))),
             Ready::Unknown => {
-                let found = self.elsewhere(namespace, to, port, Some(service), route.kind);
+                let found = self.elsewhere(namespace, to, port, Some(service), manner);
                 found.ok_or_else(|| (503, format!("there are no endpoints of the Service `{title}`")))
             }
         }
+    }
+
+    // As its port, policies, and the Gateway and rule that lead to it say.
+    fn manner(
+        &mut self,
+        grpc: bool,
+        (namespace, service): (&str, &str),
+        port: Option<&ServicePort>,
+        session: Option<&Session>,
+    ) -> Result<Manner, String> {
+        let said = port.and_then(|port| port.app_protocol.clone().value());
+        let http2 = match said.as_deref() {
+            Some("kubernetes.io/h2c") => true,
+            None => grpc,
+            Some(_) => false,
+        };
+        let name = port.and_then(|port| port.name.clone().value()).unwrap_or_default();
+        let policy = self.policies.of_port(namespace, service, &name);
+        let mut tls = policy.map(|policy| policies::tls(policy, &mut self.certificates)).transpose()?;
+        let mut names = Vec::new();
+        if http2 {
+            names.push(if tls.is_some() { "h2" } else { "h2c" }.to_owned());
+        }
+        if let (Some(tls), Some((gateway, (certificate, key)))) = (&mut tls, &self.shown) {
+            tls.put("certificate", certificate.clone());
+            tls.put("key", key.clone());
+            names.push(format!("of-{gateway}"));
+        }
+        names.extend(session.map(|session| session.name.clone()));
+        let protocol = match (http2, &tls, said.as_deref()) {
+            (true, None, _) => Some("h2c"),
+            (true, Some(_), _) => Some("h2"),
+            // An upgrade is one of HTTP/1.1.
+            (_, Some(_), Some("kubernetes.io/ws" | "kubernetes.io/wss")) => Some("http1"),
+            _ => None,
+        };
+        Ok(Manner { protocol, tls, affinity: session.map(|session| session.node.clone()), names })
     }
 
     // By the name of an upstream, the most specific first, or by DNS if that is asked for.
@@ -106,8 +178,8 @@ impl<'a> Backends<'a> {
         namespace: &str,
         to: &Reference,
         port: u16,
-        service: Option<&Named<crate::config::node::Node>>,
-        kind: &str,
+        service: Option<&Named<Node>>,
+        manner: Manner,
     ) -> Option<Backend> {
         let (name, number) = (&*to.name, port.to_string());
         let names = [write::name(&[name, namespace, &number]), write::name(&[name, namespace]), name.to_owned()];
@@ -116,14 +188,13 @@ impl<'a> Backends<'a> {
         }
         let suffix = self.settings.dns.as_ref()?;
         let address = format!("{name}.{namespace}{suffix}:{port}");
-        let protocol = service.and_then(|service| {
-            let ports = endpoints::ports(service);
-            let own = ports.into_iter().find(|own| own.port.clone().value() == Some(port))?;
-            own.app_protocol.value()
-        });
-        let http2 = protocol.map_or(kind == "GRPCRoute", |protocol| protocol == "kubernetes.io/h2c");
-        let named = write::name(&[name, namespace, &number, if http2 { "h2c" } else { "http" }]);
-        let map = of_endpoints(vec![address], http2, to.pos);
+        let mut parts = vec![name, namespace, &*number];
+        parts.extend(manner.names.iter().map(|name| &**name));
+        if manner.protocol.is_none() {
+            parts.push("http");
+        }
+        let named = write::name(&parts);
+        let map = of_endpoints(vec![address], manner, to.pos);
         // It stands where it is asked for.
         let at = (service.map_or_else(|| Arc::from("manifests"), |service| Arc::clone(&service.file)), to.pos);
         self.made.entry(named.clone()).or_insert_with(|| {
@@ -134,34 +205,36 @@ impl<'a> Backends<'a> {
 
     fn upstream(
         &mut self,
-        service: &Named<crate::config::node::Node>,
+        service: &Named<Node>,
         to: &Reference,
         port: u16,
-        http2: bool,
         endpoints: Vec<String>,
+        manner: Manner,
     ) -> Backend {
         let number = port.to_string();
+        let own = write::name(&[&to.name, &service.namespace, &number]);
         let mut parts = vec![&*to.name, &*service.namespace, &*number];
-        if http2 {
-            parts.push("h2c");
-        }
+        parts.extend(manner.names.iter().map(|name| &**name));
         let name = write::name(&parts);
         // One that people wrote is theirs.
-        if !self.native.contains(&*name) {
-            let map = of_endpoints(endpoints, http2, service.at);
-            let object = || write::object(Kind::Upstream, &name, map.node(), (&service.file, service.at));
-            self.made.entry(name.clone()).or_insert_with(object);
+        for name in [&name, &own] {
+            if self.native.contains(&**name) {
+                return Backend::Upstream(name.clone());
+            }
         }
+        let map = of_endpoints(endpoints, manner, service.at);
+        let object = || write::object(Kind::Upstream, &name, map.node(), (&service.file, service.at));
+        self.made.entry(name.clone()).or_insert_with(object);
         Backend::Upstream(name)
     }
 }
 
-fn of_endpoints(endpoints: Vec<String>, http2: bool, pos: Pos) -> Map {
+fn of_endpoints(endpoints: Vec<String>, manner: Manner, pos: Pos) -> Map {
     let list = endpoints.iter().map(|address| write::text(address, pos)).collect();
     let mut map = Map::at(pos).with("endpoints", write::list(list, pos));
-    if http2 {
-        map.put("protocol", write::text("h2c", pos));
-    }
+    map.maybe("protocol", manner.protocol.map(|protocol| write::text(protocol, pos)));
+    map.maybe("tls", manner.tls.map(Map::node));
+    map.maybe("affinity", manner.affinity);
     map
 }
 
@@ -178,6 +251,6 @@ impl Reference {
 
     fn of(texts: [&Field<String>; 4], port: &Field<u16>, pos: Pos) -> Self {
         let [group, kind, name, namespace] = texts.map(|field| field.clone().value());
-        Self { group, kind, name: name.unwrap_or_default(), namespace, port: port.clone().value(), pos }
+        Self { group, kind, name: name.unwrap_or_default(), namespace, port: port.clone().value(), grpc: false, pos }
     }
 }

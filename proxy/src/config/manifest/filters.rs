@@ -1,6 +1,7 @@
 //! Filters of routes and backends as steps of the native form, in the order written.
 
 use super::{
+    auth,
     backends::{Backend, Backends, Reference},
     findings::Findings,
     inventory::Named,
@@ -63,12 +64,13 @@ fn step<S>(
         "RequestMirror" => mirror(route, filter.request_mirror.spot().ok_or_else(empty)?, backends, findings),
         "CORS" => cors(filter.cors.spot().ok_or_else(empty)?),
         "DirectResponse" => Some(respond(filter.direct_response.spot().ok_or_else(empty)?)),
+        "ExternalAuth" => Some(auth::step(route, filter.external_auth.spot().ok_or_else(empty)?, backends)?),
         "ExtensionRef" => Some(extension(filter.extension_ref.spot().ok_or_else(empty)?)?),
         other => return Err(format!("the gateway has no filter of the type `{other}`")),
     })
 }
 
-fn step_of(name: &str, node: Node) -> Node {
+pub(super) fn step_of(name: &str, node: Node) -> Node {
     Map::at(node.pos).with(name, node).node()
 }
 
@@ -91,7 +93,7 @@ fn headers(of: &str, (raw, pos): (raw::HeaderModifier, Pos)) -> Node {
     step_of("headers", Map::at(pos).with(of, edits.node()).node())
 }
 
-fn texts(list: List<String>) -> Option<Node> {
+pub(super) fn texts(list: List<String>) -> Option<Node> {
     let (list, pos) = list.spot()?;
     let texts = list.into_iter().filter_map(Field::spot).map(|(text, pos)| write::text(&text, pos));
     Some(write::list(texts.collect(), pos))
@@ -133,7 +135,7 @@ fn mirror<S>(
     findings: &mut Findings,
 ) -> Option<Node> {
     let (reference, at) = raw.backend_ref.spot()?;
-    let name = match backends.resolve(route, &Reference::of_object(&reference, at)) {
+    let name = match backends.resolve(route, &Reference::of_object(&reference, at), None) {
         Backend::Upstream(name) => name,
         Backend::Fails(_, why) => {
             let message = format!("requests are not mirrored: {why}");

@@ -22,7 +22,6 @@ pub(super) fn rule(
     backends: &mut Backends<'_>,
     findings: &mut Findings,
 ) -> Option<Map> {
-    findings.unsupported(route, "sessionPersistence", rule.session_persistence.pos());
     let mut map = Map::at(pos);
     let (list, at) = rule.matches.spot().unwrap_or((Vec::new(), pos));
     let any = list.is_empty();
@@ -38,7 +37,8 @@ pub(super) fn rule(
     let own = filters::steps(route, &rule.filters, backends, findings);
     put_steps(&mut map, own.steps, pos);
     if !own.answers || rule.backend_refs.pos().is_some() {
-        map.put("targets", targets(route, &rule.backend_refs, pos, backends, findings));
+        let list = targets(route, (&rule.backend_refs, rule.session_persistence), pos, backends, findings);
+        map.put("targets", list);
     }
     Some(map)
 }

@@ -8,6 +8,7 @@ use super::{
     findings::Findings,
     inventory::Named,
     raw::{self, List},
+    sessions,
     write::{self, Map},
 };
 use crate::config::{
@@ -22,13 +23,13 @@ pub(super) fn rule(
     backends: &mut Backends<'_>,
     findings: &mut Findings,
 ) -> Option<Map> {
-    findings.unsupported(route, "sessionPersistence", rule.session_persistence.pos());
     let mut map = Map::at(pos);
     map.put("matches", matches(route, rule.matches, pos, findings)?);
     let own = filters::steps(route, &rule.filters, backends, findings);
     put_steps(&mut map, own.steps, pos);
     if !own.answers || rule.backend_refs.pos().is_some() {
-        map.put("targets", targets(route, &rule.backend_refs, pos, backends, findings));
+        let list = targets(route, (&rule.backend_refs, rule.session_persistence), pos, backends, findings);
+        map.put("targets", list);
     }
     if let Some((timeouts, _)) = rule.timeouts.spot() {
         map.maybe("timeout", limit(timeouts.request));
@@ -50,18 +51,25 @@ pub(super) fn put_steps(map: &mut Map, steps: Vec<Node>, pos: Pos) {
 /// The targets of a rule; one that fails where there are none.
 pub(super) fn targets<S>(
     route: &Named<S>,
-    refs: &List<raw::BackendRef>,
+    (refs, session): (&List<raw::BackendRef>, Field<raw::SessionPersistence>),
     pos: Pos,
     backends: &mut Backends<'_>,
     findings: &mut Findings,
 ) -> Node {
     let (list, at) = refs.clone().spot().unwrap_or((Vec::new(), pos));
     let mut targets = Vec::new();
+    let at_session = session.pos();
+    let session = sessions::session(route, session, findings);
+    if session.is_some() && list.len() > 1 {
+        let message = "clients are bound to an endpoint of each backend, and to no backend";
+        let hint = "give the rule one backend, or an upstream of the native form with the endpoints of all";
+        findings.about(route, "unsupported", at_session.unwrap_or(pos), message, hint);
+    }
     for (backend, pos) in list.into_iter().filter_map(Field::spot) {
         let reference = Reference::of_backend(&backend, pos);
         let own = filters::steps(route, &backend.filters, backends, findings);
         let mut target = Map::at(pos);
-        match backends.resolve(route, &reference) {
+        match backends.resolve(route, &reference, session.as_ref()) {
             Backend::Upstream(name) => target.put("upstream", write::text(&name, pos)),
             // Whoever is sent elsewhere needs nothing to be there.
             Backend::Fails(..) if own.answers => {}

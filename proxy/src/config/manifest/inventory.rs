@@ -51,10 +51,13 @@ pub(super) struct Inventory {
     pub(super) http_routes: Vec<Named<raw::HttpRoute>>,
     pub(super) grpc_routes: Vec<Named<raw::GrpcRoute>>,
     pub(super) grants: Vec<Named<raw::Grant>>,
+    pub(super) listener_sets: Vec<Named<raw::ListenerSet>>,
+    pub(super) policies: Vec<Named<raw::BackendTlsPolicy>>,
     pub(super) services: HashMap<Id, Named<Node>>,
     pub(super) slices: Vec<Named<Node>>,
     pub(super) endpoints: HashMap<Id, Named<Node>>,
     pub(super) secrets: BTreeMap<Id, Named<Node>>,
+    pub(super) config_maps: BTreeMap<Id, Named<Node>>,
     pub(super) namespaces: HashMap<String, Named<Node>>,
 }
 
@@ -69,20 +72,12 @@ struct Whole<S> {
 }
 
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+/// Of what is tried out.
+const EXPERIMENTAL_GROUP: &str = "gateway.networking.x-k8s.io";
 /// Of that group, those that are read.
-const KINDS: [&str; 4] = ["Gateway", "HTTPRoute", "GRPCRoute", "ReferenceGrant"];
+const KINDS: [&str; 6] = ["Gateway", "HTTPRoute", "GRPCRoute", "ReferenceGrant", "ListenerSet", "BackendTLSPolicy"];
 /// Of that group, those that are not.
-const UNREAD: [&str; 9] = [
-    "GatewayClass",
-    "TCPRoute",
-    "TLSRoute",
-    "UDPRoute",
-    "BackendTLSPolicy",
-    "ListenerSet",
-    "XListenerSet",
-    "XBackendTrafficPolicy",
-    "XMesh",
-];
+const UNREAD: [&str; 4] = ["GatewayClass", "TCPRoute", "TLSRoute", "UDPRoute"];
 
 impl Inventory {
     /// Reads manifests, given in the order of layers and documents.
@@ -92,6 +87,8 @@ impl Inventory {
         for (layer, manifest) in manifests {
             let kind = manifest.node.find("kind").and_then(text).unwrap_or_default();
             let (namespace, name) = id(&manifest.node, kind);
+            // By both of its names it is the same.
+            let kind = if kind == "XListenerSet" { "ListenerSet" } else { kind };
             let key = (kind.to_owned(), namespace, name);
             match seen.get(&key).copied() {
                 Some((other, at)) if other == layer => {
@@ -121,11 +118,19 @@ impl Inventory {
             (GATEWAY_GROUP, "HTTPRoute") => self.http_routes.extend(read(manifest, "HTTPRoute", findings)),
             (GATEWAY_GROUP, "GRPCRoute") => self.grpc_routes.extend(read(manifest, "GRPCRoute", findings)),
             (GATEWAY_GROUP, "ReferenceGrant") => self.grants.extend(read(manifest, "ReferenceGrant", findings)),
+            (GATEWAY_GROUP | EXPERIMENTAL_GROUP, "ListenerSet") => {
+                self.listener_sets.extend(read(manifest, "ListenerSet", findings));
+            }
+            (GATEWAY_GROUP, "BackendTLSPolicy") => self.policies.extend(read(manifest, "BackendTLSPolicy", findings)),
             ("", "Service") => drop(by_id(&mut self.services, loose(manifest, "Service", findings))),
             ("", "Endpoints") => drop(by_id(&mut self.endpoints, loose(manifest, "Endpoints", findings))),
             ("", "Secret") => {
                 let read = loose(manifest, "Secret", findings);
                 self.secrets.extend(read.map(|secret| ((secret.namespace.clone(), secret.name.clone()), secret)));
+            }
+            ("", "ConfigMap") => {
+                let read = loose(manifest, "ConfigMap", findings);
+                self.config_maps.extend(read.map(|map| ((map.namespace.clone(), map.name.clone()), map)));
             }
             ("", "Namespace") => {
                 let read = loose(manifest, "Namespace", findings);
@@ -140,7 +145,7 @@ impl Inventory {
                 };
                 findings.error(&manifest.file, "unknown-kind", pos, format!("unknown kind `{kind}`"), hint);
             }
-            (GATEWAY_GROUP, kind) if kind != "GatewayClass" => {
+            (GATEWAY_GROUP | EXPERIMENTAL_GROUP, kind) if kind != "GatewayClass" => {
                 let hint = "remove it, or configure the same in the native form beside it";
                 let message = format!("the gateway does nothing for the kind `{kind}`");
                 findings.warning(&manifest.file, "unsupported", manifest.node.pos, message, hint);
@@ -215,6 +220,22 @@ impl<S> Named<S> {
     fn with<T>(self, spec: T) -> Named<T> {
         let Self { namespace, name, kind, at, file, labels, annotations, created, .. } = self;
         Named { namespace, name, kind, at, file, labels, annotations, created, spec }
+    }
+
+    /// The same without what it says.
+    pub(super) fn names(&self) -> Named<()> {
+        let Self { namespace, name, kind, at, file, labels, annotations, created, .. } = self;
+        Named {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            kind,
+            at: *at,
+            file: Arc::clone(file),
+            labels: labels.clone(),
+            annotations: annotations.clone(),
+            created: created.clone(),
+            spec: (),
+        }
     }
 
     /// How a message calls it.

@@ -1,5 +1,5 @@
-//! Gateways as listeners of the native form: one for each address and port, with a section for each listener of a Gateway.
-//! Knows nothing of routes.
+//! Gateways, with their ListenerSets, as listeners of the native form: one for each address and port, with a section for
+//! each listener. Knows nothing of routes.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -8,10 +8,12 @@ use std::{
 };
 
 use super::{
-    certificates::Certificates,
+    certificates::{Certificates, Pair},
+    clients::{Asked, Clients},
     findings::Findings,
     inventory::{Inventory, Named},
     raw,
+    sets::sets_of,
     settings::Settings,
     write::{self, Map},
 };
@@ -22,16 +24,20 @@ use crate::config::{
 };
 
 /// What references to secrets stand for.
-type Secrets = BTreeMap<Arc<str>, Arc<str>>;
+pub(super) type Secrets = BTreeMap<Arc<str>, Arc<str>>;
+/// Kind, namespace and name of what routes name as their parent.
+pub(super) type Parent = (&'static str, String, String);
 
-/// A listener of a Gateway that serves, as routes look for it.
+/// A listener of a Gateway or ListenerSet that serves, as routes look for it.
 #[derive(Debug)]
 pub(super) struct Served {
-    /// Namespace and name of its Gateway.
+    /// Whose it is.
+    pub(super) parent: Parent,
+    /// Namespace and name of the Gateway that it ends on.
     pub(super) gateway: (String, String),
     /// Its own name.
     pub(super) name: String,
-    /// The port that the Gateway says.
+    /// The port that it says.
     pub(super) port: u16,
     pub(super) host: Option<HostPattern>,
     /// The section of the native form that it is.
@@ -45,31 +51,48 @@ struct Address {
     socket: SocketAddr,
     port: u16,
     https: bool,
+    asked: Option<Asked>,
     file: Arc<str>,
     at: Pos,
     sections: Vec<(Option<HostPattern>, String, Pos)>,
-    certificates: Vec<(Node, Node)>,
+    certificates: Vec<Pair>,
 }
 
 /// All listeners of all Gateways that are served.
 pub(super) struct Listeners<'a> {
     pub(super) served: Vec<Served>,
-    /// The Gateways that are served, by namespace and name.
-    pub(super) gateways: HashSet<(String, String)>,
+    /// What serves, with or without a listener that does.
+    pub(super) parents: HashSet<Parent>,
+    /// What Gateways show of themselves to backends, by namespace and name.
+    pub(super) shown: HashMap<(String, String), Pair>,
+    inventory: &'a Inventory,
     addresses: BTreeMap<(IpAddr, u16), Address>,
     certificates: Certificates<'a>,
+}
+
+// What holds for all listeners of a Gateway.
+struct Of<'g> {
+    gateway: &'g Named<raw::Gateway>,
+    settings: Settings,
+    clients: Clients,
+    usual: IpAddr,
 }
 
 impl<'a> Listeners<'a> {
     /// Those of `inventory`.
     pub(super) fn of(inventory: &'a Inventory, settings: &Settings, findings: &mut Findings) -> Self {
-        let certificates = Certificates::of(inventory);
-        let (served, gateways) = (Vec::new(), HashSet::new());
-        let mut listeners = Self { served, gateways, addresses: BTreeMap::new(), certificates };
+        let mut listeners = Self {
+            served: Vec::new(),
+            parents: HashSet::new(),
+            shown: HashMap::new(),
+            inventory,
+            addresses: BTreeMap::new(),
+            certificates: Certificates::of(inventory),
+        };
         for gateway in &inventory.gateways {
             let class = gateway.spec.gateway_class_name.clone().value().unwrap_or_default();
             if settings.classes.is_empty() || settings.classes.contains(&class) {
-                listeners.gateway(gateway, &settings.of_gateway(gateway, findings), settings.address, findings);
+                listeners.gateway(gateway, settings.of_gateway(gateway, findings), settings.address, findings);
             }
         }
         listeners
@@ -80,35 +103,53 @@ impl<'a> Listeners<'a> {
         (self.addresses.into_values().map(Address::object).collect(), self.certificates.secrets)
     }
 
-    fn gateway(&mut self, gateway: &Named<raw::Gateway>, settings: &Settings, usual: IpAddr, findings: &mut Findings) {
-        findings.unsupported(gateway, "spec.tls", gateway.spec.tls.pos());
-        findings.unsupported(gateway, "spec.allowedListeners", gateway.spec.allowed_listeners.pos());
-        findings.unsupported(gateway, "spec.backendTLS", gateway.spec.backend_tls.pos());
-        self.gateways.insert((gateway.namespace.clone(), gateway.name.clone()));
+    fn gateway(&mut self, gateway: &Named<raw::Gateway>, settings: Settings, usual: IpAddr, findings: &mut Findings) {
+        let id = (gateway.namespace.clone(), gateway.name.clone());
+        if let Some(pair) = self.certificates.shown_by(gateway, findings) {
+            self.shown.insert(id, pair);
+        }
+        let clients = Clients::of(gateway, &mut self.certificates);
+        let of = Of { gateway, settings, clients, usual };
         let mut seen: HashMap<(u16, Option<HostPattern>), Pos> = HashMap::new();
-        let list = gateway.spec.listeners.clone().value().unwrap_or_default().into_iter();
+        self.listeners_of(&of, gateway, &gateway.spec.listeners, &mut seen, findings);
+        for set in sets_of(gateway, self.inventory, findings) {
+            self.listeners_of(&of, set, &set.spec.listeners, &mut seen, findings);
+        }
+    }
+
+    fn listeners_of<S>(
+        &mut self,
+        of: &Of<'_>,
+        owner: &Named<S>,
+        listeners: &raw::List<raw::Listener>,
+        seen: &mut HashMap<(u16, Option<HostPattern>), Pos>,
+        findings: &mut Findings,
+    ) {
+        self.parents.insert((owner.kind, owner.namespace.clone(), owner.name.clone()));
+        let list = listeners.clone().value().unwrap_or_default().into_iter();
         for (listener, pos) in list.filter_map(|listener| listener.spot()) {
             let Some(port) = listener.port.clone().value().filter(|port| *port > 0) else {
                 let hint = "give it one, such as `port: 80`";
-                findings.error(&gateway.file, "missing-field", pos, "this listener of a Gateway has no `port`", hint);
+                let message = format!("this listener of a {} has no `port`", owner.kind);
+                findings.error(&owner.file, "missing-field", pos, message, hint);
                 continue;
             };
             let host = listener.hostname.clone().value().and_then(|text| pattern(&text));
             if seen.insert((port, host.clone()), pos).is_some() {
                 let message = "a listener before this one has the same port and hostname, and is served in its place";
-                findings.about(gateway, "conflicted", pos, message, "give one of them another hostname or port");
+                findings.about(owner, "conflicted", pos, message, "give one of them another hostname or port");
                 continue;
             }
-            self.listener(gateway, (listener, pos), (port, host), (settings, usual), findings);
+            self.listener(of, owner, (listener, pos), (port, host), findings);
         }
     }
 
-    fn listener(
+    fn listener<S>(
         &mut self,
-        gateway: &Named<raw::Gateway>,
+        of: &Of<'_>,
+        owner: &Named<S>,
         (listener, pos): (raw::Listener, Pos),
         (port, host): (u16, Option<HostPattern>),
-        (settings, usual): (&Settings, IpAddr),
         findings: &mut Findings,
     ) {
         let name = listener.name.clone().value().unwrap_or_default();
@@ -118,38 +159,45 @@ impl<'a> Listeners<'a> {
             "HTTPS" => true,
             other => {
                 let message = format!("the listener `{name}` is not served: its protocol is `{other}`");
-                findings.about(gateway, "unsupported", pos, &message, "`HTTP` and `HTTPS` are served");
+                findings.about(owner, "unsupported", pos, &message, "`HTTP` and `HTTPS` are served");
                 return;
             }
         };
-        let certificates =
-            if https { self.certificates.of_listener(gateway, &listener, pos, findings) } else { vec![] };
-        if https && certificates.is_empty() {
-            return;
+        let mut certificates = Vec::new();
+        let mut asked = None;
+        if https {
+            certificates = self.certificates.of_listener(owner, &listener, pos, findings);
+            if certificates.is_empty() {
+                return;
+            }
+            match of.clients.of_port(port, &listener, of.gateway, &mut self.certificates) {
+                Ok(found) => asked = found,
+                Err(why) => {
+                    let message = format!("the listener `{name}` is not served: {why}");
+                    let hint = "name ConfigMaps that hold the authority's certificate as `ca.crt`";
+                    findings.about(owner, "unresolved", pos, &message, hint);
+                    return;
+                }
+            }
         }
-        let key = (settings.address, port);
-        let address = self.addresses.entry(key).or_insert_with(|| Address {
-            name: if settings.address == usual {
-                format!("gateway-{port}")
-            } else {
-                of_address(settings.address, port)
-            },
-            socket: settings.socket(port),
-            port,
-            https,
-            file: Arc::clone(&gateway.file),
-            at: gateway.at,
-            sections: Vec::new(),
-            certificates: Vec::new(),
-        });
-        if address.https != https {
-            let message = format!("the listener `{name}` is not served: port {port} speaks another protocol already");
-            findings.about(gateway, "conflicted", pos, &message, "give one of them another port");
+        let address = self.address(of, port, https, asked.clone());
+        if address.https != https || address.asked.as_ref().map(Asked::key) != asked.as_ref().map(Asked::key) {
+            let what =
+                if address.https == https { "asks clients for other certificates" } else { "speaks another protocol" };
+            let message = format!("the listener `{name}` is not served: port {port} {what} already");
+            findings.about(
+                owner,
+                "conflicted",
+                pos,
+                &message,
+                "give one of them another port, or their Gateways two addresses",
+            );
             return;
         }
         let known = address.sections.iter().find(|(own, ..)| *own == host).map(|(_, section, _)| section.clone());
         let section = known.unwrap_or_else(|| {
-            let section = write::name(&[&gateway.namespace, &gateway.name, &name]);
+            let kind = if owner.kind == "Gateway" { "" } else { "set." };
+            let section = write::name(&[&format!("{kind}{}", owner.namespace), &owner.name, &name]);
             address.sections.push((host.clone(), section.clone(), pos));
             section
         });
@@ -158,14 +206,33 @@ impl<'a> Listeners<'a> {
             .filter(|(own, _)| address.certificates.iter().all(|(it, _)| it.value != own.value));
         let new: Vec<_> = new.collect();
         address.certificates.extend(new);
+        let section = format!("{}/{section}", address.name);
         self.served.push(Served {
-            gateway: (gateway.namespace.clone(), gateway.name.clone()),
+            parent: (owner.kind, owner.namespace.clone(), owner.name.clone()),
+            gateway: (of.gateway.namespace.clone(), of.gateway.name.clone()),
             name,
             port,
             host,
-            section: format!("{}/{section}", address.name),
+            section,
             allowed: listener.allowed_routes.value().unwrap_or_default(),
         });
+    }
+
+    // The listener of the native form for a port.
+    fn address(&mut self, of: &Of<'_>, port: u16, https: bool, asked: Option<Asked>) -> &mut Address {
+        let settings = &of.settings;
+        let usual = settings.address == of.usual;
+        self.addresses.entry((settings.address, port)).or_insert_with(|| Address {
+            name: if usual { format!("gateway-{port}") } else { of_address(settings.address, port) },
+            socket: settings.socket(port),
+            port,
+            https,
+            asked,
+            file: Arc::clone(&of.gateway.file),
+            at: of.gateway.at,
+            sections: Vec::new(),
+            certificates: Vec::new(),
+        })
     }
 }
 
@@ -181,7 +248,9 @@ impl Address {
                 Map::at(certificate.pos).with("certificate", certificate).with("key", key).node()
             };
             let list = write::list(self.certificates.into_iter().map(one).collect(), at);
-            map.put("tls", Map::at(at).with("certificates", list).node());
+            let mut tls = Map::at(at).with("certificates", list);
+            tls.maybe("client-certificates", self.asked.map(Asked::node));
+            map.put("tls", tls.node());
         }
         let mut sections = Map::at(at);
         for (host, name, pos) in self.sections {

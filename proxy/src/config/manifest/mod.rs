@@ -4,8 +4,11 @@
 //! comes to.
 
 mod attach;
+mod auth;
 mod backends;
 mod certificates;
+mod clients;
+mod conflicts;
 mod endpoints;
 mod filters;
 mod findings;
@@ -14,7 +17,10 @@ mod grpc;
 mod http;
 mod inventory;
 mod listeners;
+mod policies;
 mod raw;
+mod sessions;
+mod sets;
 mod settings;
 mod write;
 
@@ -33,8 +39,10 @@ use super::{
     raw::Field,
     spec::HostPattern,
 };
-use attach::{attach, hostnames};
+use attach::{Attached, attach, hostnames};
 use backends::Backends;
+use certificates::Pair;
+use conflicts::Claim;
 use findings::Findings;
 use inventory::{Inventory, Named};
 use listeners::Listeners;
@@ -68,57 +76,110 @@ pub(crate) fn translate(layers: &[Vec<(Arc<str>, Arc<Document>)>]) -> Option<Tra
 
 fn all(inventory: &Inventory, settings: &Settings, native: HashSet<&str>, mut findings: Findings) -> Translated {
     let listeners = Listeners::of(inventory, settings, &mut findings);
-    let mut backends = Backends::new(inventory, settings, native);
+    let mut backends = Backends::new(inventory, settings, native, &mut findings);
+    let mut http: Vec<_> = inventory
+        .http_routes
+        .iter()
+        .map(|route| {
+            findings.unsupported(route, "useDefaultGateways", route.spec.use_default_gateways.pos());
+            let parents = (&route.spec.parent_refs, &route.spec.hostnames);
+            (route, Place::of(route, parents, (inventory, &listeners), &mut findings))
+        })
+        .collect();
+    let mut grpc: Vec<_> = inventory
+        .grpc_routes
+        .iter()
+        .map(|route| {
+            findings.unsupported(route, "useDefaultGateways", route.spec.use_default_gateways.pos());
+            let parents = (&route.spec.parent_refs, &route.spec.hostnames);
+            (route, Place::of(route, parents, (inventory, &listeners), &mut findings))
+        })
+        .collect();
+    let claims = http.iter_mut().map(|(route, place)| place.claim(route));
+    conflicts::settle(claims.chain(grpc.iter_mut().map(|(route, place)| place.claim(route))).collect(), &mut findings);
     let mut routes: Vec<Ranked<'_>> = Vec::new();
-    for route in &inventory.http_routes {
-        findings.unsupported(route, "useDefaultGateways", route.spec.use_default_gateways.pos());
-        let parents = (&route.spec.parent_refs, &route.spec.hostnames);
-        let Some(base) = base(route, parents, (inventory, &listeners), &mut findings) else { continue };
+    for (route, place) in &http {
         let rules = route.spec.rules.clone().value().unwrap_or_default();
         let rules = if rules.is_empty() { vec![Field::Given(raw::HttpRule::default(), route.at)] } else { rules };
-        for (number, rule) in (1..).zip(rules.into_iter().map(Field::spot)) {
-            let map = rule.and_then(|rule| http::rule(route, rule, &mut backends, &mut findings));
-            routes.extend(map.map(|map| ranked(route, number, base.onto(map))));
+        for (part, base) in place.bases(&listeners) {
+            backends.shown.clone_from(&base.shown);
+            for (number, rule) in (1..).zip(rules.iter().cloned().map(Field::spot)) {
+                let map = rule.and_then(|rule| http::rule(route, rule, &mut backends, &mut findings));
+                routes.extend(map.map(|map| ranked(route, (number, part), base.onto(map))));
+            }
         }
     }
-    for route in &inventory.grpc_routes {
-        findings.unsupported(route, "useDefaultGateways", route.spec.use_default_gateways.pos());
-        let parents = (&route.spec.parent_refs, &route.spec.hostnames);
-        let Some(base) = base(route, parents, (inventory, &listeners), &mut findings) else { continue };
+    for (route, place) in &grpc {
         let rules = route.spec.rules.clone().value().unwrap_or_default();
-        for (number, rule) in (1..).zip(rules.into_iter().map(Field::spot)) {
-            let map = rule.and_then(|rule| grpc::rule(route, rule, &mut backends, &mut findings));
-            routes.extend(map.map(|map| ranked(route, number, base.onto(map))));
+        for (part, base) in place.bases(&listeners) {
+            backends.shown.clone_from(&base.shown);
+            for (number, rule) in (1..).zip(rules.iter().cloned().map(Field::spot)) {
+                let map = rule.and_then(|rule| grpc::rule(route, rule, &mut backends, &mut findings));
+                routes.extend(map.map(|map| ranked(route, (number, part), base.onto(map))));
+            }
         }
     }
     routes.sort_by(Ranked::order);
-    let (mut objects, secrets) = listeners.finish();
-    objects.extend(backends.finish());
+    let (mut objects, mut secrets) = listeners.finish();
+    let (upstreams, of_upstreams) = backends.finish();
+    objects.extend(upstreams);
+    secrets.extend(of_upstreams);
     objects.extend(routes.into_iter().map(|route| route.object));
     Translated { objects, diagnostics: findings.0, secrets }
 }
 
-// What all rules of a route have: where it is served, and for which hosts.
+// Where a route is served, and for which hosts.
+struct Place {
+    hosts: Vec<(HostPattern, Pos)>,
+    patterns: Vec<HostPattern>,
+    sections: Vec<Attached>,
+}
+
+// The same for those of its Gateways that show the same of themselves to backends.
 struct Base {
     listeners: Node,
     hosts: Option<Node>,
+    shown: Option<(String, Pair)>,
 }
 
-fn base<S>(
-    route: &Named<S>,
-    (parents, hosts): (&raw::List<raw::ParentRef>, &raw::List<String>),
-    (inventory, listeners): (&Inventory, &Listeners<'_>),
-    findings: &mut Findings,
-) -> Option<Base> {
-    let named = hostnames(hosts);
-    let patterns: Vec<HostPattern> = named.iter().map(|(host, _)| host.clone()).collect();
-    let sections = attach(route, (parents, &patterns), (inventory, listeners), findings);
-    let at = sections.first().map(|(_, pos)| *pos)?;
-    let texts = |list: Vec<(String, Pos)>| list.into_iter().map(|(text, pos)| write::text(&text, pos)).collect();
-    let hosts = named.into_iter().map(|(host, pos)| (host.to_string(), pos)).collect();
-    let hosts = write::list(texts(hosts), at);
-    let listeners = write::list(texts(sections), at);
-    Some(Base { listeners, hosts: (!patterns.is_empty()).then_some(hosts) })
+impl Place {
+    fn of<S>(
+        route: &Named<S>,
+        (parents, hosts): (&raw::List<raw::ParentRef>, &raw::List<String>),
+        (inventory, listeners): (&Inventory, &Listeners<'_>),
+        findings: &mut Findings,
+    ) -> Self {
+        let hosts = hostnames(hosts);
+        let patterns: Vec<HostPattern> = hosts.iter().map(|(host, _)| host.clone()).collect();
+        let sections = attach(route, (parents, &patterns), (inventory, listeners), findings);
+        Self { hosts, patterns, sections }
+    }
+
+    fn claim<S>(&mut self, route: &Named<S>) -> Claim<'_> {
+        Claim { route: route.names(), hosts: &self.patterns, sections: &mut self.sections }
+    }
+
+    // One, unless its Gateways differ; each with its number.
+    fn bases(&self, listeners: &Listeners<'_>) -> Vec<(usize, Base)> {
+        let mut parts: Vec<(Option<&Pair>, Vec<&Attached>)> = Vec::new();
+        for section in &self.sections {
+            let shown = listeners.shown.get(&section.gateway);
+            match parts.iter_mut().find(|(own, _)| *own == shown) {
+                Some((_, sections)) => sections.push(section),
+                None => parts.push((shown, vec![section])),
+            }
+        }
+        let one = |(shown, sections): (Option<&Pair>, Vec<&Attached>)| {
+            let at = sections[0].pos;
+            let names = sections.iter().map(|own| write::text(&own.section, own.pos)).collect();
+            let hosts = self.hosts.iter().map(|(host, pos)| write::text(&host.to_string(), *pos)).collect();
+            let hosts = (!self.hosts.is_empty()).then(|| write::list(hosts, at));
+            let gateway = &sections[0].gateway;
+            let shown = shown.map(|pair| (format!("{}.{}", gateway.0, gateway.1), pair.clone()));
+            Base { listeners: write::list(names, at), hosts, shown }
+        };
+        parts.into_iter().map(one).enumerate().collect()
+    }
 }
 
 impl Base {
@@ -148,9 +209,10 @@ impl Ranked<'_> {
     }
 }
 
-fn ranked<S>(route: &Named<S>, number: usize, map: Map) -> Ranked<'_> {
+fn ranked<S>(route: &Named<S>, (number, part): (usize, usize), map: Map) -> Ranked<'_> {
     let kind = if route.kind == "GRPCRoute" { "grpc" } else { "http" };
-    let name = write::name(&[kind, &route.namespace, &route.name, &number.to_string()]);
+    let last = if part == 0 { number.to_string() } else { format!("{number}-{part}") };
+    let name = write::name(&[kind, &route.namespace, &route.name, &last]);
     let object = write::object(Kind::Route, &name, map.node(), (&route.file, route.at));
     Ranked { created: route.created.as_deref(), id: (&route.namespace, &route.name), number, object }
 }

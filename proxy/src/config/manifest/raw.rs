@@ -46,13 +46,23 @@ fields! {
         gateway_class_name: Field<String>,
         listeners: List<Listener>,
         addresses: List<Address>,
-        tls: Unsupported,
+        tls: Field<GatewayTls>,
         infrastructure: Foreign,
-        allowed_listeners: Unsupported,
+        allowed_listeners: Field<AllowedListeners>,
         default_scope: Unsupported,
         #[serde(rename = "backendTLS")]
-        backend_tls: Unsupported,
+        backend_tls: Field<BackendTls>,
     }
+    /// `Gateway.spec.tls`.
+    GatewayTls { backend: Field<BackendTls>, frontend: Field<FrontendTls>, }
+    BackendTls { client_certificate_ref: Field<ObjectRef>, }
+    FrontendTls { default: Field<PortTls>, per_port: List<OfPort>, }
+    OfPort { port: Field<u16>, tls: Field<PortTls>, }
+    PortTls { validation: Field<ClientValidation>, }
+    ClientValidation { ca_certificate_refs: List<ObjectRef>, mode: Field<String>, }
+    AllowedListeners { namespaces: Field<RouteNamespaces>, }
+    /// `ListenerSet.spec`.
+    ListenerSet { parent_ref: Field<ParentRef>, listeners: List<Listener>, }
     Address { r#type: Field<String>, value: Field<String>, }
     Listener {
         name: Field<String>,
@@ -65,7 +75,7 @@ fields! {
     ListenerTls {
         mode: Field<String>,
         certificate_refs: List<ObjectRef>,
-        frontend_validation: Unsupported,
+        frontend_validation: Field<ClientValidation>,
         options: Unsupported,
     }
     /// A reference to an object by kind and name.
@@ -103,7 +113,7 @@ fields! {
         backend_refs: List<BackendRef>,
         timeouts: Field<Timeouts>,
         retry: Field<Retry>,
-        session_persistence: Unsupported,
+        session_persistence: Field<SessionPersistence>,
     }
     HttpMatch {
         path: Field<PathMatch>,
@@ -127,8 +137,22 @@ fields! {
         cors: Field<Cors>,
         direct_response: Field<DirectResponse>,
         extension_ref: Field<ObjectRef>,
-        external_auth: Field<IgnoredAny>,
+        external_auth: Field<ExternalAuth>,
     }
+    ExternalAuth {
+        protocol: Field<String>,
+        backend_ref: Field<ObjectRef>,
+        http: Field<HttpAuth>,
+        grpc: Field<GrpcAuth>,
+        forward_body: Field<ForwardBody>,
+    }
+    HttpAuth {
+        path: Field<String>,
+        allowed_headers: List<String>,
+        allowed_response_headers: List<String>,
+    }
+    GrpcAuth { allowed_headers: List<String>, }
+    ForwardBody { max_size: Field<u32>, }
     HeaderModifier { set: List<HeaderValue>, add: List<HeaderValue>, remove: List<String>, }
     HeaderValue { name: Field<String>, value: Field<Text>, }
     RequestMirror { backend_ref: Field<ObjectRef>, percent: Field<u32>, fraction: Field<Fraction>, }
@@ -173,10 +197,34 @@ fields! {
         matches: List<GrpcMatch>,
         filters: List<Filter>,
         backend_refs: List<BackendRef>,
-        session_persistence: Unsupported,
+        session_persistence: Field<SessionPersistence>,
     }
     GrpcMatch { method: Field<MethodMatch>, headers: List<FieldMatch>, }
     MethodMatch { r#type: Field<String>, service: Field<String>, method: Field<String>, }
+    /// Of a rule: a client stays with an endpoint.
+    SessionPersistence {
+        session_name: Field<String>,
+        absolute_timeout: Field<Period>,
+        idle_timeout: Field<Period>,
+        r#type: Field<String>,
+        cookie_config: Field<CookieConfig>,
+    }
+    CookieConfig { lifetime_type: Field<String>, }
+    /// `BackendTLSPolicy.spec`.
+    BackendTlsPolicy {
+        target_refs: List<PolicyTarget>,
+        validation: Field<BackendValidation>,
+        options: Unsupported,
+    }
+    PolicyTarget { group: Field<String>, kind: Field<String>, name: Field<String>, section_name: Field<String>, }
+    BackendValidation {
+        ca_certificate_refs: List<ObjectRef>,
+        #[serde(rename = "wellKnownCACertificates")]
+        well_known_ca_certificates: Field<String>,
+        hostname: Field<String>,
+        subject_alt_names: List<SubjectAltName>,
+    }
+    SubjectAltName { r#type: Field<String>, hostname: Field<String>, uri: Field<String>, }
     /// `ReferenceGrant.spec`.
     Grant { from: List<GrantFrom>, to: List<ObjectRef>, }
     GrantFrom { group: Field<String>, kind: Field<String>, namespace: Field<String>, }

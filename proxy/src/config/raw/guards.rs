@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Field, OneOrMany, Period, Text};
+use super::{Field, OneOrMany, Period, Size, Text};
 
 /// Cross-origin resource sharing, as the Gateway API's `HTTPCORSFilter` and the Fetch standard have it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -62,13 +62,24 @@ pub(crate) struct ForwardAuth {
     /// The path and query that it is asked for, with `GET`.
     #[schemars(extend("x-default" = "/"))]
     pub(crate) path: Field<String>,
+    /// In place of `path`: it is asked for the request's own target behind this path (`/` for the target alone), with the
+    /// request's method.
+    pub(crate) path_prefix: Field<String>,
+    /// In place of `path`: it is asked by gRPC, as Envoy asks (`envoy.service.auth.v3.Authorization/Check`).
+    #[schemars(extend("x-default" = "false"))]
+    pub(crate) grpc: Field<bool>,
+    /// How much of the request's body it is sent, which then is held until it answers. Over it: 413. With 0, it is sent
+    /// none.
+    #[schemars(extend("x-default" = "0"))]
+    pub(crate) body_bytes_max: Field<Size>,
     /// Until the head of its answer is there. Over it: 504.
     #[schemars(extend("x-default" = "5s"))]
     pub(crate) timeout: Field<Period>,
     /// Fields of the request that it is sent, beside `x-forwarded-*` and `traceparent`.
     #[schemars(extend("x-default" = "all"))]
     pub(crate) request_headers: Field<OneOrMany<String>>,
-    /// Fields of its answer that the upstream is sent. What the client sends in them is removed.
+    /// Fields of its answer that the upstream is sent. What the client sends in them is removed. `*`: all but those that
+    /// tell of the answer itself; not with `grpc`, whose answer says which.
     #[schemars(extend("x-default" = "[]"))]
     pub(crate) upstream_headers: Field<OneOrMany<String>>,
     /// Fields of its answer that the client is sent with the upstream's response, such as `set-cookie`.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Field, Period, Text};
+use super::{Count, Field, OneOrMany, Period, Text};
 
 /// TLS of a listener: HTTP/1.1 and HTTP/2 over TLS 1.2 and 1.3. Files are read from the configuration (a path from its
 /// root) and read again when they change: the next handshake shows the new certificate, and no connection ends.
@@ -42,7 +42,8 @@ pub(crate) struct ClientCertificates {
     /// PEM with the certificates of those who may have signed them: a path from the root of the configuration, or
     /// `${env:NAME}` or `${file:PATH}`. Required.
     pub(crate) ca: Field<String>,
-    /// `required`: a client without one is refused; `optional`: it is served, and has no identity.
+    /// `required`: a client without one is refused; `optional`: it is served, and has no identity;
+    /// `optional-unverified`: so is one whose certificate does not hold.
     #[schemars(extend("x-default" = "required"))]
     pub(crate) mode: Field<ClientMode>,
     /// The field that tells upstreams who the client is, in the form of `X-Forwarded-Client-Cert` (`Hash`, `Subject`,
@@ -57,6 +58,7 @@ pub(crate) struct ClientCertificates {
 pub(crate) enum ClientMode {
     Required,
     Optional,
+    OptionalUnverified,
 }
 
 /// A certificate and its private key, both PEM: a path from the root of the configuration, or `${env:NAME}` or
@@ -91,6 +93,9 @@ pub(crate) struct UpstreamTls {
     /// The name asked for (SNI) and looked for in certificates.
     #[schemars(extend("x-default" = "the host of each endpoint"))]
     pub(crate) server_name: Field<String>,
+    /// Names of which a certificate must have one, in place of the name asked for: DNS names, and URIs such as
+    /// `spiffe://example.com/users`.
+    pub(crate) subject_alt_names: Field<OneOrMany<String>>,
     /// A certificate that is shown to endpoints, as of a listener.
     pub(crate) certificate: Field<String>,
     /// Its private key.

@@ -4,8 +4,8 @@ use super::{Fields, Out, period, texts};
 use crate::config::{
     node::{Node, Value},
     spec::{
-        AllOr, Argon2Variant, BasicAuth, Cache, Compress, Concurrency, ConcurrencyKey, Cors, ForwardAuth, IpAccess,
-        Maintenance, PasswordHash, RequestId,
+        AllOr, Argon2Variant, AuthQuestion, BasicAuth, Cache, Compress, Concurrency, ConcurrencyKey, Cors, 
+        ForwardAuth, IpAccess, Maintenance, PasswordHash, RequestId,
     },
 };
 
@@ -76,10 +76,16 @@ const BCRYPT_HEAD: usize = "$2y$05$".len();
 
 pub(super) fn forward_auth(inner: &mut Fields<'_>, auth: &ForwardAuth) {
     inner.put("upstream", Out::text(&auth.upstream));
-    inner.put("path", Out::text(&auth.path));
+    match &auth.asks {
+        AuthQuestion::Path(path) => inner.put("path", Out::text(path)),
+        AuthQuestion::Own(prefix) if prefix.is_empty() => inner.put("path-prefix", Out::text("/")),
+        AuthQuestion::Own(prefix) => inner.put("path-prefix", Out::text(prefix)),
+        AuthQuestion::Check => inner.put("grpc", Out::plain(true)),
+    }
+    inner.put("body-bytes-max", Out::plain(auth.body_bytes_max));
     inner.put("timeout", period(auth.timeout));
     inner.maybe("request-headers", auth.request_headers.as_ref().map(texts));
-    inner.put("upstream-headers", texts(&auth.upstream_headers));
+    inner.put("upstream-headers", texts(auth.upstream_headers.texts()));
     inner.put("client-headers", texts(&auth.client_headers));
 }
 

@@ -1,7 +1,7 @@
 //! Renders TLS. A certificate and a key are shown by the name of their file, never by what it holds.
 
 use super::{Fields, Out, Written, period, texts};
-use crate::config::spec::{Certificate, ListenerTls, Pem, UpstreamTls};
+use crate::config::spec::{Certificate, ListenerTls, Pem, SubjectAltName, UpstreamTls};
 
 /// TLS of a listener.
 pub(super) fn listener<'a>(written: Written<'a>, tls: &ListenerTls) -> Fields<'a> {
@@ -17,7 +17,12 @@ pub(super) fn listener<'a>(written: Written<'a>, tls: &ListenerTls) -> Fields<'a
     if let Some(clients) = &tls.client_certificates {
         let mut inner = Fields::of(fields.written("client-certificates"));
         inner.put("ca", Out::text(&clients.ca.named));
-        inner.put("mode", Out::text(if clients.required { "required" } else { "optional" }));
+        let mode = match (clients.required, clients.unverified) {
+            (true, _) => "required",
+            (false, false) => "optional",
+            (false, true) => "optional-unverified",
+        };
+        inner.put("mode", Out::text(mode));
         inner.maybe("forward-header", clients.forward_header.as_deref().map(Out::text));
         fields.map("client-certificates", inner);
     }
@@ -29,6 +34,9 @@ pub(super) fn upstream<'a>(written: Written<'a>, tls: &UpstreamTls) -> Fields<'a
     let mut fields = Fields::of(written);
     fields.maybe("ca", tls.ca.as_ref().map(|ca| Out::text(&ca.named)));
     fields.maybe("server-name", tls.server_name.as_deref().map(Out::text));
+    if !tls.subject_alt_names.is_empty() {
+        fields.put("subject-alt-names", texts(tls.subject_alt_names.iter().map(SubjectAltName::text)));
+    }
     if let Some(own) = &tls.certificate {
         fields.put("certificate", Out::text(&own.certificate.named));
         fields.put("key", Out::text(&own.key.named));

@@ -147,19 +147,32 @@ pub enum Argon2Variant {
 pub struct ForwardAuth {
     /// Who is asked.
     pub upstream: Name,
-    /// The path and query that it is asked for.
-    pub path: String,
+    /// What it is asked.
+    pub asks: AuthQuestion,
+    /// How much of the request's body it is sent; none, with 0.
+    pub body_bytes_max: usize,
     /// Until the head of its answer is there.
     pub timeout: Duration,
     /// Fields of the request that it is sent; `None` is all.
     #[serde(serialize_with = "maybe_names")]
     pub request_headers: Option<Vec<HeaderName>>,
     /// Fields of its answer that the upstream is sent.
-    #[serde(serialize_with = "strings")]
-    pub upstream_headers: Vec<HeaderName>,
+    #[serde(serialize_with = "listed")]
+    pub upstream_headers: AllOr<HeaderName>,
     /// Fields of its answer that the client is sent.
     #[serde(serialize_with = "strings")]
     pub client_headers: Vec<HeaderName>,
+}
+
+/// What a sub-request asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum AuthQuestion {
+    /// This path and query, with `GET`.
+    Path(String),
+    /// The request's own target behind this, with its method. Ends in no slash.
+    Own(String),
+    /// Envoy's `Check`, by gRPC.
+    Check,
 }
 
 /// A page in place of everything.

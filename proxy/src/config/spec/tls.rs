@@ -33,6 +33,8 @@ pub struct ClientCertificates {
     pub ca: Pem,
     /// Whether one without is refused.
     pub required: bool,
+    /// Whether one that does not hold is taken for none.
+    pub unverified: bool,
     /// The field that tells upstreams who the client is; in lower case.
     pub forward_header: Option<String>,
 }
@@ -44,6 +46,8 @@ pub struct UpstreamTls {
     pub ca: Option<Pem>,
     /// The name asked for, and looked for in their certificates; `None`: the host of each endpoint.
     pub server_name: Option<String>,
+    /// Of these their certificates must have one; where there are none: the name asked for.
+    pub subject_alt_names: Vec<SubjectAltName>,
     /// What is shown of the gateway.
     pub certificate: Option<Certificate>,
     /// The oldest version that is spoken.
@@ -53,6 +57,24 @@ pub struct UpstreamTls {
     /// Where it is set.
     #[serde(skip)]
     pub place: Place,
+}
+
+/// A name of a certificate (RFC 5280 section 4.2.1.6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum SubjectAltName {
+    /// A DNS name, which a wildcard of the certificate may cover.
+    Dns(String),
+    /// A URI, to the letter.
+    Uri(String),
+}
+
+impl SubjectAltName {
+    /// As people write it.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Dns(text) | Self::Uri(text) => text,
+        }
+    }
 }
 
 /// A certificate with its chain, and its key.
@@ -135,7 +157,15 @@ impl Alpn {
 impl UpstreamTls {
     /// With every default: whom the system trusts, and the host of each endpoint.
     pub const fn of_system(place: Place) -> Self {
-        Self { ca: None, server_name: None, certificate: None, min_version: TlsVersion::Tls12, verify: true, place }
+        Self {
+            ca: None,
+            server_name: None,
+            subject_alt_names: Vec::new(),
+            certificate: None,
+            min_version: TlsVersion::Tls12,
+            verify: true,
+            place,
+        }
     }
 }
 
@@ -161,8 +191,9 @@ impl ListenerTls {
             (Some(before), Some(now)) => {
                 let asked = now.client_certificates.as_ref();
                 let trusts = |tls: &Self| tls.client_certificates.as_ref().map(|certificates| certificates.ca.clone());
-                let demands = asked.is_some_and(|asked| asked.required)
-                    && !before.client_certificates.as_ref().is_some_and(|asked| asked.required);
+                let had = before.client_certificates.as_ref();
+                let demands = asked.is_some_and(|asked| asked.required) && !had.is_some_and(|had| had.required)
+                    || asked.is_some_and(|asked| !asked.unverified) && had.is_some_and(|had| had.unverified);
                 now.min_version > before.min_version || demands || asked.is_some() && trusts(before) != trusts(now)
             }
         }

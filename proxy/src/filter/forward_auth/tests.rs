@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use futures_util::{FutureExt, future::LocalBoxFuture};
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use super::*;
 use crate::exchange::testing;
@@ -40,10 +40,14 @@ fn names(text: &str) -> Vec<HeaderName> {
 fn spec(request: Option<&str>, upstream: &str, client: &str) -> spec::ForwardAuth {
     spec::ForwardAuth {
         upstream: "auth".into(),
-        path: "/verify?x=1".into(),
+        asks: AuthQuestion::Path("/verify?x=1".into()),
+        body_bytes_max: 0,
         timeout: Duration::from_secs(5),
         request_headers: request.map(names),
-        upstream_headers: names(upstream),
+        upstream_headers: spec::AllOr {
+            all: upstream == "*",
+            named: if upstream == "*" { vec![] } else { names(upstream) },
+        },
         client_headers: names(client),
     }
 }
