@@ -233,6 +233,40 @@ async fn an_exchange_whose_time_is_up_is_a_failure_and_one_whose_client_goes_is_
 }
 
 #[tokio::test]
+async fn a_response_that_breaks_off_is_a_failure_and_one_that_nobody_wants_is_none() {
+    let scene = Scene::new("breaker: {consecutive-errors: 2, open-time: 20s}").await;
+    let mut hold = scene.origin.hold("/broken");
+    for wanted in [false, false, true, true] {
+        let mut raw = Raw::connect(scene.gateway.web()).await;
+        raw.send("GET /broken HTTP/1.1\r\nhost: test.example\r\n\r\n").await;
+        let mut held = hold.next().await;
+        held.begin(200, "").await;
+        held.chunk("half").await;
+        assert_eq!(raw.head().await.status(), 200);
+        if wanted {
+            assert_eq!(scene.breaker().await, 0);
+            held.reset();
+            raw.rest().await;
+        } else {
+            raw.reset();
+            held.gone().await;
+        }
+    }
+    soon("it is open", async || scene.breaker().await == 2).await;
+    assert_eq!(scene.get("/").await.status, 503);
+}
+
+#[tokio::test]
+async fn a_whole_response_ends_a_row_of_failures() {
+    let scene = Scene::new("breaker: {consecutive-errors: 2, open-time: 20s}").await;
+    for _ in 0..3 {
+        assert_eq!(scene.get("/status/500").await.status, 500);
+        assert_eq!(scene.get("/chunks/3").await.status, 200);
+    }
+    assert_eq!(scene.breaker().await, 0);
+}
+
+#[tokio::test]
 async fn a_reload_keeps_an_open_breaker() {
     let scene = Scene::new("breaker: {consecutive-errors: 1, open-time: 20s}").await;
     assert_eq!(scene.get("/status/500").await.status, 500);

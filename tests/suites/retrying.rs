@@ -222,6 +222,53 @@ async fn a_short_retry_after_is_waited_for_and_a_long_one_is_passed_on() {
         assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, long));
     }
     assert_eq!(scene.withheld("time").await, 2.0);
+    // A date that is over is now.
+    let answer = scene.background(request(Method::GET, "/busy"));
+    hold.next().await.send(busy("Fri, 31 Dec 1999 23:59:59 GMT")).await;
+    hold.next().await.answer(200, "then").await;
+    assert_eq!(answer.await.unwrap().text(), "then");
+}
+
+#[tokio::test]
+async fn a_call_that_failed_with_a_listed_status_and_nothing_else_is_made_again() {
+    let scene = Scene::new(&format!("{BOTH}, retry: {{on: [unavailable, resource-exhausted]}}"), "").await;
+    let (mut a, mut b) = (scene.a.hold("/s/m"), scene.b.hold("/s/m"));
+    let call = || {
+        let mut call = post("/s/m", "\0\0\0\0\0");
+        call.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc"));
+        call
+    };
+    let failed = |code: u16| {
+        format!("HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: {code}\r\ncontent-length: 0\r\n\r\n")
+    };
+    for code in [14, 8] {
+        let answer = scene.background(call());
+        let (mut held, was_a) = either(&mut a, &mut b).await;
+        assert_eq!(held.whole().await.unwrap().bytes, [0; 5]);
+        held.send(failed(code)).await;
+        let mut other = if was_a { b.next().await } else { a.next().await };
+        assert_eq!(other.whole().await.unwrap().bytes, [0; 5], "the message goes once more");
+        other.send(failed(0)).await;
+        assert_eq!(answer.await.unwrap().header("grpc-status"), "0", "{code}");
+    }
+    // Others are passed on, and so is one that comes after a message.
+    for (code, late) in [(4, false), (14, true)] {
+        let answer = scene.background(call());
+        let (mut held, _) = either(&mut a, &mut b).await;
+        held.whole().await.unwrap();
+        if late {
+            held.begin(200, "content-type: application/grpc\r\ntrailer: grpc-status\r\n").await;
+            held.chunk([0; 5]).await;
+            held.end(&format!("grpc-status: {code}\r\n")).await;
+        } else {
+            held.send(failed(code)).await;
+        }
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("grpc-status"), if late { "" } else { "4" });
+    }
+    assert!(a.is_empty() && b.is_empty(), "nothing more was asked");
+    assert_eq!(scene.retries("reason=\"status\",outcome=\"answered\"").await, 2.0);
 }
 
 #[tokio::test]

@@ -14,21 +14,23 @@ use http_body::{Frame, SizeHint};
 
 use super::Upstream;
 use crate::{
-    config::spec::{Conditions, Queue, Upstream as Spec},
+    config::spec::{self, Conditions, Queue, Upstream as Spec},
     error::{Error, Kind},
     exchange::{Body, Exchange, Response, Timers},
     state::{Breaker, Gate, Pass, Passage, Rules, States, Traffic},
+    telemetry::UpstreamSeries,
 };
 
 /// The limits of one upstream; there is none of these where no limit is set.
 #[derive(Debug)]
 pub(super) struct Admission {
     limit: Option<(usize, Option<Queue>, Arc<Gate>)>,
-    breaker: Option<Guard>,
+    breaker: Option<Arc<Guard>>,
 }
 
 #[derive(Debug)]
 struct Guard {
+    series: Arc<UpstreamSeries>,
     rules: Rules,
     on: Conditions,
     breaker: Arc<Breaker>,
@@ -37,20 +39,25 @@ struct Guard {
 
 /// A request that was taken; its end must be told.
 pub(super) struct Taken<'a> {
-    upstream: &'a Upstream,
     exchange: Rc<Exchange>,
     // Unless the end is known.
-    watched: Option<(&'a Guard, Passage)>,
+    watched: Option<(&'a Arc<Guard>, Passage)>,
     pass: Option<Pass>,
 }
 
 impl Admission {
     /// Of the upstream called `name`.
-    pub(super) fn of(name: &str, spec: &Spec, states: &States, traffic: impl FnOnce() -> Arc<Traffic>) -> Option<Self> {
+    pub(super) fn of(
+        (name, series): (&str, &Arc<UpstreamSeries>),
+        spec: &Spec,
+        states: &States,
+        traffic: impl FnOnce() -> Arc<Traffic>,
+    ) -> Option<Self> {
         let key = Arc::from(format!("upstream {name}"));
         let gate = || states.gates.find_or_make(&key, Gate::default);
         let limit = spec.requests_max.map(|max| (max, spec.queue, gate()));
-        let breaker = spec.breaker.as_ref().map(|breaker| Guard {
+        let guard = |breaker: &spec::Breaker| Guard {
+            series: Arc::clone(series),
             rules: Rules {
                 error_percent: breaker.error_percent,
                 requests_min: breaker.requests_min,
@@ -62,7 +69,8 @@ impl Admission {
             on: breaker.on.clone(),
             breaker: states.breakers.find_or_make(&key, Breaker::default),
             traffic: traffic(),
-        });
+        };
+        let breaker = spec.breaker.as_ref().map(|breaker| Arc::new(guard(breaker)));
         (limit.is_some() || breaker.is_some()).then_some(Self { limit, breaker })
     }
 
@@ -75,7 +83,7 @@ impl Admission {
         upstream: &'a Upstream,
         exchange: &Rc<Exchange>,
     ) -> Result<Taken<'a>, Error> {
-        let mut taken = Taken { upstream, exchange: Rc::clone(exchange), watched: None, pass: None };
+        let mut taken = Taken { exchange: Rc::clone(exchange), watched: None, pass: None };
         if let Some(guard) = &self.breaker {
             let entry = guard.breaker.enter(&guard.rules);
             if let Passage::Refused(left) = entry {
@@ -145,32 +153,32 @@ impl Taken<'_> {
     /// Says how it ended, as far as the head of its response. The place under the limit is held until the response's
     /// last byte.
     pub(super) fn settle(mut self, result: Result<Response, Error>) -> Result<Response, Error> {
+        let mut verdict = None;
         if let Some((guard, entry)) = self.watched.take() {
+            let worker = self.exchange.worker.index;
             match &result {
-                Ok(response) => self.judge(guard, entry, guard.on.statuses.contains(&response.head.status.as_u16())),
-                Err(error) if counts(&guard.on, error.kind()) => self.judge(guard, entry, true),
+                Ok(response) if guard.on.flaw(&response.head).is_some() => guard.judge(entry, true, worker),
+                Ok(response) => {
+                    let streams = response.tunnel.is_none() && response.body.copy().is_none();
+                    // A trial is over with the head: a stream without end would keep the others waiting.
+                    if entry == Passage::Probe || !streams {
+                        guard.judge(entry, false, worker);
+                    }
+                    verdict =
+                        streams.then(|| Verdict { guard: Arc::clone(guard), told: entry == Passage::Probe, worker });
+                }
+                Err(error) if counts(&guard.on, error.kind()) => guard.judge(entry, true, worker),
                 Err(_) => guard.withdraw(entry),
             }
         }
         let pass = self.pass.take();
         result.map(|mut response| {
-            if let Some(pass) = pass.filter(|_| response.tunnel.is_none() && response.body.copy().is_none()) {
-                response.body = Body::stream(Passing { body: response.body, _pass: pass });
+            let streams = response.tunnel.is_none() && response.body.copy().is_none();
+            if streams && (pass.is_some() || verdict.is_some()) {
+                response.body = Body::stream(Passing { body: response.body, verdict, _pass: pass });
             }
             response
         })
-    }
-
-    fn judge(&self, guard: &Guard, entry: Passage, failed: bool) {
-        let series = &self.upstream.series;
-        if failed {
-            if guard.breaker.failed(&guard.rules, entry, &guard.traffic, self.exchange.worker.index) {
-                series.breaker_opened();
-            }
-        } else {
-            guard.breaker.succeeded(&guard.rules, entry);
-        }
-        series.breaker(guard.breaker.phase() as u64);
     }
 
     fn withdraw(&mut self) {
@@ -181,6 +189,17 @@ impl Taken<'_> {
 }
 
 impl Guard {
+    fn judge(&self, entry: Passage, failed: bool, worker: usize) {
+        if failed {
+            if self.breaker.failed(&self.rules, entry, &self.traffic, worker) {
+                self.series.breaker_opened();
+            }
+        } else {
+            self.breaker.succeeded(&self.rules, entry);
+        }
+        self.series.breaker(self.breaker.phase() as u64);
+    }
+
     fn withdraw(&self, entry: Passage) {
         if entry == Passage::Probe {
             self.breaker.withdrawn();
@@ -193,7 +212,7 @@ const fn counts(on: &Conditions, kind: Kind) -> bool {
     match kind {
         Kind::UpstreamConnect | Kind::UpstreamConnectTimeout => on.connect_failure,
         Kind::UpstreamReset | Kind::UpstreamMalformed => on.reset,
-        Kind::UpstreamTimeout | Kind::UpstreamTryTimeout => on.timeout,
+        Kind::UpstreamTimeout | Kind::UpstreamTryTimeout | Kind::UpstreamIdleTimeout => on.timeout,
         _ => false,
     }
 }
@@ -204,17 +223,36 @@ impl Drop for Taken<'_> {
         let Some((guard, entry)) = self.watched.take() else { return };
         let late = self.exchange.time_left(Instant::now()).is_some_and(|left| left.is_zero());
         if late && guard.on.timeout {
-            self.judge(guard, entry, true);
+            guard.judge(entry, true, self.exchange.worker.index);
         } else {
             guard.withdraw(entry);
         }
     }
 }
 
-// A response body that holds the place of its request.
+// A response body that holds the place of its request, and tells the breaker how it ended.
 struct Passing {
     body: Body,
-    _pass: Pass,
+    verdict: Option<Verdict>,
+    _pass: Option<Pass>,
+}
+
+// What is left to be said of a request whose response has begun. One that nobody reads to its end says nothing.
+struct Verdict {
+    guard: Arc<Guard>,
+    // Whether its success was told.
+    told: bool,
+    worker: usize,
+}
+
+impl Verdict {
+    fn end(self, failure: Option<&Error>) {
+        match failure {
+            Some(error) if counts(&self.guard.on, error.kind()) => self.guard.judge(Passage::Pass, true, self.worker),
+            None if !self.told => self.guard.judge(Passage::Pass, false, self.worker),
+            _ => {}
+        }
+    }
 }
 
 impl http_body::Body for Passing {
@@ -222,7 +260,17 @@ impl http_body::Body for Passing {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let over = match &polled {
+            Poll::Pending => return polled,
+            Poll::Ready(None) => Some(None),
+            Poll::Ready(Some(Err(error))) => Some(Some(error)),
+            Poll::Ready(Some(Ok(_))) => self.body.is_end_stream().then_some(None),
+        };
+        if let (Some(failure), Some(verdict)) = (over, over.and_then(|_| self.verdict.take())) {
+            verdict.end(failure);
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -95,8 +95,7 @@ impl Upstream {
                 };
                 course.note(&tries, &tried);
                 let flaw = match &tried {
-                    Ok(response) if !terms.is_flawed(response.head.status.as_u16()) => None,
-                    Ok(response) => Some(Flaw::Status(response.head.status.as_u16())),
+                    Ok(response) => terms.flaw(&response.head),
                     Err(missed) => Some(Flaw::Missed(missed.cause)),
                 };
                 let further = flaw.and_then(|flaw| course.next(&tries, request, (position, next.fresh, flaw), &tried));

@@ -1,7 +1,7 @@
 //! The course of one call: what was tried, what is left to be sent, and whether there is another try. The one place
 //! where that is decided. Knows no connection and makes no try.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header;
 
@@ -76,7 +76,7 @@ impl Course {
     #[inline]
     pub(super) fn note(&mut self, tries: &Tries<'_>, tried: &Tried) {
         if let Some(reason) = self.reason.take() {
-            let good = tried.as_ref().is_ok_and(|response| !tries.terms.is_flawed(response.head.status.as_u16()));
+            let good = tried.as_ref().is_ok_and(|response| tries.terms.flaw(&response.head).is_none());
             tries.upstream.series.retried(tries.worker.index, reason, good);
         }
     }
@@ -113,7 +113,9 @@ impl Course {
         let terms = tries.terms;
         let missed = tried.as_ref().err();
         let progress = missed.map_or(Progress::Sent, |missed| missed.progress);
-        let harmless = progress != Progress::Sent || terms.allow_twice(&request.head.method);
+        // A call that is refused in so many words had no effect, or one that may be had twice: that is why it is listed.
+        let refused = matches!(flaw, Flaw::Call(_));
+        let harmless = progress != Progress::Sent || refused || terms.allow_twice(&request.head.method);
         let Some(restored) = harmless.then(|| self.restore(request, missed.is_some_and(|missed| missed.again))) else {
             return Err(terms.want(flaw).then_some(Withheld::Method));
         };
@@ -205,16 +207,18 @@ impl Course {
     }
 }
 
-// RFC 9110 section 10.2.3. A date is taken for a long time.
+// RFC 9110 section 10.2.3: seconds, or a date. What is neither is taken for a long time.
 fn retry_after(response: &Response) -> Option<Duration> {
-    let value = response.head.headers.get(header::RETRY_AFTER)?;
-    let seconds = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    Some(seconds.map_or(Duration::MAX, Duration::from_secs))
+    let text = response.head.headers.get(header::RETRY_AFTER)?.to_str().unwrap_or_default().trim();
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    // A date that is over is now.
+    let date = || Some(httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).unwrap_or_default());
+    Some(seconds.or_else(date).unwrap_or(Duration::MAX))
 }
 
 const fn reason(flaw: Flaw) -> RetryReason {
     match flaw {
-        Flaw::Status(_) => RetryReason::Status,
+        Flaw::Status(_) | Flaw::Call(_) => RetryReason::Status,
         Flaw::Missed(cause) => match cause {
             Cause::Crowded => RetryReason::Crowded,
             Cause::Connect | Cause::ConnectTimeout => RetryReason::Connect,

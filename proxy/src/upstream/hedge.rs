@@ -81,7 +81,7 @@ impl Race<'_> {
                 continue;
             };
             drop(self.running.swap_remove(at));
-            let good = tried.as_ref().is_ok_and(|response| !tries.terms.is_flawed(response.head.status.as_u16()));
+            let good = tried.as_ref().is_ok_and(|response| tries.terms.flaw(&response.head).is_none());
             if good || self.running.is_empty() {
                 return Poll::Ready((position, tried));
             }

@@ -94,7 +94,7 @@ impl Upstream {
             keep: Keep::new(spec.pool_idle_max, spec.pool_idle_timeout, states.workers),
             multiplexes: http2::speaks_http2(spec),
             terms,
-            admission: Admission::of(name, spec, states, || traffic(name, states)),
+            admission: Admission::of((name, &series), spec, states, || traffic(name, states)),
             series,
             states: Arc::clone(states),
             connector,

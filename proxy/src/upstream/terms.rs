@@ -6,11 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::Method;
+use http::{Method, response::Parts};
 
 use super::{attempt::Cause, share::scatter};
 use crate::{
     config::spec::{Budget, Conditions, Hedge, Retry, RouteTerms, Upstream as Spec},
+    exchange::rpc,
     state::{Counted, Traffic},
 };
 
@@ -36,6 +37,8 @@ pub(super) enum Flaw {
     Missed(Cause),
     /// It has this status.
     Status(u16),
+    /// It is the answer of a call that failed with this status.
+    Call(u16),
 }
 
 impl Terms {
@@ -53,10 +56,10 @@ impl Terms {
         }
     }
 
-    /// Whether an answer with `status` is one to try again after.
+    /// What an answer has that is to be tried again after.
     #[inline]
-    pub(super) fn is_flawed(&self, status: u16) -> bool {
-        self.retry.as_ref().is_some_and(|retry| retry.on.has_status(status))
+    pub(super) fn flaw(&self, head: &Parts) -> Option<Flaw> {
+        self.retry.as_ref().and_then(|retry| retry.on.flaw(head))
     }
 
     /// Whether a request with `method` may have its effect twice.
@@ -71,6 +74,7 @@ impl Terms {
             (Flaw::Missed(cause), None) => matches!(cause, Cause::Connect | Cause::ConnectTimeout),
             (Flaw::Missed(cause), Some(retry)) => retry.on.has(cause),
             (Flaw::Status(status), retry) => retry.as_ref().is_some_and(|retry| retry.on.has_status(status)),
+            (Flaw::Call(_), retry) => retry.is_some(),
         }
     }
 
@@ -111,6 +115,19 @@ impl Conditions {
             Cause::Crowded => true,
             Cause::Request => false,
         }
+    }
+
+    /// What an answer has of these. A call that failed and brought nothing has its status in the head.
+    pub(super) fn flaw(&self, head: &Parts) -> Option<Flaw> {
+        let status = head.status.as_u16();
+        if self.has_status(status) {
+            return Some(Flaw::Status(status));
+        }
+        if self.calls.is_empty() {
+            return None;
+        }
+        let code = rpc::status(&head.headers)?;
+        self.calls.iter().any(|status| status.code() == code).then_some(Flaw::Call(code))
     }
 
     fn has_status(&self, status: u16) -> bool {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use tidegate_tests::{
-    Collector, ConfigDir, Gateway, Origin, WEB, collector::Seen, eventually, free_address, guests, request,
+    Client, Collector, ConfigDir, Gateway, Origin, WEB, collector::Seen, eventually, free_address, guests, request,
 };
 
 use super::{document, parent, scene, with};
@@ -138,6 +138,24 @@ async fn what_failed_is_said_and_a_clients_mistake_is_no_failure() {
     assert_eq!((name.as_str(), &said["exception.type"]), ("exception", &exchange.attribute("error.type").to_owned()));
     assert!(said["exception.message"].contains("upstream origin"), "{said:?}");
     assert_eq!(exchange.failed.as_ref(), Some(&said["exception.message"]));
+}
+
+#[tokio::test]
+async fn a_try_is_over_with_its_response() {
+    let collector = Collector::grpc();
+    let (origin, _dir, gateway) = scene(&collector, "").await;
+    let mut hold = origin.hold("/broken");
+    let web = gateway.web();
+    let asked = tokio::spawn(async move { Client::http1(web).await.try_send(with("/broken", &[])).await });
+    let mut held = hold.next().await;
+    held.begin(200, "").await;
+    held.chunk("half").await;
+    held.reset();
+    asked.await.unwrap().unwrap_err();
+    let spans = collector.wait_for(2).await;
+    let (exchange, tried) = (only(&spans, "Server"), only(&spans, "Client"));
+    assert_eq!((tried.attribute("error.type"), &tried.parent), ("upstream_reset", &exchange.id), "{tried:#?}");
+    assert!(tried.failed.is_some(), "{tried:#?}");
 }
 
 #[tokio::test]

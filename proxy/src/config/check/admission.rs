@@ -62,6 +62,7 @@ fn failures() -> Conditions {
         reset: true,
         timeout: true,
         statuses: (500..=599).collect(),
+        calls: Vec::new(),
     }
 }
 

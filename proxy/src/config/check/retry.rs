@@ -6,7 +6,7 @@ use super::{scope::Scope, values};
 use crate::config::{
     node::Pos,
     raw::{self, Field, OneOrMany, Text},
-    spec::{Budget, Conditions, Hedge, Methods, Retry},
+    spec::{Budget, CallStatus, Conditions, Hedge, Methods, Retry},
     suggest,
 };
 
@@ -73,11 +73,16 @@ pub(super) fn conditions(scope: &mut Scope<'_>, field: Field<OneOrMany<Text>>, d
             "gateway-error" => on.statuses.extend([502, 503, 504]),
             "5xx" => on.statuses.extend(500..=599),
             "retriable-4xx" => on.statuses.push(409),
-            other => on.statuses.extend(status(scope, other, pos)),
+            other => match CallStatus::ALL.into_iter().find(|status| status.name() == other) {
+                Some(status) => on.calls.push(status),
+                None => on.statuses.extend(status(scope, other, pos)),
+            },
         }
     }
     on.statuses.sort_unstable();
     on.statuses.dedup();
+    on.calls.sort_unstable();
+    on.calls.dedup();
     on
 }
 
@@ -127,5 +132,17 @@ pub(super) fn within(scope: &mut Scope<'_>, field: Field<raw::Count>, default: u
 // More tries than this help nobody.
 const ATTEMPTS_MAX: u32 = 20;
 const PERCENT_MAX: u32 = 1000;
-const CONDITIONS: [&str; 7] =
-    ["connect-failure", "refused-stream", "reset", "timeout", "gateway-error", "5xx", "retriable-4xx"];
+const CONDITIONS: [&str; 12] = [
+    "connect-failure",
+    "refused-stream",
+    "reset",
+    "timeout",
+    "gateway-error",
+    "5xx",
+    "retriable-4xx",
+    "cancelled",
+    "deadline-exceeded",
+    "internal",
+    "resource-exhausted",
+    "unavailable",
+];

@@ -11,8 +11,10 @@ use super::{Count, Field, OneOrMany, Period, Size, Text};
 pub(crate) struct Retry {
     /// What is retried: `connect-failure` (no connection, in time or at all), `refused-stream` (refused unprocessed), `reset`
     /// (the connection ended before a whole head, or what came is not HTTP), `timeout` (`response-timeout` or
-    /// `try-timeout`), and answers: `gateway-error` (502, 503, 504), `5xx`, `retriable-4xx` (409), or any status.
-    #[schemars(extend("x-default" = "all but `5xx` and `retriable-4xx`"))]
+    /// `try-timeout`), and answers: `gateway-error` (502, 503, 504), `5xx`, `retriable-4xx` (409), or any status. Of calls of gRPC, answers
+    /// that are a status and nothing else: `cancelled`, `deadline-exceeded`, `internal`, `resource-exhausted`,
+    /// `unavailable`.
+    #[schemars(extend("x-default" = "connect-failure, refused-stream, reset, timeout and gateway-error"))]
     pub(crate) on: Field<OneOrMany<Text>>,
     /// How often it is sent again at most, beside the first time.
     #[schemars(extend("x-default" = "2"))]

@@ -70,5 +70,6 @@ pub(super) fn conditions(on: &Conditions) -> Out {
     }
     let apart = on.statuses.iter().filter(|status| !(all && **status >= 500));
     listed.extend(apart.map(Out::plain));
+    listed.extend(on.calls.iter().map(|status| Out::text(status.name())));
     Out::List(listed)
 }

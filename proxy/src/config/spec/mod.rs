@@ -42,7 +42,7 @@ pub use self::{
     },
     protocol::{Protocol, UpstreamHttp2},
     proxied::{ProxyProtocol, ProxyVersion},
-    retry::{Budget, Conditions, Hedge, Methods, Retry, RouteTerms},
+    retry::{Budget, CallStatus, Conditions, Hedge, Methods, Retry, RouteTerms},
     route::{Destination, FieldMatch, HostPattern, Match, PathPattern, REGEX_BYTES_MAX, Route, Target, ValuePattern},
     table::{FromTable, Table, TableLimits},
     tls::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, SubjectAltName, TlsVersion, UpstreamTls},

@@ -39,6 +39,51 @@ pub struct Conditions {
     pub timeout: bool,
     /// Answers with these statuses, ascending.
     pub statuses: Vec<u16>,
+    /// Answers of gRPC that are a status and nothing else, with one of these.
+    pub calls: Vec<CallStatus>,
+}
+
+/// A status of gRPC after which a call may be made again, as Envoy names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum CallStatus {
+    /// 1
+    Cancelled,
+    /// 4
+    DeadlineExceeded,
+    /// 8
+    ResourceExhausted,
+    /// 13
+    Internal,
+    /// 14
+    Unavailable,
+}
+
+impl CallStatus {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Cancelled, Self::DeadlineExceeded, Self::ResourceExhausted, Self::Internal, Self::Unavailable];
+
+    /// As people write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::DeadlineExceeded => "deadline-exceeded",
+            Self::ResourceExhausted => "resource-exhausted",
+            Self::Internal => "internal",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// As it is sent.
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Cancelled => 1,
+            Self::DeadlineExceeded => 4,
+            Self::ResourceExhausted => 8,
+            Self::Internal => 13,
+            Self::Unavailable => 14,
+        }
+    }
 }
 
 /// Methods, chosen from.
@@ -96,6 +141,7 @@ impl Default for Retry {
                 reset: true,
                 timeout: true,
                 statuses: vec![502, 503, 504],
+                calls: Vec::new(),
             },
             attempts: 2,
             base: Duration::from_millis(25),
