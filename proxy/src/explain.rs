@@ -158,6 +158,7 @@ fn kind(middleware: &Middleware) -> String {
         Middleware::ForwardAuth(_) => "forward-auth",
         Middleware::Maintenance(_) => "maintenance",
         Middleware::Compress(_) => "compress",
+        Middleware::Decompress(_) => "decompress",
         Middleware::Concurrency(_) => "concurrency",
         Middleware::Cache(_) => "cache",
         Middleware::GrpcWeb => "grpc-web",

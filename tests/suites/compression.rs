@@ -249,3 +249,53 @@ async fn curl_reads_what_it_asked_for() {
     assert!(head.to_lowercase().contains("content-encoding: gzip"), "{head}");
     assert_eq!(body.len(), 50_000);
 }
+
+#[tokio::test]
+async fn requests_are_decompressed_for_upstreams_that_cannot() {
+    let (origin, _dir, gateway) = Gateway::in_front_of_origin(
+        "
+upstreams: {origin: {endpoints: ['{origin}']}}
+routes:
+  - {id: all, path: /*, middleware: [{decompress: {body-bytes-max: 1MiB, ratio-max: 50}}], upstream: origin}
+  - {id: gzip, path: /gzip, middleware: [{decompress: {codings: gzip}}], upstream: origin}
+",
+    )
+    .await;
+    let plain: Vec<u8> =
+        (0..100_000u32).flat_map(|number| (number.wrapping_mul(2_654_435_761) | 15).to_le_bytes()).collect();
+    let gzip = |plain: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut encoder, plain).unwrap();
+        encoder.finish().unwrap()
+    };
+    let mut br = Vec::new();
+    brotli::BrotliCompress(&mut &plain[..], &mut br, &Default::default()).unwrap();
+    let bodies = [("gzip", gzip(&plain)), ("br", br), ("zstd", zstd::encode_all(&plain[..], 3).unwrap())];
+    let ask = |path: &str, coding: &'static str, body: Vec<u8>| {
+        let mut ask = request(Method::POST, path).map(|_| body.into());
+        ask.headers_mut().insert("content-encoding", http::HeaderValue::from_static(coding));
+        ask
+    };
+    for mut client in [gateway.http1().await, gateway.http2().await] {
+        for (coding, body) in &bodies {
+            let answer = client.send(ask("/", coding, body.clone())).await;
+            assert_eq!((answer.status.as_u16(), &answer.echo()["body_bytes"]), (200, &plain.len().into()), "{coding}");
+            assert_eq!(answer.echo()["body_digest"], tidegate_tests::wire::digest(&plain), "{coding}");
+            assert_eq!(answer.echoed("content-encoding"), Vec::<String>::new());
+        }
+        let refused = client.send(ask("/gzip", "br", bodies[1].1.clone())).await;
+        assert_eq!((refused.status.as_u16(), refused.header("accept-encoding")), (415, "gzip"));
+    }
+    let sent = origin.requests();
+    for (what, body, status) in [
+        ("a bomb by its ratio", gzip(&vec![0; 900_000]), 413),
+        ("a bomb by its size", zstd::encode_all(&vec![1; 40 << 20][..], 3).unwrap(), 413),
+        ("what is no gzip", b"plain".to_vec(), 400),
+    ] {
+        let coding = if what.contains("size") { "zstd" } else { "gzip" };
+        let answer = gateway.http1().await.send(ask("/", coding, body)).await;
+        assert_eq!(answer.status, status, "{what}");
+    }
+    assert_eq!(gateway.http1().await.get("/").await.status, 200);
+    assert!(origin.requests() - sent <= 4, "no request is made again");
+}

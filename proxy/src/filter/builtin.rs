@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::{
     Action, basic_auth::BasicAuth, cache::Cache, compress::Compress, concurrency::Concurrency, cors::Cors,
-    forward_auth::ForwardAuth, grpc_web::GrpcWeb, headers::Headers, ip_access::IpAccess, maintenance::Maintenance,
-    mirror::Mirror, redirect::Redirect, request_id::RequestId, respond::Respond, rewrite::Rewrite,
+    decompress::Decompress, forward_auth::ForwardAuth, grpc_web::GrpcWeb, headers::Headers, ip_access::IpAccess,
+    maintenance::Maintenance, mirror::Mirror, redirect::Redirect, request_id::RequestId, respond::Respond,
+    rewrite::Rewrite,
 };
 use crate::{config::spec::Middleware, exchange::Call, state::States, telemetry::Metrics};
 
@@ -34,6 +35,7 @@ pub fn builtin(
         Middleware::ForwardAuth(auth) => Action::Around(Arc::new(ForwardAuth::new(auth, call(&auth.upstream)?))),
         Middleware::Maintenance(maintenance) => Action::Edit(Arc::new(Maintenance::new(maintenance))),
         Middleware::Compress(compress) => Action::Around(Arc::new(Compress::new(compress))),
+        Middleware::Decompress(decompress) => Action::Edit(Arc::new(Decompress::new(decompress))),
         Middleware::Concurrency(limit) => {
             let slots = states.slots.find_or_make(&name.into(), Default::default);
             Action::Around(Arc::new(Concurrency::new(limit, slots, metrics.gate(name))))

@@ -13,6 +13,7 @@ mod cache;
 mod compress;
 mod concurrency;
 mod cors;
+mod decompress;
 mod explain;
 mod forward_auth;
 mod grpc_web;

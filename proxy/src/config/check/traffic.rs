@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
 
-use super::{scope::Scope, steps, values};
+use super::{retry::within, scope::Scope, steps, values};
 use crate::config::{
     node::Pos,
-    raw::{self, ConcurrencyKeyForm, Count, Field, Size},
-    spec::{Coding, Compress, CompressLevels, Concurrency, ConcurrencyKey, Middleware, RequestId, TypePattern},
+    raw::{self, ConcurrencyKeyForm, Count, Field, OneOrMany, Size},
+    spec::{
+        Coding, Compress, CompressLevels, Concurrency, ConcurrencyKey, Decompress, Middleware, RequestId, TypePattern,
+    },
 };
 
 pub(super) fn request_id(scope: &mut Scope<'_>, raw: raw::RequestId) -> Option<Middleware> {
@@ -20,9 +22,20 @@ pub(super) fn request_id(scope: &mut Scope<'_>, raw: raw::RequestId) -> Option<M
     Some(Middleware::RequestId(RequestId { header, accept, respond }))
 }
 
-pub(super) fn compress(scope: &mut Scope<'_>, raw: raw::Compress) -> Option<Middleware> {
+/// What is decompressed, and how much of it.
+pub(super) fn decompress(scope: &mut Scope<'_>, raw: raw::Decompress) -> Middleware {
+    let codings = codings(scope, raw.codings, [Coding::Gzip, Coding::Brotli, Coding::Zstd]);
+    let body_bytes_max = values::size(scope, raw.body_bytes_max, 1, 10 << 20) as u64;
+    let ratio_max = within(scope, raw.ratio_max, 100, RATIO_MAX);
+    Middleware::Decompress(Decompress { codings, body_bytes_max, ratio_max })
+}
+
+// More than any coding makes of zeros.
+const RATIO_MAX: u32 = 1_000_000;
+
+fn codings(scope: &mut Scope<'_>, field: Field<OneOrMany<raw::Coding>>, default: [Coding; 3]) -> Vec<Coding> {
     let mut codings: Vec<Coding> = Vec::new();
-    for (coding, pos) in raw.codings.many() {
+    for (coding, pos) in field.many() {
         let coding = match coding {
             raw::Coding::Gzip => Coding::Gzip,
             raw::Coding::Br => Coding::Brotli,
@@ -34,9 +47,11 @@ pub(super) fn compress(scope: &mut Scope<'_>, raw: raw::Compress) -> Option<Midd
         }
         codings.push(coding);
     }
-    if codings.is_empty() {
-        codings = vec![Coding::Zstd, Coding::Brotli, Coding::Gzip];
-    }
+    if codings.is_empty() { default.into() } else { codings }
+}
+
+pub(super) fn compress(scope: &mut Scope<'_>, raw: raw::Compress) -> Option<Middleware> {
+    let codings = codings(scope, raw.codings, [Coding::Zstd, Coding::Brotli, Coding::Gzip]);
     let types = match raw.types.is_absent() {
         true => TYPES.iter().filter_map(|text| text.parse().ok()).collect(),
         false => types(scope, raw.types),
@@ -51,7 +66,7 @@ pub(super) fn compress(scope: &mut Scope<'_>, raw: raw::Compress) -> Option<Midd
     Some(Middleware::Compress(Compress { codings, types, body_bytes_min, levels }))
 }
 
-fn types(scope: &mut Scope<'_>, field: Field<raw::OneOrMany<String>>) -> Vec<TypePattern> {
+fn types(scope: &mut Scope<'_>, field: Field<OneOrMany<String>>) -> Vec<TypePattern> {
     let mut types = Vec::new();
     for (text, pos) in field.many() {
         match text.parse() {

@@ -53,7 +53,7 @@ const ROUTES: [&str; 34] = [
     "middleware: [{cors: {allow-origins: '*', max-age: @s}}], upstream: shared",
     "middleware: [{forward-auth: {upstream: shared, path: '/@'}}, {request-id: {}}], upstream: shared",
     "middleware: [{ip-access: {deny: [10.0.0.@]}}, b]",
-    "middleware: [{compress: {gzip-level: 1}}, {cache: {default-max-age: @s}}], upstream: shared",
+    "middleware: [{compress: {gzip-level: 1}}, {decompress: {ratio-max: 1@}}, {cache: {default-max-age: @s}}], upstream: shared",
     "middleware: [{basic-auth: {users: ['a@:$2b$04$.....................................................']}}], upstream: shared",
     // And what is refused, or warned of.
     "middleware: [nowhere], upstream: shared",

@@ -10,8 +10,8 @@ use serde::{
 use serde_json::Number;
 
 use super::{
-    BasicAuth, Cache, Compress, Concurrency, Cors, Count, Entries, Field, ForwardAuth, GrpcWeb, IpAccess, Maintenance,
-    OneOrMany, Period, RequestId, Size, Text,
+    BasicAuth, Cache, Compress, Concurrency, Cors, Count, Decompress, Entries, Field, ForwardAuth, GrpcWeb, IpAccess,
+    Maintenance, OneOrMany, Period, RequestId, Size, Text,
 };
 
 /// A configured step. Exactly one of `module`, `chain` and the built-in steps (`headers` and what follows) says what it
@@ -61,6 +61,8 @@ pub(crate) struct Middleware {
     pub(crate) maintenance: Field<Maintenance>,
     /// Compresses responses.
     pub(crate) compress: Field<Compress>,
+    /// Decompresses request bodies.
+    pub(crate) decompress: Field<Decompress>,
     /// Bounds how many exchanges are under way at a time.
     pub(crate) concurrency: Field<Concurrency>,
     /// Keeps responses and answers with them.

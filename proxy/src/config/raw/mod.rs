@@ -46,7 +46,7 @@ pub(crate) use scalar::{Count, Limit, Percent, Period, Size, Text};
 pub(crate) use table::{Table, TableLimits};
 pub(crate) use tls::{Alpn, Certificate, ClientCertificates, ClientMode, ListenerTls, UpstreamTls};
 pub(crate) use tracing::{Otlp, OtlpProtocol, Sample, SampleParent, Tracing};
-pub(crate) use traffic::{Coding, Compress, Concurrency, ConcurrencyKeyForm, RequestId};
+pub(crate) use traffic::{Coding, Compress, Concurrency, ConcurrencyKeyForm, Decompress, RequestId};
 pub(crate) use upstream::Upstream;
 
 use schemars::JsonSchema;

@@ -45,6 +45,22 @@ pub(crate) struct Compress {
     pub(crate) zstd_level: Field<Count>,
 }
 
+/// Decompression of request bodies, as they stream, for upstreams and plugins that read none of it. A body in another
+/// coding is answered with 415.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Decompress {
+    /// Content codings that are read.
+    #[schemars(extend("x-default" = "[gzip, br, zstd]"))]
+    pub(crate) codings: Field<OneOrMany<Coding>>,
+    /// How much may come of a body. Over it: 413.
+    #[schemars(extend("x-default" = "10MiB"))]
+    pub(crate) body_bytes_max: Field<Size>,
+    /// How many times what was sent may come of it, beside 64 KiB. Over it: 413.
+    #[schemars(extend("x-default" = "100"))]
+    pub(crate) ratio_max: Field<Count>,
+}
+
 /// A content coding.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -4,7 +4,7 @@ use super::{Fields, Out, period, texts};
 use crate::config::{
     node::{Node, Value},
     spec::{
-        AllOr, Argon2Variant, AuthQuestion, BasicAuth, Cache, Compress, Concurrency, ConcurrencyKey, Cors, 
+        AllOr, Argon2Variant, AuthQuestion, BasicAuth, Cache, Compress, Concurrency, ConcurrencyKey, Cors, Decompress,
         ForwardAuth, IpAccess, Maintenance, PasswordHash, RequestId,
     },
 };
@@ -96,6 +96,12 @@ pub(super) fn maintenance(inner: &mut Fields<'_>, maintenance: &Maintenance) {
     inner.put("body", inner.written("body").text(&maintenance.body));
     let content_type = String::from_utf8_lossy(maintenance.content_type.as_bytes());
     inner.put("content-type", inner.written("content-type").text(&content_type));
+}
+
+pub(super) fn decompress(inner: &mut Fields<'_>, decompress: &Decompress) {
+    inner.put("codings", texts(decompress.codings.iter().map(|coding| coding.name())));
+    inner.put("body-bytes-max", Out::plain(decompress.body_bytes_max));
+    inner.put("ratio-max", Out::plain(decompress.ratio_max));
 }
 
 pub(super) fn compress(inner: &mut Fields<'_>, compress: &Compress) {

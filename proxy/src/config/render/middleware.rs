@@ -71,6 +71,9 @@ pub(super) fn definition<'a>(spec: &Spec, written: Written<'a>, middleware: &Mid
             built_in(&mut fields, "maintenance", |inner| builtin::maintenance(inner, page))
         }
         Middleware::Compress(compress) => built_in(&mut fields, "compress", |inner| builtin::compress(inner, compress)),
+        Middleware::Decompress(decompress) => {
+            built_in(&mut fields, "decompress", |inner| builtin::decompress(inner, decompress));
+        }
         Middleware::Concurrency(limit) => {
             built_in(&mut fields, "concurrency", |inner| builtin::concurrency(inner, limit))
         }

@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::{
-    BasicAuth, Cache, Compress, Concurrency, Cors, ForwardAuth, IpAccess, Maintenance, Name, RequestId, fields, status,
-    strings,
+    BasicAuth, Cache, Compress, Concurrency, Cors, Decompress, ForwardAuth, IpAccess, Maintenance, Name, RequestId,
+    fields, status, strings,
 };
 use crate::config::diagnostic::Place;
 
@@ -45,6 +45,8 @@ pub enum Middleware {
     Maintenance(Maintenance),
     /// Compresses responses.
     Compress(Compress),
+    /// Decompresses requests.
+    Decompress(Decompress),
     /// Bounds how many exchanges are under way at a time.
     Concurrency(Concurrency),
     /// Keeps responses and answers with them.

@@ -47,7 +47,7 @@ pub use self::{
     table::{FromTable, Table, TableLimits},
     tls::{Alpn, Certificate, ClientCertificates, ListenerTls, Pem, SubjectAltName, TlsVersion, UpstreamTls},
     tracing::{Export, Otlp, Sample, Tracing},
-    traffic::{Coding, Compress, CompressLevels, Concurrency, ConcurrencyKey, RequestId, TypePattern},
+    traffic::{Coding, Compress, CompressLevels, Concurrency, ConcurrencyKey, Decompress, RequestId, TypePattern},
     upstream::Upstream,
 };
 use super::{diagnostic::Place, render::Origins};

@@ -33,6 +33,17 @@ pub struct Compress {
     pub levels: CompressLevels,
 }
 
+/// Decompression of requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Decompress {
+    /// What is read; anything else is refused.
+    pub codings: Vec<Coding>,
+    /// What may come of a body.
+    pub body_bytes_max: u64,
+    /// How many times what was sent may come of it.
+    pub ratio_max: u32,
+}
+
 /// A content coding (RFC 9110 section 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Coding {
