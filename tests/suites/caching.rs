@@ -417,3 +417,47 @@ async fn what_breaks_off_or_is_not_read_to_its_end_is_not_kept() {
     .await;
     assert_eq!(said(&answer), (200, "whole".into(), "fwd=uri-miss;stored"));
 }
+
+#[tokio::test]
+async fn a_part_of_what_is_kept_is_served_and_one_of_what_is_not_is_the_upstreams() {
+    let (origin, _dir, gateway) = scene().await;
+    let mut client = gateway.http1().await;
+    let mut hold = origin.hold("/film");
+    let part = |fields: &[(&str, &str)]| asked(Method::GET, "/film", fields);
+    // Nothing is kept yet: the part is the upstream's to answer, and is not kept.
+    for _ in 0..2 {
+        let play = async {
+            let mut held = hold.next().await;
+            assert_eq!(held.head.field("range").as_deref(), Some("bytes=0-3"));
+            held.send("HTTP/1.1 206 P\r\ncache-control: max-age=60\r\ncontent-range: bytes 0-3/10\r\ncontent-length: 4\r\n\r\n0123").await;
+            held.keep();
+        };
+        let (answer, ()) = tokio::join!(client.send(part(&[("range", "bytes=0-3")])), play);
+        assert_eq!(said(&answer), (206, "0123".into(), "fwd=bypass"));
+    }
+    let fields = "cache-control: max-age=600\r\netag: \"v1\"\r\ncontent-type: text/plain";
+    through(&mut client, request(Method::GET, "/film"), &mut hold, fields, "0123456789").await;
+    // What is asked for, and what comes.
+    type Case<'a> = (&'a [(&'a str, &'a str)], u16, &'a str, &'a str);
+    let cases: [Case<'_>; 8] = [
+        (&[("range", "bytes=0-3")], 206, "0123", "bytes 0-3/10"),
+        (&[("range", "bytes=8-")], 206, "89", "bytes 8-9/10"),
+        (&[("range", "bytes=-1")], 206, "9", "bytes 9-9/10"),
+        (&[("range", "bytes=10-")], 416, "", "bytes */10"),
+        (&[("range", "bytes=0-1,4-5")], 200, "0123456789", ""),
+        (&[("range", "bytes=4-5"), ("if-range", "\"v1\"")], 206, "45", "bytes 4-5/10"),
+        (&[("range", "bytes=4-5"), ("if-range", "\"v0\"")], 200, "0123456789", ""),
+        (&[("range", "bytes=4-5"), ("if-none-match", "\"v1\"")], 304, "", ""),
+    ];
+    for (fields, status, body, range) in cases {
+        let answer = client.send(part(fields)).await;
+        assert_eq!((answer.status.as_u16(), &*answer.text(), answer.header("content-range")), (status, body, range));
+        assert!(answer.header("cache-status").contains("hit"), "{fields:?}");
+        assert_eq!(answer.header("etag"), "\"v1\"", "{fields:?}");
+        if status == 206 {
+            assert_eq!(answer.header("content-length"), body.len().to_string());
+            assert_eq!(answer.header("content-type"), "text/plain");
+        }
+    }
+    assert_eq!(origin.requests(), 3);
+}

@@ -10,6 +10,7 @@ mod changes;
 mod control;
 mod desk;
 mod fill;
+mod range;
 mod stored;
 mod terms;
 mod visit;

@@ -12,6 +12,8 @@ use crate::exchange::Request;
 pub(super) enum Asked {
     /// For something that may be stored.
     Get(Box<Ask>),
+    /// For a part of such a thing.
+    Part(Box<Ask>),
     /// For a change of what the URI stands for.
     Change,
     /// For what a cache has no say in.
@@ -57,6 +59,9 @@ impl Asked {
         let bypasses = request.upgrade.is_some()
             || !request.body.is_empty()
             || PASSED_BY.iter().any(|name| headers.contains_key(name));
+        let part = headers.contains_key(header::RANGE);
+        // A head has no parts, and a condition on them is nothing without them.
+        let bypasses = bypasses || part && only_head || headers.contains_key(header::IF_RANGE) && !part;
         if bypasses {
             return Self::Else;
         }
@@ -65,7 +70,8 @@ impl Asked {
             || headers.get_all(header::PRAGMA).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"no-cache"));
         control.no_cache |= !headers.contains_key(header::CACHE_CONTROL) && pragma();
         let authorized = headers.contains_key(header::AUTHORIZATION) || is_known(request);
-        Self::Get(Box::new(Ask { key: key(request), only_head, control, authorized }))
+        let ask = Box::new(Ask { key: key(request), only_head, control, authorized });
+        if part { Self::Part(ask) } else { Self::Get(ask) }
     }
 }
 
@@ -137,9 +143,8 @@ pub(super) fn stands_in(stored: &Stored, asked: &HeaderMap, now: Instant) -> boo
     stored.age(now).saturating_sub(stored.terms.lifetime) < stored.terms.if_error.max(allowed)
 }
 
-/// Parts, and conditions that only an origin may judge, or that no stored response meets.
-static PASSED_BY: [header::HeaderName; 4] =
-    [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
+/// Conditions that only an origin may judge, or that no stored response meets.
+static PASSED_BY: [header::HeaderName; 2] = [header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
 const BASIC_USER: &str = "basic-auth.user";
 const CONSUMER: &str = ".consumer";
 

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     control::elements,
+    range::{Part, part},
     terms::{Terms, Times, date, initial_age},
 };
 use crate::exchange::{Body, Response};
@@ -186,12 +187,33 @@ impl Stored {
             response.head.headers.clone_from(&self.headers);
             match only_head {
                 true => drop(response.head.headers.insert(header::CONTENT_LENGTH, self.body.len().into())),
-                false => response.body = Body::full(self.body.clone()),
+                false => self.send(asked, &mut response),
             }
             response
         };
         response.head.headers.insert(header::AGE, self.age(now).as_secs().into());
         response
+    }
+
+    // The body, or the part of it that is asked for.
+    fn send(&self, asked: &HeaderMap, response: &mut Response) {
+        let length = self.body.len();
+        let part = if self.status == StatusCode::OK { part(asked, &self.headers, length) } else { Part::Whole };
+        let (status, range, body) = match part {
+            Part::Whole => return response.body = Body::full(self.body.clone()),
+            Part::Bytes(range) => {
+                let text = format!("bytes {}-{}/{length}", range.start, range.end - 1);
+                (StatusCode::PARTIAL_CONTENT, text, self.body.slice(range))
+            }
+            Part::Nowhere => {
+                // What tells of the whole tells nothing of this.
+                OF_THE_BODY.iter().for_each(|name| drop(response.head.headers.remove(name)));
+                (StatusCode::RANGE_NOT_SATISFIABLE, format!("bytes */{length}"), Bytes::new())
+            }
+        };
+        response.head.status = status;
+        response.head.headers.insert(header::CONTENT_RANGE, text(&range));
+        response.body = Body::full(body);
     }
 
     fn is_known_by(&self, asked: &HeaderMap) -> bool {

@@ -281,7 +281,8 @@ fn what_is_too_large_or_not_for_a_cache_passes() {
     assert_eq!(stage.get("/a", &[]), "200 1234 fwd=uri-miss;stored");
     assert_eq!(stage.get("/a", &[]), "200 1234 hit;ttl=60");
     stage.answer(206, &[("content-range", "bytes 0-1/4")], "12");
-    assert_eq!(stage.get("/a", &[("range", "bytes=0-1")]), "206 12 fwd=bypass");
+    assert_eq!(stage.get("/p", &[("range", "bytes=0-1")]), "206 12 fwd=bypass");
+    assert_eq!(stage.get("/a", &[("range", "bytes=0-1")]), "206 12 hit;ttl=60");
     stage.answer(200, &fresh, "auth").answer(200, &fresh, "auth");
     let who = [("authorization", "Basic eDp5")];
     assert_eq!([stage.get("/b", &who), stage.get("/b", &who)], ["200 auth fwd=uri-miss"; 2]);

@@ -77,6 +77,7 @@ impl Visit for Visiting {
     fn request(self: Rc<Self>, request: Box<Request>) -> Wait<Next> {
         let ask = match Asked::of(&request) {
             Asked::Get(ask) => *ask,
+            Asked::Part(ask) => return self.part_of(request, &ask),
             Asked::Change => {
                 let key = ask::key(&request);
                 return self.go(request, Part::Change(key));
@@ -124,7 +125,8 @@ impl Visit for Visiting {
     }
 }
 
-static CONDITIONS: [header::HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+static CONDITIONS: [header::HeaderName; 4] =
+    [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE];
 
 impl Visiting {
     /// The part in an exchange that has just come.
@@ -164,6 +166,18 @@ impl Visiting {
                 Use::Unwanted => fetch(Some(stored), Why::Request, true),
                 how => Decision::Answer(stored, how),
             },
+        }
+    }
+
+    // A part is answered of what is kept. What is not is the upstream's to answer, and is not kept in parts.
+    fn part_of(&self, request: Box<Request>, ask: &Ask) -> Wait<Next> {
+        let now = Instant::now();
+        match self.decide(&request, ask, now) {
+            Decision::Answer(stored, how) => Wait::Ready(Ok(self.answer(&request, ask, &stored, how, now))),
+            Decision::Fetch { .. } if ask.control.only_if_cached => {
+                Wait::Ready(Ok(ControlFlow::Break(self.not_cached())))
+            }
+            Decision::Fetch { .. } => self.go(request, Part::Pass(Why::Bypass)),
         }
     }
 
