@@ -1,8 +1,9 @@
 //! gRPC through the gateway, with tonic at both ends: every kind of call, deadlines, errors of the gateway's own, and
-//! grpc-web.
+//! grpc-web. And with Python's library at both ends, where that can be had.
 
 mod calls;
 mod errors;
+mod python;
 mod web;
 
 use tidegate_tests::{ConfigDir, Gateway, WEB, grpc::Echo};

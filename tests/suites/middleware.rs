@@ -114,6 +114,45 @@ async fn a_mirror_gets_a_copy_and_changes_nothing() {
     assert_eq!(gateway.http1().await.get("/").await.status, 200);
 }
 
+const ASKED: usize = 800;
+
+#[tokio::test]
+async fn a_mirror_gets_its_share_and_no_body_over_its_bound() {
+    let (origin, shadow, dir, gateway) = scene().await;
+    let shadows: Vec<_> = (0..4).map(|number| Origin::named(&number.to_string())).collect();
+    let shares = ["0", "100", "25", "0.5"];
+    let mut text = CONFIGURATION.split("routes:").next().unwrap().replace("{shadow}", &shadow.address().to_string());
+    text = text.replace("{origin}", &origin.address().to_string()).replace("upstreams:", "upstreams:\n  MORE");
+    let upstreams: String =
+        shadows.iter().enumerate().map(|(at, it)| format!("  s{at}: {{endpoints: ['{}']}}\n", it.address())).collect();
+    text = text.replace("  MORE\n", &upstreams);
+    text.push_str("routes:\n");
+    for (at, share) in shares.iter().enumerate() {
+        let mirror = format!("{{mirror: {{upstream: s{at}, percent: {share}, body-bytes-max: 1KiB}}}}");
+        text.push_str(&format!("  - {{id: r{at}, path: /share/{at}, middleware: [{mirror}], upstream: origin}}\n"));
+    }
+    dir.write("gateway.yaml", &text);
+    gateway.apply().await;
+    let mut client = gateway.http1().await;
+    for (at, share) in shares.iter().enumerate() {
+        for _ in 0..ASKED {
+            assert_eq!(client.get(&format!("/share/{at}")).await.status, 200);
+        }
+        let share = share.parse::<f64>().unwrap() / 100.0;
+        let (mean, spread) = (ASKED as f64 * share, 6.0 * (ASKED as f64 * share * (1.0 - share)).sqrt());
+        let near = || (shadows[at].requests() as f64 - mean).abs() <= spread;
+        soon(&format!("{at} has its share of {mean} within {spread}"), async || near()).await;
+    }
+    // A body over the bound goes to its own upstream alone.
+    let before = shadows[1].requests();
+    for bytes in [2000, 1024] {
+        let answer = client.send(request(Method::POST, "/share/1").map(|_| vec![b'x'; bytes].into())).await;
+        assert_eq!(answer.echo()["body_bytes"], bytes);
+    }
+    soon("the shorter one is copied", async || shadows[1].requests() > before).await;
+    assert_eq!(shadows[1].requests(), before + 1);
+}
+
 #[tokio::test]
 async fn targets_are_used_by_weight() {
     let (origin, shadow, _dir, gateway) = scene().await;

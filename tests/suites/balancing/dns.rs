@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use tidegate_tests::{
-    Dns, Gateway, Origin,
+    Authority, Dns, Gateway, Origin,
     dns::{Mode, Record},
     soon,
+    tls::Front,
 };
 
 use super::{Scene, counts, shares, states};
@@ -124,4 +125,37 @@ async fn slow_dns_delays_nobody_else_and_a_name_without_answer_is_a_502() {
         assert_eq!(counts(client, 5).await.get("a"), Some(&5));
     }
     assert_eq!(waiting.await.unwrap().status, 502);
+}
+
+#[tokio::test]
+async fn endpoints_by_name_are_verified_by_their_names() {
+    let (scene, dns, authority) = (Scene::new(2), Dns::start(), Authority::new());
+    scene.dir.write("tls/ca.pem", &authority.pem);
+    let [one, two] = ["one.users.test", "two.users.test"].map(|name| authority.issue(&[name]));
+    let a = Front::start(scene.origins[0].address(), &one, None).await;
+    let b = Front::start(scene.origins[1].address(), &two, None).await;
+    let service = |name: &str, port| Record::Service(1, 1, port, name.to_owned());
+    dns.set(
+        "_https._tcp.users.test",
+        60,
+        [service("one.users.test", a.address.port()), service("two.users.test", b.address.port())],
+    );
+    for name in ["one.users.test", "two.users.test"] {
+        dns.set(name, 60, [address("127.0.0.1")]);
+    }
+    let tls = format!("tls: {{ca: tls/ca.pem}}, {}", settings(&dns));
+    let gateway = scene.start(&format!("endpoints: [{{srv: _https._tcp.users.test}}], {tls}")).await;
+    let mut client = gateway.http1().await;
+    soon("both take requests", async || counts(&mut client, 10).await.len() == 2).await;
+    let asked = |front: &Front| front.seen().into_iter().map(|seen| seen.server_name).collect::<Vec<_>>();
+    assert!(asked(&a).iter().all(|name| name.as_deref() == Some("one.users.test")), "{:?}", asked(&a));
+    assert!(asked(&b).iter().all(|name| name.as_deref() == Some("two.users.test")), "{:?}", asked(&b));
+    // Each address of a name is verified for the name; one that shows another name's certificate is not reached.
+    for (name, served) in [("one.users.test", true), ("two.users.test", false)] {
+        let endpoint = format!("{{address: '{name}:{}', resolve: each}}", a.address.port());
+        scene.write(&format!("endpoints: [{endpoint}], {tls}"));
+        gateway.apply().await;
+        let answer = gateway.http1().await.get("/").await;
+        assert_eq!(answer.status.as_u16(), if served { 200 } else { 502 }, "{name}");
+    }
 }

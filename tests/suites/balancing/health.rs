@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use tidegate_tests::{Gateway, Origin, soon};
+use tidegate_tests::{Authority, Gateway, Origin, soon, tls::Front};
 use tokio::net::TcpListener;
 
 use super::{Scene, counts, states};
@@ -157,4 +157,28 @@ async fn an_http_check_speaks_http2_where_the_endpoint_speaks_nothing_else() {
     becomes(&gateway, &["unhealthy"]).await;
     status.store(1, Relaxed);
     becomes(&gateway, &["healthy"]).await;
+}
+
+#[tokio::test]
+async fn a_grpc_check_over_tls_verifies_whom_it_asks() {
+    let (scene, authority) = (Scene::new(0), Authority::new());
+    scene.dir.write("tls/ca.pem", &authority.pem);
+    let status = Arc::new(AtomicU8::new(1));
+    let address = health_server(Arc::clone(&status)).await;
+    let issued = authority.issue(&["health.test"]);
+    let front = Front::speaking(address, &issued, None, &["h2"]).await;
+    let check = format!("health-check: {{grpc: {{service: users}}, initially: unhealthy, {OFTEN}}}");
+    let users =
+        |name: &str| format!("endpoints: ['{}'], tls: {{ca: tls/ca.pem, server-name: {name}}}, {check}", front.address);
+    let gateway = scene.start(&users("health.test")).await;
+    becomes(&gateway, &["healthy"]).await;
+    status.store(2, Relaxed);
+    becomes(&gateway, &["unhealthy"]).await;
+    status.store(1, Relaxed);
+    becomes(&gateway, &["healthy"]).await;
+    // Somebody else is not asked.
+    scene.write(&users("other.test"));
+    gateway.apply().await;
+    becomes(&gateway, &["unhealthy"]).await;
+    assert!(front.seen().iter().all(|seen| seen.server_name.as_deref() == Some("health.test")), "{:?}", front.seen());
 }
