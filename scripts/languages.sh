@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# languages.sh [DIR]: builds the plugins of examples/plugins (in every language but Rust) and examples/http-wasm into DIR/NAME.wasm
+# languages.sh [DIR]: builds the plugins of examples/plugins (but the native one in Rust) into DIR/NAME.wasm
 # (target/languages), with tools from PyPI and npm that it puts beside them. Takes some minutes the first time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -34,7 +34,7 @@ echo "python"
 
 # Plugins of http-wasm, which have WASI.
 echo "http-wasm: go, c, rust, assemblyscript"
-others=$PWD/examples/http-wasm
+others=$examples/http-wasm
 (cd "$others/go" && GOOS=wasip1 GOARCH=wasm GOTOOLCHAIN=local "$tools/python/bin/go" build -buildmode=c-shared -ldflags='-s -w' \
   -o "$out/http-wasm-go.wasm" .)
 "$tools/python/bin/python" -m ziglang cc -target wasm32-wasi -O2 "$others/c/hello.c" -o "$out/http-wasm-c.wasm"

@@ -151,7 +151,7 @@ async fn modules_of_older_tools_run_as_they_are() {
     assert_eq!(gateway.http1().await.get("/").await.status, 202);
 }
 
-/// Modules that `scripts/languages.sh` builds of `examples/http-wasm`, where `TIDEGATE_LANGUAGES` names its folder.
+/// Modules that `scripts/languages.sh` builds of `examples/plugins/http-wasm`, where `TIDEGATE_LANGUAGES` names its folder.
 #[tokio::test]
 async fn the_same_plugin_in_every_language_does_the_same() {
     let Some(built) = std::env::var_os("TIDEGATE_LANGUAGES").map(std::path::PathBuf::from) else { return };
