@@ -45,12 +45,7 @@ impl Http3 {
     /// # Errors
     /// The handshake's.
     pub async fn connect(tls: &Tls, address: SocketAddr, name: &str) -> io::Result<Self> {
-        let mut rustls = tls.config();
-        rustls.alpn_protocols = vec![b"h3".to_vec()];
-        let quic = QuicClientConfig::try_from(rustls).expect("the provider has the suite that QUIC begins with");
-        let endpoint = Endpoint::client(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        let connecting = endpoint.connect_with(ClientConfig::new(Arc::new(quic)), address, name);
-        let connection = connecting.map_err(io::Error::other)?.await.map_err(io::Error::other)?;
+        let (connection, endpoint) = quic(tls, address, name).await?;
         let built = h3::client::builder().build::<_, _, Bytes>(h3_quinn::Connection::new(connection.clone())).await;
         let (mut driver, sender) = built.map_err(io::Error::other)?;
         // Its end shows in the requests that it carried.
@@ -115,6 +110,20 @@ impl Http3 {
     pub fn is_closed(&self) -> bool {
         self.shared.driver.is_finished() || self.shared.connection.close_reason().is_some()
     }
+}
+
+/// A connection over QUIC on which nobody has said anything; it lives as long as its endpoint.
+///
+/// # Errors
+/// The handshake's.
+pub async fn quic(tls: &Tls, address: SocketAddr, name: &str) -> io::Result<(quinn::Connection, Endpoint)> {
+    let mut rustls = tls.config();
+    rustls.alpn_protocols = vec![b"h3".to_vec()];
+    let quic = QuicClientConfig::try_from(rustls).expect("the provider has the suite that QUIC begins with");
+    let endpoint = Endpoint::client(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let connecting = endpoint.connect_with(ClientConfig::new(Arc::new(quic)), address, name);
+    let connection = connecting.map_err(io::Error::other)?.await.map_err(io::Error::other)?;
+    Ok((connection, endpoint))
 }
 
 /// Reads the response of a request that was sent.

@@ -298,41 +298,17 @@ fn written(line: &str) -> Vec<u8> {
 }
 
 fn payload(text: &str) -> Vec<u8> {
-    let (mut bytes, mut rest) = (Vec::new(), text.trim_start());
-    while !rest.is_empty() {
-        let until = match rest.as_bytes()[0] {
-            b'"' => rest[1..].find('"').unwrap() + 2,
-            b'(' => rest.find(')').unwrap() + 1,
-            _ => rest.find(' ').unwrap_or(rest.len()),
-        };
-        let (piece, after) = rest.split_at(until);
-        bytes.extend(match piece {
-            "@get" => block(&[0x82]),
-            "@post" => block(&[0x83]),
-            "@head" => block(&[2, 4, b'H', b'E', b'A', b'D']),
-            text if text.starts_with('"') => text.trim_matches('"').as_bytes().to_vec(),
-            field if field.starts_with('(') => {
-                let (name, value) = field.trim_matches(['(', ')']).split_once('=').unwrap();
-                let string = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
-                [vec![0], string(name), string(value)].concat()
-            }
-            many if many.contains('*') => {
-                let (byte, count) = many.split_once('*').unwrap();
-                digits(byte).repeat(count.parse().unwrap())
-            }
-            plain => digits(plain),
-        });
-        rest = after.trim_start();
-    }
-    bytes
+    let named = |name: &str| match name {
+        "@get" => block(&[0x82]),
+        "@post" => block(&[0x83]),
+        "@head" => block(&[2, 4, b'H', b'E', b'A', b'D']),
+        other => panic!("unknown: {other}"),
+    };
+    let string = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
+    tidegate_tests::payload(text, named, |name, value| [vec![0], string(name), string(value)].concat())
 }
 
 /// A method, `:scheme: http`, `:path: /` and `:authority: a`.
 fn block(method: &[u8]) -> Vec<u8> {
     [method, &[0x86, 0x84, 1, 1, b'a']].concat()
-}
-
-fn digits(text: &str) -> Vec<u8> {
-    let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
-    pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap_or_else(|_| panic!("{text}"))).collect()
 }

@@ -1,5 +1,7 @@
 //! HTTP/3 through YAML and sockets: the same routes, steps, limits and reloads as for the others, over QUIC.
 
+mod browser;
+
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -229,6 +231,38 @@ async fn a_body_is_asked_for_where_its_client_waits_for_that() {
     stream.finish().await.unwrap();
     let said = answer(&mut stream).await.unwrap();
     assert_eq!(said.echo()["body_bytes"], 5);
+}
+
+#[tokio::test]
+async fn interim_responses_come_before_the_response() {
+    let scene = scene().await;
+    let mut client = scene.client().await;
+    let mut hold = scene.origin.hold("/hints");
+    let mut stream = client.open(request(Method::GET, "/hints").map(|_| ())).await.unwrap();
+    stream.finish().await.unwrap();
+    let mut held = hold.next().await;
+    held.send("HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\nconnection: x-hop\r\nx-hop: 1\r\n\r\n").await;
+    let hints = stream.recv_response().await.unwrap();
+    assert_eq!((hints.status().as_u16(), &hints.headers()["link"]), (103, &"</a>; rel=preload".parse().unwrap()));
+    assert!(!hints.headers().contains_key("x-hop"));
+    held.send("HTTP/1.1 103 Early Hints\r\nlink: </b>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    assert_eq!(stream.recv_response().await.unwrap().headers()["link"], "</b>");
+    let said = answer(&mut stream).await.unwrap();
+    assert_eq!((said.status.as_u16(), said.text().as_str()), (200, "ok"));
+    assert!(said.header("date").ends_with(" GMT"), "an origin that says none: {said:?}");
+}
+
+#[tokio::test]
+async fn trailers_come_behind_a_body_without_a_byte() {
+    let scene = scene().await;
+    let mut client = scene.client().await;
+    let mut hold = scene.origin.hold("/empty");
+    let asked = tokio::spawn(async move { client.send(with(Method::GET, "/empty", &[("te", "trailers")])).await });
+    let mut held = hold.next().await;
+    held.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n0\r\nx-sum: 7\r\n\r\n").await;
+    held.keep();
+    let answer = asked.await.unwrap();
+    assert_eq!((answer.body.len(), &answer.trailers["x-sum"]), (0, &"7".parse().unwrap()));
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ mod http1_conformance;
 mod http2_conformance;
 mod http2_upstream;
 mod http3;
+mod http3_conformance;
 mod http_wasm;
 mod languages;
 mod last_good;

@@ -99,6 +99,7 @@ fn arrive(session: &Rc<Session>, mut request: http::Request<Arriving>) -> Option
         asked(&head, &admitted, plan.plan().sink.is_on() || exchange.spans.is_some()),
     );
     life.opening = opening;
+    life.early = incoming.early();
     let limits = &listener.spec.limits;
     let body_limits = (limits.body_bytes_max, limits.body_idle_timeout);
     let asks = !section.selections.is_empty();
@@ -216,8 +217,14 @@ async fn run(life: &Life, plan: &WorkerPlan, request: Box<Request>) -> Response 
 fn pass_interims_on(life: &Life) {
     let mut interims = life.exchange.interims.borrow_mut();
     if !interims.is_empty() {
-        let knows = life.exchange.version == Version::HTTP_11;
-        interims.drain(..).filter(|_| knows).for_each(|head| life.session.interims.push(head));
+        let early = life.early.as_deref();
+        let knows = early.is_some() || life.exchange.version == Version::HTTP_11;
+        for head in interims.drain(..).filter(|_| knows) {
+            match early {
+                Some(early) => early.push(head),
+                None => life.session.interims.push(head),
+            }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{alarm::Alarm, fields, http3, session::Session};
+use super::{alarm::Alarm, fields, http3, interim::Early, session::Session};
 use crate::{
     error::{Error, Kind},
     exchange::Body,
@@ -27,6 +27,16 @@ pub(super) enum Arriving {
 }
 
 type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+impl Arriving {
+    /// Where interim responses wait for the stream of this body, where it has a task of its own.
+    pub(super) fn early(&self) -> Option<Rc<Early>> {
+        match self {
+            Self::Hyper(_) => None,
+            Self::Http3(body) => Some(body.early()),
+        }
+    }
+}
 
 impl http_body::Body for Arriving {
     type Data = Bytes;
@@ -126,6 +136,9 @@ impl Inbound {
     fn broken(&self, error: Broken) -> Error {
         self.session.spoil();
         let fault = self.session.take_fault(self.ordinal);
+        if let Some(malformed) = error.downcast_ref::<http3::Malformed>() {
+            return Error::new(Kind::MalformedRequest, malformed.to_string());
+        }
         fault.unwrap_or_else(|| Error::because(Kind::ClientGone, "the request body broke off", error))
     }
 

@@ -1,8 +1,10 @@
-//! Interim responses (RFC 9110 section 15.2) on their way to an HTTP/1.1 client. hyper sends none but its own 100, so
-//! they are written beside it, while it has nothing to write. HTTP/2 clients get none, because h2 is out of reach there.
+//! Interim responses (RFC 9110 section 15.2) on their way to the client. For one of HTTP/1.1, hyper sends none but its own
+//! 100, so they are written beside it, while it has nothing to write. HTTP/2 clients get none, because h2 is out of reach
+//! there. Those of HTTP/3 wait for the task of their stream.
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     io,
     task::{Context, Poll, Waker, ready},
 };
@@ -19,6 +21,23 @@ pub(super) struct Interims {
     bytes: RefCell<BytesMut>,
     // Who waits until they are written.
     waker: RefCell<Option<Waker>>,
+}
+
+/// Those of one stream of HTTP/3 that are not written yet. Upstreams send few, which their end counts.
+#[derive(Debug, Default)]
+pub(super) struct Early(RefCell<VecDeque<response::Parts>>);
+
+impl Early {
+    /// Queues one.
+    pub(super) fn push(&self, mut head: response::Parts) {
+        fields::strip(&mut head.headers);
+        self.0.borrow_mut().push_back(head);
+    }
+
+    /// The next one, if there is one.
+    pub(super) fn pop(&self) -> Option<response::Parts> {
+        self.0.borrow_mut().pop_front()
+    }
 }
 
 impl Interims {

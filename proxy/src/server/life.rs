@@ -13,6 +13,7 @@ use super::{
     alarm::Alarm,
     connect::Opening,
     inbound::Received,
+    interim::Early,
     session::{Handed, Session},
 };
 use crate::{
@@ -46,6 +47,8 @@ pub(super) struct Life {
     pub(super) upgrade: Option<HeaderValue>,
     /// The stream that is to become a tunnel, where the client asks for that on one.
     pub(super) opening: Option<Opening>,
+    /// Where interim responses go that the connection does not write itself.
+    pub(super) early: Option<Rc<Early>>,
     /// The status sent.
     pub(super) status: u16,
     /// Body bytes sent.
@@ -79,6 +82,7 @@ impl Life {
             received: None,
             upgrade: None,
             opening: None,
+            early: None,
             status: 0,
             sent: 0,
             promised: None,

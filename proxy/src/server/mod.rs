@@ -24,6 +24,7 @@ mod interim;
 mod life;
 mod outbound;
 pub mod path;
+mod prefixed;
 mod proxied;
 mod rest;
 mod secure;

@@ -8,6 +8,8 @@ mod table;
 use huffman::Huffman;
 use table::{Name, Table};
 
+use super::prefixed::{Integer, Read};
+
 /// The blocks of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
@@ -37,12 +39,6 @@ enum At {
     Integer(Integer, What),
     // A string of which so many bytes are left.
     Text(usize, Text),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Integer {
-    value: usize,
-    bytes: u32,
 }
 
 // What an integer means.
@@ -83,8 +79,8 @@ impl Blocks {
             let mut behind = rest;
             match self.at {
                 At::Field => self.begin_field(*first)?,
-                At::Length => self.begin_integer(*first, 7, What::Length { is_coded: first & 0x80 != 0 })?,
-                At::Integer(integer, what) => self.go_on(integer, what, *first)?,
+                At::Length => self.integer(Integer::begin(*first, 7), What::Length { is_coded: first & 0x80 != 0 })?,
+                At::Integer(integer, what) => self.integer(integer.go_on(*first), what)?,
                 At::Text(left, text) => {
                     let (piece, after) = bytes.split_at(left.min(bytes.len()));
                     self.text(text, piece, left - piece.len())?;
@@ -115,33 +111,18 @@ impl Blocks {
         };
         self.may_resize = matches!(what, What::TableSize);
         self.field = Field { is_indexed: first & 0xc0 == 0x40, name: None };
-        self.begin_integer(first, bits, what)
+        self.integer(Integer::begin(first, bits), what)
     }
 
-    // RFC 7541 section 5.1.
-    fn begin_integer(&mut self, first: u8, bits: u32, what: What) -> Result<(), Fault> {
-        let most = (1 << bits) - 1;
-        let value = usize::from(first) & most;
-        if value < most {
-            return self.integer(value, what);
-        }
-        self.at = At::Integer(Integer { value, bytes: 1 }, what);
-        Ok(())
-    }
-
-    fn go_on(&mut self, Integer { value, bytes }: Integer, what: What, byte: u8) -> Result<(), Fault> {
-        let value = value + (usize::from(byte & 0x7f) << (7 * (bytes - 1)));
-        if byte & 0x80 == 0 {
-            return self.integer(value, what);
-        }
-        if bytes + 1 == INTEGER_BYTES_MAX {
-            return Err(Fault::Undecodable);
-        }
-        self.at = At::Integer(Integer { value, bytes: bytes + 1 }, what);
-        Ok(())
-    }
-
-    fn integer(&mut self, value: usize, what: What) -> Result<(), Fault> {
+    fn integer(&mut self, read: Read, what: What) -> Result<(), Fault> {
+        let value = match read {
+            Read::Whole(value) => value,
+            Read::Part(integer) => {
+                self.at = At::Integer(integer, what);
+                return Ok(());
+            }
+            Read::TooLong => return Err(Fault::Undecodable),
+        };
         match what {
             What::TableSize => {
                 self.table.resize(value).ok_or(Fault::Undecodable)?;
@@ -196,9 +177,6 @@ impl Blocks {
         if name.is_pseudo && self.are_trailers { Err(Fault::PseudoInTrailers) } else { Ok(()) }
     }
 }
-
-// Longer ones are more than any length may be; h2 takes no longer ones either.
-const INTEGER_BYTES_MAX: u32 = 5;
 
 #[cfg(test)]
 mod tests;

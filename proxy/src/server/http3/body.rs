@@ -3,6 +3,7 @@
 
 use std::{
     cell::Cell,
+    fmt,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -13,7 +14,8 @@ use h3::{error::Code, server::RequestStream};
 use http::{HeaderMap, header};
 use http_body::{Frame, SizeHint};
 
-use super::quic;
+use super::{frames::Empty, quic};
+use crate::server::interim::Early;
 
 type Stream = RequestStream<quic::RecvStream, Bytes>;
 type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -26,9 +28,25 @@ pub(in crate::server) struct Body {
     early: Option<Bytes>,
     // Bytes that the head promised and that did not come yet.
     left: Option<u64>,
+    // How many ends of the body that were none have come, and how many were taken for that.
+    empty: Empty,
+    passed_over: u32,
     // Set when somebody asks for the body, where the client waits for that.
     wanted: Option<Rc<Cell<bool>>>,
+    interims: Rc<Early>,
 }
+
+/// A body that is none, of a client that is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) struct Malformed(&'static str);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -38,10 +56,17 @@ enum State {
 }
 
 impl Body {
-    /// The body behind a head with these fields; `wanted` is set when it is asked for.
-    pub(super) fn new(stream: Stream, headers: &HeaderMap, wanted: Option<Rc<Cell<bool>>>) -> Self {
+    /// The body behind a head with these fields; `empty` counts its pieces without a byte, and `wanted` is set when it is
+    /// asked for.
+    pub(super) fn new(stream: Stream, headers: &HeaderMap, empty: Empty, wanted: Option<Rc<Cell<bool>>>) -> Self {
         let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Self { stream, state: State::Data, early: None, left: length, wanted }
+        let interims = Rc::default();
+        Self { stream, state: State::Data, early: None, left: length, empty, passed_over: 0, wanted, interims }
+    }
+
+    /// Where interim responses wait for the stream's task.
+    pub(in crate::server) fn early(&self) -> Rc<Early> {
+        Rc::clone(&self.interims)
     }
 
     /// Looks whether there is a body at all, which no head says. Ready when that is known.
@@ -63,13 +88,21 @@ impl Body {
     }
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
-        let read = ready!(self.stream.poll_recv_data(cx))?;
-        Poll::Ready(Ok(read.map(|mut data| data.copy_to_bytes(data.remaining()))))
+        loop {
+            let read = ready!(self.stream.poll_recv_data(cx))?;
+            // The codec says the same of a piece without a byte as of the end.
+            if read.is_none() && self.passed_over < self.empty.get() {
+                self.passed_over += 1;
+                continue;
+            }
+            return Poll::Ready(Ok(read.map(|mut data| data.copy_to_bytes(data.remaining()))));
+        }
     }
 
     fn take(&mut self, bytes: Bytes) -> Result<Frame<Bytes>, Broken> {
         if let Some(left) = &mut self.left {
-            *left = left.checked_sub(bytes.len() as u64).ok_or("the body is longer than its Content-Length")?;
+            *left =
+                left.checked_sub(bytes.len() as u64).ok_or(Malformed("the body is longer than its Content-Length"))?;
         }
         Ok(Frame::data(bytes))
     }
@@ -99,7 +132,7 @@ impl http_body::Body for Body {
             return Poll::Ready(None);
         }
         if self.left.unwrap_or(0) > 0 {
-            return Poll::Ready(Some(Err("the body is shorter than its Content-Length".into())));
+            return Poll::Ready(Some(Err(Malformed("the body is shorter than its Content-Length").into())));
         }
         let trailers = ready!(self.stream.poll_recv_trailers(cx));
         self.state = State::Ended;

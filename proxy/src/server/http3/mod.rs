@@ -3,7 +3,10 @@
 
 mod body;
 mod frames;
+mod others;
+mod qpack;
 mod quic;
+mod section;
 mod stream;
 
 use std::{
@@ -22,7 +25,7 @@ use h3::server::RequestResolver;
 use quinn::{ConnectionError, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use rustls::pki_types::CertificateDer;
 
-pub(super) use body::Body;
+pub(super) use body::{Body, Malformed};
 
 use super::{Door, http2, proxied::Ends, session::Session};
 use crate::{
@@ -158,9 +161,9 @@ async fn carry(
     loop {
         match next(&mut connection, session, (&open, told)).await? {
             Next::Request(resolver) => {
-                let Some(through) = latest.borrow_mut().take() else { continue };
+                let Some(accepted) = latest.borrow_mut().take() else { continue };
                 let guard = Guard::new(&open, session);
-                tokio::task::spawn_local(stream::serve(Rc::clone(session), *resolver, through, guard));
+                tokio::task::spawn_local(stream::serve(Rc::clone(session), *resolver, accepted, guard));
             }
             Next::Farewell => {
                 told = true;

@@ -18,7 +18,10 @@ use h3::{
 };
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 
-use super::frames::Frames;
+use super::{
+    frames::{Empty, Fault, Frames},
+    others::{self, Others},
+};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
 type Accepting<T> = Option<Boxed<Result<T, ConnectionError>>>;
@@ -27,7 +30,8 @@ type Accepting<T> = Option<Boxed<Result<T, ConnectionError>>>;
 pub(super) struct Connection {
     inner: quinn::Connection,
     requests: Accepting<(quinn::SendStream, quinn::RecvStream)>,
-    others: Accepting<quinn::RecvStream>,
+    arriving: Accepting<quinn::RecvStream>,
+    others: Others,
     opening: Accepting<quinn::SendStream>,
     frame_bytes_max: u64,
     latest: Latest,
@@ -45,14 +49,23 @@ pub(super) enum Ended {
     Gone,
 }
 
+/// What is known of a stream beside what the codec reads of it.
+pub(super) struct Accepted {
+    /// When its client is through with it.
+    pub(super) through: Through,
+    /// What the codec takes for ends of its body.
+    pub(super) empty: Empty,
+}
+
 /// The stream that was accepted last.
-pub(super) type Latest = Rc<RefCell<Option<Through>>>;
+pub(super) type Latest = Rc<RefCell<Option<Accepted>>>;
 
 impl Connection {
     /// `inner`, with frames of `frame_bytes_max` at most but for those of bodies.
     pub(super) fn new(inner: quinn::Connection, frame_bytes_max: u64) -> Self {
         let latest = Latest::default();
-        Self { inner, requests: None, others: None, opening: None, frame_bytes_max, latest }
+        let others = Others::default();
+        Self { inner, requests: None, arriving: None, others, opening: None, frame_bytes_max, latest }
     }
 
     /// Where the stream is found that was accepted last.
@@ -93,10 +106,22 @@ impl quic::Connection<Bytes> for Connection {
     type OpenStreams = Opener;
 
     fn poll_accept_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<RecvStream, ConnectionErrorIncoming>> {
-        let inner = self.inner.clone();
-        let accepted = ready!(poll_accept(&mut self.others, cx, || async move { inner.accept_uni().await }));
+        loop {
+            let inner = self.inner.clone();
+            match poll_accept(&mut self.arriving, cx, || async move { inner.accept_uni().await }) {
+                Poll::Ready(accepted) => self.others.push(accepted.map_err(lost)?),
+                Poll::Pending => break,
+            }
+        }
         let frames = Frames::of_another(self.frame_bytes_max);
-        Poll::Ready(accepted.map(|stream| RecvStream { stream, frames }).map_err(lost))
+        match ready!(self.others.poll(cx)) {
+            Ok((stream, early)) => Poll::Ready(Ok(RecvStream::new(stream, frames, &self.inner).behind(early))),
+            Err(others::Ended::Lost(error)) => Poll::Ready(Err(lost(error))),
+            Err(others::Ended::Broken(code)) => {
+                self.inner.close(number(code.value()), b"a stream that may not be, or says what it may not");
+                Poll::Ready(Err(lost(ConnectionError::LocallyClosed)))
+            }
+        }
     }
 
     fn poll_accept_bidi(&mut self, cx: &mut Context<'_>) -> Poll<Result<BidiStream, ConnectionErrorIncoming>> {
@@ -105,9 +130,11 @@ impl quic::Connection<Bytes> for Connection {
         let (send, stream) = accepted.map_err(lost)?;
         let stopped = send.stopped();
         let through = async { if matches!(stopped.await, Ok(None)) { Ended::Taken } else { Ended::Gone } };
-        *self.latest.borrow_mut() = Some(Through(Ok(Box::pin(through))));
         let frames = Frames::of_request(self.frame_bytes_max);
-        Poll::Ready(Ok(BidiStream { send: SendStream::new(send), recv: RecvStream { stream, frames } }))
+        let through = Through(Ok(Box::pin(through)));
+        *self.latest.borrow_mut() = Some(Accepted { through, empty: frames.empty() });
+        let recv = RecvStream::new(stream, frames, &self.inner);
+        Poll::Ready(Ok(BidiStream { send: SendStream::new(send), recv }))
     }
 
     fn opener(&self) -> Opener {
@@ -173,7 +200,11 @@ impl quic::RecvStream for BidiStream {
     type Buf = Bytes;
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
-        self.recv.poll_data(cx)
+        let polled = self.recv.poll_data(cx);
+        if let Some(fault) = self.recv.broken {
+            quic::SendStream::reset(&mut self.send, fault.code().value());
+        }
+        polled
     }
 
     fn stop_sending(&mut self, code: u64) {
@@ -211,27 +242,57 @@ impl quic::SendStream<Bytes> for BidiStream {
 pub(super) struct RecvStream {
     stream: quinn::RecvStream,
     frames: Frames,
+    connection: quinn::Connection,
+    // Read before the codec asked.
+    early: Option<Bytes>,
+    broken: Option<Fault>,
+}
+
+impl RecvStream {
+    fn new(stream: quinn::RecvStream, frames: Frames, connection: &quinn::Connection) -> Self {
+        Self { stream, frames, connection: connection.clone(), early: None, broken: None }
+    }
+
+    // The same, `early` first.
+    fn behind(self, early: Bytes) -> Self {
+        Self { early: Some(early), ..self }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
+        if let Some(early) = self.early.take() {
+            return Poll::Ready(Ok(Some(early)));
+        }
+        let read = ready!(pin!(self.stream.read_chunk(READ_BYTES_MAX, true)).poll(cx));
+        Poll::Ready(match read {
+            Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
+            Err(ReadError::Reset(code)) => Err(StreamErrorIncoming::StreamTerminated { error_code: code.into_inner() }),
+            Err(ReadError::ConnectionLost(error)) => Err(lost_below(error)),
+            Err(error) => Err(StreamErrorIncoming::Unknown(Box::new(error))),
+        })
+    }
+
+    // RFC 9114 section 7.1: a stream that ends within a frame. The codec would take it for the end of the body.
+    fn cut_off(&self) -> StreamErrorIncoming {
+        let code = Code::H3_FRAME_ERROR.value();
+        self.connection.close(number(code), b"a stream ends within a frame");
+        StreamErrorIncoming::StreamTerminated { error_code: code }
+    }
 }
 
 impl quic::RecvStream for RecvStream {
     type Buf = Bytes;
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
-        let read = ready!(pin!(self.stream.read_chunk(READ_BYTES_MAX, true)).poll(cx));
-        let bytes = match read {
-            Ok(chunk) => chunk.map(|chunk| chunk.bytes),
-            Err(ReadError::Reset(code)) => {
-                return Poll::Ready(Err(StreamErrorIncoming::StreamTerminated { error_code: code.into_inner() }));
-            }
-            Err(ReadError::ConnectionLost(error)) => return Poll::Ready(Err(lost_below(error))),
-            Err(error) => return Poll::Ready(Err(StreamErrorIncoming::Unknown(Box::new(error)))),
-        };
-        if bytes.as_ref().is_some_and(|bytes| self.frames.feed(bytes).is_err()) {
-            let code = Code::H3_EXCESSIVE_LOAD.value();
-            self.stop_sending(code);
-            return Poll::Ready(Err(StreamErrorIncoming::StreamTerminated { error_code: code }));
+        let bytes = ready!(self.poll_read(cx))?;
+        match &bytes {
+            None if self.frames.is_in_body() => return Poll::Ready(Err(self.cut_off())),
+            None => {}
+            Some(bytes) => self.broken = self.frames.feed(bytes).err(),
         }
-        Poll::Ready(Ok(bytes))
+        let Some(fault) = self.broken else { return Poll::Ready(Ok(bytes)) };
+        let code = fault.code().value();
+        self.stop_sending(code);
+        Poll::Ready(Err(StreamErrorIncoming::StreamTerminated { error_code: code }))
     }
 
     fn stop_sending(&mut self, code: u64) {

@@ -7,7 +7,7 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     task::Poll,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -15,13 +15,13 @@ use h3::{
     error::{Code, StreamError},
     server::{RequestResolver, RequestStream},
 };
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
 
 use super::{
     Guard,
     body::Body,
-    quic::{self, Ended, Through},
+    quic::{self, Accepted, Ended, Through},
 };
 use crate::{
     error::Kind,
@@ -31,11 +31,11 @@ use crate::{
 type Stream = RequestStream<quic::SendStream, Bytes>;
 type Head = (http::Request<()>, RequestStream<quic::BidiStream, Bytes>);
 
-/// Serves the request that `resolver` reads, until the client is `through` with it.
+/// Serves the request that `resolver` reads from the stream that was `accepted`, until the client is through with it.
 pub(super) async fn serve(
     session: Rc<Session>,
     resolver: RequestResolver<quic::Connection, Bytes>,
-    mut through: Through,
+    Accepted { mut through, empty }: Accepted,
     _guard: Guard,
 ) {
     let Some((request, stream)) = head(&session, resolver, &mut through).await else { return };
@@ -44,7 +44,8 @@ pub(super) async fn serve(
     let (head, ()) = request.into_parts();
     let expects = head.headers.get(header::EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(CONTINUE));
     let wanted = expects.then(Rc::<Cell<bool>>::default);
-    let mut body = Body::new(incoming, &head.headers, wanted.clone());
+    let mut body = Body::new(incoming, &head.headers, empty, wanted.clone());
+    let early = body.early();
     if !expects {
         begin(&session, &mut body, &head.method).await;
     }
@@ -53,14 +54,16 @@ pub(super) async fn serve(
     let response = loop {
         let step = poll_fn(|cx| match exchange.as_mut().poll(cx) {
             Poll::Ready(Ok(response)) => Poll::Ready(Step::Response(response)),
-            Poll::Pending if wanted.as_ref().is_some_and(|wanted| wanted.take()) => Poll::Ready(Step::Continue),
-            Poll::Pending => Pin::new(&mut through).poll(cx).map(|_| Step::Gone),
+            Poll::Pending if wanted.as_ref().is_some_and(|wanted| wanted.take()) => Poll::Ready(Step::Interim(go_on())),
+            Poll::Pending => match early.pop() {
+                Some(head) => Poll::Ready(Step::Interim(Response::from_parts(head, ()))),
+                None => Pin::new(&mut through).poll(cx).map(|_| Step::Gone),
+            },
         });
         match step.await {
             Step::Response(response) => break response,
-            Step::Continue => {
-                let interim = interim();
-                if write(&session, sending.stream.send_response(interim), &mut through, None).await.is_none() {
+            Step::Interim(head) => {
+                if write(&session, sending.stream.send_response(head), &mut through, None).await.is_none() {
                     return;
                 }
             }
@@ -68,6 +71,12 @@ pub(super) async fn serve(
             Step::Gone => return,
         }
     };
+    while let Some(head) = early.pop() {
+        let head = Response::from_parts(head, ());
+        if write(&session, sending.stream.send_response(head), &mut through, None).await.is_none() {
+            return;
+        }
+    }
     // What is not taken yet would be lost with the connection, and with the process: both wait for it.
     let held = response.body().exchange();
     if respond(&session, response, &mut sending, &mut through).await.is_some() {
@@ -79,8 +88,8 @@ pub(super) async fn serve(
 
 enum Step {
     Response(Response<Outbound>),
-    // The client waits to be told that its body is wanted.
-    Continue,
+    // One before it (RFC 9110 section 15.2).
+    Interim(Response<()>),
     Gone,
 }
 
@@ -97,14 +106,26 @@ async fn head(
         Poll::Pending => Pin::new(&mut *through).poll(cx).map(|_| None),
     });
     let kind = match read.await? {
-        Ok(Ok(head)) => return Some(head),
+        Ok(Ok(head)) if is_complete(&head.0) => return Some(head),
+        Ok(Ok((_, mut stream))) => {
+            stream.stop_stream(Code::H3_MESSAGE_ERROR);
+            stream.stop_sending(Code::H3_MESSAGE_ERROR);
+            Kind::MalformedRequest
+        }
         Ok(Err(StreamError::HeaderTooBig { .. })) => Kind::HeadTooLarge,
-        Ok(Err(StreamError::StreamError { .. })) => Kind::MalformedRequest,
+        Ok(Err(
+            StreamError::StreamError { .. } | StreamError::RemoteTerminate { code: Code::H3_MESSAGE_ERROR, .. },
+        )) => Kind::MalformedRequest,
         Ok(Err(_)) => return None,
         Err(_elapsed) => Kind::RequestTimeout,
     };
     session.door.hall.series.refused(session.door.worker.index, kind);
     None
+}
+
+// RFC 9114 section 4.3.1; that one of both is there alone, or no method, the codec refuses.
+fn is_complete(request: &http::Request<()>) -> bool {
+    request.method() == Method::CONNECT || request.uri().scheme().is_some()
 }
 
 // Waits until it is known whether there is a body: where none is likely, for as long as packets of one message may be
@@ -141,7 +162,9 @@ async fn respond(
     sending: &mut Sending,
     through: &mut Through,
 ) -> Option<()> {
-    let (head, mut body) = response.into_parts();
+    let (mut head, mut body) = response.into_parts();
+    // RFC 9110 section 6.6.1; of the others hyper says it.
+    head.headers.entry(header::DATE).or_insert_with(now);
     write(session, sending.stream.send_response(Response::from_parts(head, ())), through, Some(&mut body)).await?;
     while !body.is_end_stream() {
         let next = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
@@ -200,7 +223,12 @@ fn pieces(mut data: Bytes) -> impl Iterator<Item = Bytes> {
     })
 }
 
-fn interim() -> Response<()> {
+fn now() -> HeaderValue {
+    HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now())).expect("a date is made of visible ASCII")
+}
+
+// For a client that waits to be told that its body is wanted.
+fn go_on() -> Response<()> {
     let mut interim = Response::new(());
     *interim.status_mut() = StatusCode::CONTINUE;
     interim
