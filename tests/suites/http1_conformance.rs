@@ -24,6 +24,20 @@ async fn options_of_the_server_is_answered_by_the_gateway() {
 }
 
 #[tokio::test]
+async fn options_counts_how_often_it_may_be_forwarded() {
+    let (origin, _dir, gateway) = scene().await;
+    let mut client = Raw::connect(gateway.web()).await;
+    client.send("OPTIONS /echo HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n").await;
+    let answer = client.response("OPTIONS").await.expect("an answer");
+    assert_eq!((answer.head.status(), origin.requests()), (204, 0));
+    for (method, passed_on) in [("OPTIONS", "6"), ("GET", "7")] {
+        client.send(format!("{method} /echo HTTP/1.1\r\nHost: a\r\nMax-Forwards: 7\r\n\r\n")).await;
+        let answer = client.response(method).await.expect("an answer");
+        assert_eq!(Origin::echoed(&answer.body.bytes, "max-forwards"), [passed_on], "{method}");
+    }
+}
+
+#[tokio::test]
 async fn what_some_servers_take_for_framing_reaches_no_origin() {
     let (origin, _dir, gateway) = scene().await;
     for field in ["Content_Length: 3", "Transfer_Encoding: chunked", "transfer_encoding: chunked"] {

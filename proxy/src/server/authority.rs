@@ -59,7 +59,7 @@ pub(super) fn is_valid(sent: &[u8]) -> bool {
     };
     let port_is_valid = match port {
         [] => true,
-        [b':', digits @ ..] => !digits.is_empty() && digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        [b':', digits @ ..] => is_port(digits),
         _ => false,
     };
     host_is_valid && port_is_valid
@@ -71,6 +71,11 @@ pub(super) fn is_same(one: &[u8], other: &[u8], scheme: Option<&str>) -> bool {
         if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) { b":443" } else { b":80" };
     let bare = |authority: &'_ [u8]| authority.strip_suffix(default).map_or(authority.len(), <[u8]>::len);
     one[..bare(one)].eq_ignore_ascii_case(&other[..bare(other)])
+}
+
+fn is_port(digits: &[u8]) -> bool {
+    let value = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u16>().ok());
+    digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit) && value.is_some()
 }
 
 const fn is_name(byte: u8) -> bool {
@@ -88,8 +93,8 @@ mod tests {
             assert!(is_valid(text.as_bytes()), "{text}");
         }
         let bad = [
-            "", ":80", "a:", "a:b", "a:123456", "a@b", "a/b", "a b", "a,b", "a%41", "[::1", "[x]", "::1", "a:1:2",
-            "a?", "a#", "[::1]x", "[v1.a]", "a\\b", "a\tb", "a:+80", "é",
+            "", ":80", "a:", "a:b", "a:65536", "a:123456", "a@b", "a/b", "a b", "a,b", "a%41", "[::1", "[x]", "::1",
+            "a:1:2", "a?", "a#", "[::1]x", "[v1.a]", "a\\b", "a\tb", "a:+80", "é",
         ];
         for text in bad {
             assert!(!is_valid(text.as_bytes()), "{text}");

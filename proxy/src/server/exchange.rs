@@ -4,7 +4,7 @@
 
 use std::{convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 
-use http::{HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use http_body::Body as _;
 
 use super::{
@@ -35,8 +35,13 @@ pub(super) async fn serve(
     let arrived = if arrived.is_to_be_asked_about() { Box::pin(selection::choose(arrived)).await } else { arrived };
     let (life, generation, ready) = arrived.proceed();
     let mut response = match ready {
-        Ok((_, request)) if is_for_the_server(&request) => capabilities(),
-        Ok((plan, request)) => run(&life, &plan, request).await,
+        Ok((plan, mut request)) => {
+            if is_for_the_server(&mut request) {
+                capabilities()
+            } else {
+                run(&life, &plan, request).await
+            }
+        }
         Err(error) => refuse(&life, &error),
     };
     call::answer(&life.exchange, &mut response);
@@ -275,8 +280,19 @@ fn switch_or_respond(mut response: Response, method: &Method, mut life: Box<Life
 }
 
 // `OPTIONS *` that no route takes is about the gateway itself (RFC 9110 section 9.3.7).
-fn is_for_the_server(request: &Request) -> bool {
-    request.head.uri.path() == "*" && request.exchange.route.get().is_some_and(|route| route.id.is_empty())
+fn is_for_the_server(request: &mut Request) -> bool {
+    let is_unrouted = || request.exchange.route.get().is_some_and(|route| route.id.is_empty());
+    let is_options = request.head.method == Method::OPTIONS;
+    is_options && (request.head.uri.path() == "*" && is_unrouted() || ends_here(&mut request.head.headers))
+}
+
+// Whether a request may be forwarded no further; if it may, it is counted (RFC 9110 section 7.6.2).
+fn ends_here(headers: &mut HeaderMap) -> bool {
+    let allowed = headers.get(header::MAX_FORWARDS).and_then(|count| count.to_str().ok()?.parse::<u64>().ok());
+    let Some(allowed) = allowed else { return false };
+    let Some(left) = allowed.checked_sub(1) else { return true };
+    headers.insert(header::MAX_FORWARDS, HeaderValue::from(left));
+    false
 }
 
 fn capabilities() -> Response {

@@ -64,7 +64,7 @@ enum End {
 }
 
 /// Reads on for a while what nobody wants: closing a socket with unread bytes resets it, and the reset can overtake the
-/// answer on its way to the client.
+/// answer on its way to the client. What is there already is read even where the time is over before it was looked at.
 pub(super) async fn linger(socket: &mut Socket, session: &Session) {
     let until = Instant::now() + LINGER;
     let mut unread = BytesMut::new();
@@ -75,7 +75,10 @@ pub(super) async fn linger(socket: &mut Socket, session: &Session) {
             Poll::Pending => session.alarm.poll_at(until, cx).map(|()| false),
         }
     };
-    while Instant::now() < until && poll_fn(|cx| more(&mut unread, socket, cx)).await {}
+    let mut late = 0;
+    while late < LATE_READS_MAX && poll_fn(|cx| more(&mut unread, socket, cx)).await {
+        late += usize::from(Instant::now() >= until);
+    }
 }
 
 fn builder(session: &Session) -> http1::Builder {
@@ -89,6 +92,8 @@ fn builder(session: &Session) -> http1::Builder {
 }
 
 const LINGER: Duration = Duration::from_secs(2);
+// As much as a socket's buffer has by default.
+const LATE_READS_MAX: usize = 64;
 // What hyper buffers of a connection: a read, or a response that the client does not take fast enough.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
 // hyper's own least.
