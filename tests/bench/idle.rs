@@ -1,4 +1,4 @@
-//! Many idle connections of each protocol: the memory of one, beside nginx and HAProxy, one worker each.
+//! Many idle connections of each protocol: the memory of one, beside nginx and HAProxy where they speak it, one worker each.
 
 use std::{path::Path, time::Duration};
 
@@ -26,10 +26,10 @@ pub(crate) fn measure(gateway: &Path) -> Value {
         let mut rows = Vec::new();
         for (name, speech) in Speech::all(&authority) {
             let mut bytes = Vec::new();
-            for subject in protocols::subjects(gateway, &origin.to_string(), speech.is_secure().then_some(&authority)) {
+            for subject in protocols::subjects(gateway, &origin.to_string(), &speech, &authority) {
                 bytes.push(of_one(&subject, &speech).await);
             }
-            rows.push(json!({ "protocol": name, "bytes": bytes, "ratio": bytes[0] / bytes[1].min(bytes[2]) }));
+            rows.push(json!({ "protocol": name, "bytes": bytes, "ratio": protocols::to_the_better(&bytes) }));
         }
         json!({ "connections": CONNECTIONS, "rows": rows })
     })

@@ -1,5 +1,5 @@
 //! HTTP/1.1 in cleartext, over TLS 1.3, and HTTP/2 over TLS 1.3, with small, middling and large bodies, on one worker: CPU
-//! time a request, beside nginx and HAProxy.
+//! time a request, beside nginx and HAProxy; and HTTP/3, which Debian's packages of these two do not speak.
 
 use std::{path::Path, time::Duration};
 
@@ -35,8 +35,8 @@ pub(crate) fn measure(gateway: &Path) -> Value {
         let authority = Authority::new();
         let mut rows = Vec::new();
         for (name, speech) in Speech::all(&authority) {
-            let subjects = subjects(gateway, &origin.to_string(), speech.is_secure().then_some(&authority));
-            for (bytes, loops) in BODIES {
+            let subjects = subjects(gateway, &origin.to_string(), &speech, &authority);
+            for (bytes, loops) in BODIES.into_iter().take(if speech.is_http3() { 2 } else { BODIES.len() }) {
                 let call = |subject: &Subject| Call {
                     address: subject.address,
                     speech: speech.clone(),
@@ -49,31 +49,36 @@ pub(crate) fn measure(gateway: &Path) -> Value {
     })
 }
 
-/// The gateway, nginx and HAProxy, in this order, in front of `origin`; with a certificate of `authority`, where there is one.
-pub(crate) fn subjects(gateway: &Path, origin: &str, authority: Option<&Authority>) -> [Subject; 3] {
-    let issued = authority.map(|authority| authority.issue(&[HOST]));
+/// The gateway, nginx and HAProxy, in this order, in front of `origin`, with a certificate of `authority` where `speech` is
+/// encrypted; the gateway alone where it is HTTP/3.
+pub(crate) fn subjects(gateway: &Path, origin: &str, speech: &Speech, authority: &Authority) -> Vec<Subject> {
+    let issued = speech.is_secure().then(|| authority.issue(&[HOST]));
     let pair = issued.map(|issued| (format!("{}{}", issued.pem, issued.key), issued)).unzip();
     let fill = |text: &str| text.replace("{origin}", origin).replace("{fields}", "");
     let (nginx, haproxy) = (large_bodies(&fill(NGINX)), fill(HAPROXY).replace("maxconn 4096", "maxconn 8192"));
     let (Some(pair), Some(issued)) = pair else {
         let tidegate = fill(TIDEGATE).replace("{tls}", "");
-        return [
+        return vec![
             Subject::gateway(gateway, &[("gateway.yaml", &tidegate)]),
             Subject::other("nginx", &START_NGINX, &nginx),
             Subject::other("HAProxy", &START_HAPROXY, &haproxy),
         ];
     };
-    let tls = "    tls: {certificates: [{certificate: pair.crt, key: pair.key}], min-version: '1.3'}\n";
+    let tls = "    tls: {certificates: [{certificate: pair.crt, key: pair.key}], min-version: '1.3'}\n{quic}";
+    let quic = if speech.is_http3() { "    http3: {}\n" } else { "" };
     let files = [
-        ("gateway.yaml", &*fill(TIDEGATE).replace("{tls}", tls)),
+        ("gateway.yaml", &*fill(TIDEGATE).replace("{tls}", tls).replace("{quic}", quic)),
         ("pair.crt", &issued.pem),
         ("pair.key", &issued.key),
     ];
+    if speech.is_http3() {
+        return vec![Subject::gateway(gateway, &files)];
+    }
     let ssl = "listen {listen} ssl http2; ssl_protocols TLSv1.3; ssl_certificate {folder}/pair.pem; \
                ssl_certificate_key {folder}/pair.pem;";
     let bind = "bind {listen} ssl crt {folder}/pair.pem alpn h2,http/1.1 ssl-min-ver TLSv1.3";
     let pem = [("pair.pem", &*pair)];
-    [
+    vec![
         Subject::gateway(gateway, &files),
         Subject::other_with("nginx", &START_NGINX, &nginx.replace("listen {listen};", ssl), &pem),
         Subject::other_with("HAProxy", &START_HAPROXY, &haproxy.replace("bind {listen}", bind), &pem),
@@ -103,5 +108,10 @@ async fn row(
         }
     }
     let cpu: Vec<_> = rounds.iter().map(|rounds| median(rounds.iter().copied())).collect();
-    json!({ "protocol": name, "bytes": bytes, "cpu_us": cpu, "ratio": cpu[0] / cpu[1].min(cpu[2]), "rounds_us": rounds })
+    json!({ "protocol": name, "bytes": bytes, "cpu_us": cpu, "ratio": to_the_better(&cpu), "rounds_us": rounds })
+}
+
+/// The first to the least of the others, where there are any.
+pub(crate) fn to_the_better(values: &[f64]) -> Option<f64> {
+    values[1..].iter().copied().reduce(f64::min).map(|better| values[0] / better)
 }

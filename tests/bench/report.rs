@@ -71,7 +71,7 @@ fn protocols(result: &Value) -> String {
         | protocol | bytes | Tidegate | nginx | HAProxy | to the better |\n|---|---|---|---|---|---|\n"
         .to_owned();
     for row in result["rows"].as_array().into_iter().flatten() {
-        let cells = cells(&row["cpu_us"], 1);
+        let cells = beside(&row["cpu_us"], 1);
         let name = row["protocol"].as_str().unwrap_or_default();
         text += &format!("| {name} | {} | {} | **{}** |\n", row["bytes"], cells, number(&row["ratio"], 2));
     }
@@ -85,7 +85,7 @@ fn idle(result: &Value) -> String {
         result["connections"]
     );
     for row in result["rows"].as_array().into_iter().flatten() {
-        let cells = cells(&row["bytes"], 0);
+        let cells = beside(&row["bytes"], 0);
         let name = row["protocol"].as_str().unwrap_or_default();
         text += &format!("| {name} | {} | **{}** |\n", cells, number(&row["ratio"], 2));
     }
@@ -204,6 +204,11 @@ fn etcd(result: &Value) -> String {
 fn cells(values: &Value, digits: usize) -> String {
     let cells: Vec<_> = values.as_array().into_iter().flatten().map(|value| number(value, digits)).collect();
     cells.join(" | ")
+}
+
+/// The gateway's cell and those of the two others, of which there may be none.
+fn beside(values: &Value, digits: usize) -> String {
+    [0, 1, 2].map(|at| number(&values[at], digits)).join(" | ")
 }
 
 fn number(value: &Value, digits: usize) -> String {

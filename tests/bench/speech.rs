@@ -1,10 +1,19 @@
-//! How the load speaks: HTTP/1.1 and HTTP/2, in cleartext and over TLS 1.3. Bodies are counted and thrown away.
+//! How the load speaks: HTTP/1.1 in cleartext and over TLS 1.3, HTTP/2 over TLS 1.3, HTTP/3. Bodies are counted and thrown away.
 
-use std::{cell::Cell, error::Error, io, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{
+    cell::Cell,
+    error::Error,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use h2::client::SendRequest;
+use h3_quinn::OpenStreams;
 use http::Request;
+use quinn::{Endpoint, TransportConfig, crypto::rustls::QuicClientConfig};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
@@ -31,6 +40,8 @@ pub(crate) enum Speech {
     Http1Tls(Arc<ClientConfig>),
     /// HTTP/2 over TLS 1.3.
     Http2(Arc<ClientConfig>),
+    /// HTTP/3, all connections from one socket.
+    Http3(Endpoint),
 }
 
 /// A request, and whom it goes to.
@@ -52,11 +63,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
 
 impl Speech {
     /// All of them, as the tables name them; those over TLS to whoever shows a certificate of `authority`.
-    pub(crate) fn all(authority: &Authority) -> [(&'static str, Self); 3] {
+    pub(crate) fn all(authority: &Authority) -> [(&'static str, Self); 4] {
         [
             ("HTTP/1.1", Self::Http1),
             ("HTTP/1.1 over TLS 1.3", Self::Http1Tls(config(authority, b"http/1.1"))),
             ("HTTP/2 over TLS 1.3", Self::Http2(config(authority, b"h2"))),
+            ("HTTP/3", Self::Http3(endpoint(&config(authority, b"h3")))),
         ]
     }
 
@@ -64,9 +76,15 @@ impl Speech {
     pub(crate) const fn is_secure(&self) -> bool {
         !matches!(self, Self::Http1)
     }
+
+    /// Whether it goes over QUIC.
+    pub(crate) const fn is_http3(&self) -> bool {
+        matches!(self, Self::Http3(_))
+    }
+
     /// Requests at a time on a connection.
     pub(crate) const fn streams(&self) -> usize {
-        if matches!(self, Self::Http2(_)) { STREAMS } else { 1 }
+        if matches!(self, Self::Http2(_) | Self::Http3(_)) { STREAMS } else { 1 }
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Io>> {
@@ -78,6 +96,7 @@ impl Speech {
                 let name = ServerName::try_from(HOST).map_err(io::Error::other)?;
                 Ok(Box::new(TlsConnector::from(Arc::clone(config)).connect(name, socket).await?))
             }
+            Self::Http3(_) => Err(io::Error::other("QUIC is no socket of bytes")),
         }
     }
 }
@@ -85,6 +104,19 @@ impl Speech {
 impl Call {
     /// One connection, asked without end by as many loops as it takes of `loops`; each whole response counts.
     pub(crate) async fn again_and_again(self, loops: usize, count: Rc<Cell<u64>>) -> Outcome {
+        if let Speech::Http3(endpoint) = &self.speech {
+            let (mut tasks, sender) = begin_http3(endpoint, self.address).await?;
+            for _ in 0..loops.min(STREAMS) {
+                let (call, mut sender, count) = (self.clone(), sender.clone(), Rc::clone(&count));
+                tasks.spawn_local(async move {
+                    loop {
+                        call.http3(&mut sender).await?;
+                        count.set(count.get() + 1);
+                    }
+                });
+            }
+            return tasks.join_next().await.expect("there are loops")?;
+        }
         let mut socket = self.speech.connect(self.address).await?;
         if !matches!(self.speech, Speech::Http2(_)) {
             let mut buffer = vec![0; BUFFER_BYTES];
@@ -111,6 +143,11 @@ impl Call {
 
     /// Opens a connection, makes the call once and leaves the connection open for as long as what is returned lives.
     pub(crate) async fn once(self) -> Result<Box<dyn std::any::Any>, Box<dyn Error + Send + Sync>> {
+        if let Speech::Http3(endpoint) = &self.speech {
+            let (tasks, mut sender) = begin_http3(endpoint, self.address).await?;
+            self.http3(&mut sender).await?;
+            return Ok(Box::new((tasks, sender)));
+        }
         let mut socket = self.speech.connect(self.address).await?;
         if !matches!(self.speech, Speech::Http2(_)) {
             self.http1(&mut socket, &mut vec![0; 4096]).await?;
@@ -155,9 +192,51 @@ impl Call {
         }
         Ok(())
     }
+
+    async fn http3(&self, sender: &mut Http3) -> Outcome {
+        let uri = format!("https://{HOST}{}", self.path);
+        let request = Request::get(uri).header("user-agent", "bench").header("accept", "*/*").body(())?;
+        let mut stream = sender.send_request(request).await?;
+        stream.finish().await?;
+        let response = stream.recv_response().await?;
+        if response.status() != 200 {
+            return Err(format!("the status is {}", response.status()).into());
+        }
+        while let Some(mut bytes) = stream.recv_data().await? {
+            bytes.advance(bytes.remaining());
+        }
+        Ok(())
+    }
 }
 
-/// Streams at a time on a connection of HTTP/2.
+type Http3 = h3::client::SendRequest<OpenStreams, Bytes>;
+
+/// A connection of HTTP/3, and the task that keeps it going.
+async fn begin_http3(
+    endpoint: &Endpoint,
+    address: SocketAddr,
+) -> Result<(JoinSet<Outcome>, Http3), Box<dyn Error + Send + Sync>> {
+    let connection = endpoint.connect(address, HOST)?.await?;
+    let (mut connection, sender) = h3::client::new(h3_quinn::Connection::new(connection)).await?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(async move { Err(std::future::poll_fn(|cx| connection.poll_close(cx)).await.into()) });
+    Ok((tasks, sender))
+}
+
+/// One socket for all connections over QUIC, with windows large enough that a body need not wait for them.
+fn endpoint(config: &Arc<ClientConfig>) -> Endpoint {
+    let mut endpoint = Endpoint::client(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
+    let quic =
+        QuicClientConfig::try_from(Arc::clone(config)).expect("the provider has the suite that QUIC begins with");
+    let mut transport = TransportConfig::default();
+    transport.stream_receive_window((1_u32 << 20).into()).receive_window((16_u32 << 20).into());
+    let mut config = quinn::ClientConfig::new(Arc::new(quic));
+    config.transport_config(Arc::new(transport));
+    endpoint.set_default_client_config(config);
+    endpoint
+}
+
+/// Streams at a time on a connection of HTTP/2 or HTTP/3.
 const STREAMS: usize = 8;
 const BUFFER_BYTES: usize = 256 * 1024;
 
