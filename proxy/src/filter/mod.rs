@@ -31,7 +31,8 @@ mod rewrite;
 
 use std::{ops::ControlFlow, rc::Rc, sync::Arc};
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{self, Either, LocalBoxFuture};
+use http::StatusCode;
 use serde::Serialize;
 use smallvec::SmallVec;
 
@@ -75,6 +76,12 @@ pub trait Visit {
     /// # Errors
     /// Takes the place of the response; the steps before this one see the response that the error becomes.
     fn response(self: Rc<Self>, response: Response) -> Wait<Response>;
+
+    /// Resolves when it answers before the rest of the chain has: what is under way there ends, and
+    /// [`Visit::response`] is asked, with an empty response, for the answer. Asked once, after it let the request pass.
+    fn early(&self) -> Option<LocalBoxFuture<'static, ()>> {
+        None
+    }
 
     /// What goes on along the rest of the chain though this visit has answered. Asked once, after it broke off.
     fn aside(&self) -> Option<Aside> {
@@ -198,7 +205,18 @@ impl Chain {
                 Action::Around(filter) => {
                     let visit = filter.begin(&exchange);
                     match Rc::clone(&visit).request(request).settle().await {
-                        Ok(ControlFlow::Continue(seen)) => request = seen,
+                        Ok(ControlFlow::Continue(seen)) => match visit.early() {
+                            None => request = seen,
+                            Some(early) => {
+                                visits.push(visit);
+                                let rest = Box::pin(self.run_from(position + 1, seen, end));
+                                let response = match future::select(rest, early).await {
+                                    Either::Left((response, _)) => response,
+                                    Either::Right(_) => Response::empty(StatusCode::OK),
+                                };
+                                break (position + 1, Ok(response));
+                            }
+                        },
                         Ok(ControlFlow::Break(response)) => {
                             visit.aside().into_iter().for_each(|sent| aside::send(self, position + 1, sent, end));
                             break (position, Ok(*response));
@@ -251,7 +269,7 @@ fn rescue(exchange: &Exchange, error: &Error) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use http::{Method, StatusCode};
+    use http::Method;
 
     use super::*;
     use crate::{error::Kind, exchange::testing};
