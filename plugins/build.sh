@@ -24,7 +24,7 @@ place() { # FROM TO
   mv "$2.part" "$2"
 }
 
-for manifest in */Cargo.toml ../examples/*/Cargo.toml ../examples/plugins/rust/Cargo.toml; do
+for manifest in */Cargo.toml ../examples/*/Cargo.toml ../examples/plugins/rust/Cargo.toml ../tests/guests/*/Cargo.toml; do
   name=$(sed -n 's/^name = "\(.*\)"/\1/p;T;q' "$manifest")
   built=target/wasm32-unknown-unknown/release/${name//-/_}.wasm
   place "$built" "dist/$name.wasm"

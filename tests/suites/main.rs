@@ -53,4 +53,5 @@ mod tidy;
 mod tls;
 mod tracing;
 mod warm;
+mod wasi_http;
 mod websocket;

@@ -129,7 +129,7 @@ async fn load(
     let place = plugin.module_place.clone();
     let module = compiler.wasm.module(entry).await;
     let module = module.map_err(|error| vec![error.diagnostic(&plugin.module, place)])?;
-    let grants = plugin.grants.upstreams.iter();
+    let grants = plugin.grants.called();
     let grants = grants.filter_map(|name| Some((Arc::clone(name), side_call(upstreams.get(name)?)))).collect();
     let series = compiler.metrics.plugin(name);
     compiler.wasm.plugin(name, plugin, module, grants, series).await
@@ -142,13 +142,13 @@ fn side_call(upstream: &Arc<Upstream>) -> Arc<dyn Call> {
 // A step is the same object as long as its name (the name of its state), its definition, its module and the upstreams
 // that it calls are.
 fn identify(name: &Name, part: &Part<Middleware>, modules: &Modules, upstreams: &Upstreams) -> Identity {
-    let (module, called): (_, &[Name]) = match &part.value {
-        Middleware::Plugin(plugin) => (modules.get(&plugin.module), &plugin.grants.upstreams),
-        Middleware::Mirror(mirror) => (None, std::slice::from_ref(&mirror.upstream)),
-        Middleware::ForwardAuth(auth) => (None, std::slice::from_ref(&auth.upstream)),
-        _ => (None, &[]),
+    let (module, called): (_, Vec<&Name>) = match &part.value {
+        Middleware::Plugin(plugin) => (modules.get(&plugin.module), plugin.grants.called().collect()),
+        Middleware::Mirror(mirror) => (None, vec![&mirror.upstream]),
+        Middleware::ForwardAuth(auth) => (None, vec![&auth.upstream]),
+        _ => (None, Vec::new()),
     };
-    let called = called.iter().filter_map(|name| upstreams.get(name)).map(|upstream| upstream.identity());
+    let called = called.into_iter().filter_map(|name| upstreams.get(name)).map(|upstream| upstream.identity());
     let own = [Identity::of_bytes(name.as_bytes()), part.identity];
     Identity::of_all(own.into_iter().chain(module.map(|entry| entry.identity)).chain(called))
 }

@@ -95,6 +95,7 @@ fn compatibility(engine: &Engine) -> String {
         include_str!("proxy_wasm/provided.rs"),
         include_str!("http_wasm/provided.rs"),
         include_str!("preview1/provided.rs"),
+        include_str!("wasi_http/provided.rs"),
     ] {
         hashed.0.extend_from_slice(Identity::of_bytes(decides.as_bytes()).as_bytes());
     }

@@ -102,6 +102,8 @@ pub(super) enum Fail {
     Said(String),
     /// It ran, or waited, for too long.
     Timeout(Duration),
+    /// It ended its guest by itself, with this status.
+    Exited(i32),
     /// There is no guest for it.
     Overloaded(String),
     /// It did what its phase does not allow.
@@ -133,7 +135,9 @@ impl Fail {
     /// What it means for the exchange.
     pub(super) const fn kind(&self) -> Kind {
         match self {
-            Self::Trap(_) | Self::Said(_) | Self::Contract(_) | Self::Lost | Self::TooLarge(_) => Kind::PluginFailed,
+            Self::Trap(_) | Self::Said(_) | Self::Exited(_) | Self::Contract(_) | Self::Lost | Self::TooLarge(_) => {
+                Kind::PluginFailed
+            }
             Self::Timeout(_) => Kind::PluginTimeout,
             Self::Overloaded(_) => Kind::PluginOverloaded,
         }
@@ -144,6 +148,7 @@ impl Fail {
         match self {
             Self::Trap(text) => format!("its guest failed: {text}"),
             Self::Said(text) => format!("it returned an error: {text}"),
+            Self::Exited(status) => format!("it exited, with status {status}"),
             Self::Timeout(limit) => format!("it took longer than {} ms", limit.as_millis()),
             Self::Overloaded(text) => text.clone(),
             Self::Contract(text) => (*text).to_owned(),

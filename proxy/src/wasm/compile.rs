@@ -20,6 +20,7 @@ use super::{
     load::{self, Loadable},
     native::{self, Indices},
     proxy_wasm::{self, Program},
+    wasi_http,
 };
 use crate::{identity::Identity, source::Entry, telemetry::Metrics};
 
@@ -34,6 +35,7 @@ pub(super) enum Made {
     Native(Native),
     ProxyWasm(Program),
     HttpWasm(http_wasm::Program),
+    WasiHttp(wasi_http::Program),
 }
 
 /// A compiled module of the native ABI.
@@ -57,7 +59,7 @@ impl Module {
     pub(super) fn native(&self) -> &Native {
         match &self.made {
             Made::Native(native) => native,
-            Made::ProxyWasm(_) | Made::HttpWasm(_) => {
+            Made::ProxyWasm(_) | Made::HttpWasm(_) | Made::WasiHttp(_) => {
                 unreachable!("a module of another ABI is given to that ABI's own plugins")
             }
         }
@@ -70,7 +72,7 @@ impl Module {
     pub(super) fn program(&self) -> &Program {
         match &self.made {
             Made::ProxyWasm(program) => program,
-            Made::Native(_) | Made::HttpWasm(_) => {
+            Made::Native(_) | Made::HttpWasm(_) | Made::WasiHttp(_) => {
                 unreachable!("a module of another ABI is given to that ABI's own plugins")
             }
         }
@@ -83,7 +85,20 @@ impl Module {
     pub(super) fn http_wasm(&self) -> &http_wasm::Program {
         match &self.made {
             Made::HttpWasm(program) => program,
-            Made::Native(_) | Made::ProxyWasm(_) => {
+            Made::Native(_) | Made::ProxyWasm(_) | Made::WasiHttp(_) => {
+                unreachable!("only modules of http-wasm are asked for their program")
+            }
+        }
+    }
+
+    /// What it is as a component of `wasi:http`.
+    ///
+    /// # Panics
+    /// Where it is of another ABI.
+    pub(super) fn wasi_http(&self) -> &wasi_http::Program {
+        match &self.made {
+            Made::WasiHttp(program) => program,
+            Made::Native(_) | Made::ProxyWasm(_) | Made::HttpWasm(_) => {
                 unreachable!("a module of another ABI is given to that ABI's own plugins")
             }
         }
@@ -124,6 +139,7 @@ pub(super) struct Workshop {
     linker: Linker<Data>,
     proxy_wasm: wasmtime::Linker<proxy_wasm::Data>,
     http_wasm: wasmtime::Linker<http_wasm::Data>,
+    wasi_http: wasi_http::Workshop,
     press: Press,
 }
 
@@ -206,12 +222,12 @@ fn work<W: Make>(queue: &Mutex<mpsc::Receiver<Job<W::Made>>>, workshop: &W) {
 
 impl Workshop {
     /// Where plugins' modules are made.
-    pub(super) fn open(press: Press) -> Result<Self, LoadError> {
+    pub(super) fn open(press: Press, wasi_http: wasi_http::Workshop) -> Result<Self, LoadError> {
         let linker = native::linker(&press.engine).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         let failed = |error: wasmtime::Error| LoadError::Engine(format!("{error:#}"));
         let proxy_wasm = proxy_wasm::linker(&press.engine).map_err(failed)?;
         let http_wasm = http_wasm::linker(&press.engine).map_err(failed)?;
-        Ok(Self { linker, proxy_wasm, http_wasm, press })
+        Ok(Self { linker, proxy_wasm, http_wasm, wasi_http, press })
     }
 
     fn native(&self, component: &Component) -> Result<Native, LoadError> {
@@ -227,6 +243,10 @@ impl Make for Workshop {
     type Made = Module;
 
     fn make(&self, entry: &Entry) -> Result<Module, LoadError> {
+        if wasi_http::is_meant(&entry.bytes) {
+            let made = Made::WasiHttp(self.wasi_http.make(entry)?);
+            return Ok(Module { identity: entry.identity, made });
+        }
         let made = match self.press.code(entry, load::load)? {
             Code::Component(component) => Made::Native(self.native(&component)?),
             Code::Core(module) if module.get_export("handle_request").is_some() => {

@@ -27,6 +27,18 @@ pub enum AddressSpace {
     Small,
 }
 
+/// What the guests of one engine need, each, at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// Instances of core modules.
+    pub(super) core_instances: u32,
+    pub(super) tables: u32,
+    pub(super) table_elements: usize,
+}
+
+/// Plugins of one core module: a component with imports takes three instances and tables of its own for them.
+pub(super) const PLUGINS: Shape = Shape { core_instances: 4, tables: 4, table_elements: 20_000 };
+
 /// The length of a tick: how long a guest that computes delays the other exchanges of its worker.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -38,10 +50,10 @@ pub(super) struct Filters {
 }
 
 impl Filters {
-    /// An engine with room for `slots` guests at a time.
-    pub(super) fn new(slots: u32, space: AddressSpace) -> Result<Self, LoadError> {
+    /// An engine with room for `slots` guests of one shape at a time.
+    pub(super) fn new(slots: u32, shape: Shape, space: AddressSpace) -> Result<Self, LoadError> {
         let engine = match space {
-            AddressSpace::Full => Engine::new(&pooled(slots)).or_else(|error| {
+            AddressSpace::Full => Engine::new(&pooled(slots, shape)).or_else(|error| {
                 tracing::warn!(%error, "no address space for {slots} guest slots; running in small address space, where guests are slower");
                 Engine::new(&on_demand())
             }),
@@ -69,12 +81,12 @@ fn base() -> Config {
     config
 }
 
-fn pooled(slots: u32) -> Config {
+fn pooled(slots: u32, shape: Shape) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
-        // A component with imports takes three core instances and tables of its own for them.
-        .total_core_instances(slots.saturating_mul(4))
-        .total_tables(slots.saturating_mul(4))
+        .total_core_instances(slots.saturating_mul(shape.core_instances))
+        .total_tables(slots.saturating_mul(shape.tables))
+        .table_elements(shape.table_elements)
         .total_memories(slots)
         .total_stacks(slots)
         .max_unused_warm_slots(slots)
@@ -193,12 +205,12 @@ mod tests {
 
     #[test]
     fn a_small_address_space_is_enough_for_an_engine() {
-        assert!(Filters::new(4, AddressSpace::Small).is_ok());
+        assert!(Filters::new(4, PLUGINS, AddressSpace::Small).is_ok());
     }
 
     #[test]
     fn a_running_call_is_counted_until_it_ends() {
-        let filters = Filters::new(4, AddressSpace::Small).unwrap();
+        let filters = Filters::new(4, PLUGINS, AddressSpace::Small).unwrap();
         let running = filters.ticker.run(3);
         assert_eq!(filters.ticker.count(), (1, 0));
         drop(running);

@@ -11,6 +11,7 @@ use super::{
     proxy_wasm,
     schema::schema,
     surface::{Item, Surface},
+    wasi_http,
 };
 
 /// A report on a module.
@@ -47,6 +48,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Report, LoadError> {
     let has = |item: &Item| match abi {
         Some(Abi::ProxyWasm) => proxy_wasm::provides(item),
         Some(Abi::HttpWasm) => http_wasm::provides(item),
+        Some(Abi::WasiHttp) => wasi_http::provides(item),
         _ => provided.has(&item.module, &item.name),
     };
     let imports = surface.imports.iter().map(|item| (item.clone(), has(item))).collect();

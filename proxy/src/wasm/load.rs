@@ -4,6 +4,9 @@
 
 use std::fmt;
 
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use super::{
@@ -11,6 +14,7 @@ use super::{
     provided::{PROVIDED, Provided, TABLE},
     proxy_wasm,
     surface::{Item, Surface},
+    wasi_http,
 };
 use crate::config::diagnostic::{Diagnostic, Place};
 
@@ -50,8 +54,10 @@ pub enum LoadError {
     Ambiguous(Vec<Abi>),
     /// It is for Proxy-Wasm, but for no version of it that there is; what it exports to say so.
     Version(Vec<Item>),
-    /// It is for an ABI that this version of the gateway does not run.
-    NotYet(Abi),
+    /// It is for `wasi:http`, but for no version of it that is run; what it exports of it.
+    WasiHttpVersion(Vec<Item>),
+    /// It is a component of `wasi:http` that imports what is not provided.
+    WasiHttpLacks(Vec<Item>),
     /// It is a plugin where a table is wanted, or the other way round.
     Misplaced(Abi),
     /// It imports what is not provided.
@@ -100,8 +106,11 @@ pub(super) fn load(bytes: &[u8]) -> Result<Loadable, LoadError> {
         Abi::Native => component(Abi::Native, bytes, &surface).map(Loadable::Component),
         Abi::ProxyWasm => proxy_wasm::check(&surface).map(|()| Loadable::Core(bytes)),
         Abi::HttpWasm => http_wasm::check(&surface).map(|()| Loadable::Core(bytes)),
+        Abi::WasiHttp => {
+            wasi_http::check(&surface)?;
+            if surface.component { Ok(bytes) } else { adapted(&bytes, &surface) }.map(Loadable::Component)
+        }
         Abi::Table => Err(LoadError::Misplaced(Abi::Table)),
-        other => Err(LoadError::NotYet(other)),
     }
 }
 
@@ -196,7 +205,27 @@ fn encode(mut bytes: Vec<u8>, surface: &Surface, provided: &Provided) -> Result<
         embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8)
             .map_err(|error| LoadError::Refused(format!("{error:#}")))?;
     }
-    let encoder = ComponentEncoder::default().validate(false).module(&bytes);
+    encoded(&bytes)
+}
+
+// What toolchains for WASI preview 1 make, for Spin among others: the functions that it imports of that are put in terms
+// of WASI 0.2.
+fn adapted(bytes: &[u8], surface: &Surface) -> Result<Vec<u8>, LoadError> {
+    if !surface.described {
+        let why = "it does not say of what types its functions are: build it with wit-bindgen or an SDK";
+        return Err(LoadError::Refused(why.into()));
+    }
+    let refused = |error| LoadError::Refused(format!("{error:#}"));
+    let mut encoder = ComponentEncoder::default().validate(false).module(bytes).map_err(refused)?;
+    if surface.imports.iter().any(|item| item.module == WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME) {
+        let adapter = (WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER);
+        encoder = encoder.adapter(adapter.0, adapter.1).map_err(refused)?;
+    }
+    encoder.encode().map_err(refused)
+}
+
+fn encoded(described: &[u8]) -> Result<Vec<u8>, LoadError> {
+    let encoder = ComponentEncoder::default().validate(false).module(described);
     encoder.and_then(|mut encoder| encoder.encode()).map_err(|error| LoadError::Refused(format!("{error:#}")))
 }
 
@@ -207,9 +236,9 @@ impl LoadError {
             Self::NotWasm => Some("a module is a .wasm file, or a .wat file in the text format".into()),
             Self::Misplaced(Abi::Table) => Some("name it under `tables:`; see docs/tables.md".into()),
             Self::Misplaced(_) => Some("name it as a `module` under `middleware:`; see docs/plugins.md".into()),
-            Self::NotYet(_) => Some(
-                "this version runs plugins of the native ABI (docs/plugins.md), of Proxy-Wasm (docs/proxy-wasm.md) and of \
-                 http-wasm (docs/http-wasm.md)"
+            Self::WasiHttpVersion(_) => Some(
+                "components export wasi:http/incoming-handler in a version 0.2; build for WASI 0.2 (an SDK for 0.3 has a \
+                 setting for it), and see docs/wasi-http.md"
                     .into(),
             ),
             Self::Version(_) => Some("the versions are 0.1.0, 0.2.0 and 0.2.1; see docs/proxy-wasm.md".into()),
@@ -217,6 +246,7 @@ impl LoadError {
                 "a plugin exports the interface {}; in Rust, `tidegate_guest::export!` does it",
                 PROVIDED.handler_name
             )),
+            Self::WasiHttpLacks(items) => items.iter().find_map(wasi_http::hint),
             Self::NotProvided(items) => items.iter().find_map(not_provided_hint),
             Self::Lacks(_) => Some(
                 "a plugin of http-wasm exports handle_request, handle_response and its memory; see docs/http-wasm.md".into(),
@@ -287,13 +317,17 @@ impl fmt::Display for LoadError {
             }
             Self::Misplaced(Abi::Table) => f.write_str("a routing table, not a plugin"),
             Self::Misplaced(_) => f.write_str("a plugin, not a routing table"),
-            Self::NotYet(abi) => write!(f, "made for {}, which this version does not run", abi.name()),
             Self::Version(items) if items.is_empty() => {
                 f.write_str("made for proxy-wasm, but it exports no `proxy_abi_version_…` that says for which version")
             }
             Self::Version(items) => write!(f, "made for a version of proxy-wasm that there is not: {}", list(items)),
-            Self::NotProvided(items) => write!(f, "imports what is not provided: {}", list(items)),
             Self::Lacks(items) => write!(f, "made for http-wasm, but it does not export {}", list(items)),
+            Self::WasiHttpVersion(items) => {
+                write!(f, "made for a version of wasi:http that is not run: {}", list(items))
+            }
+            Self::NotProvided(items) | Self::WasiHttpLacks(items) => {
+                write!(f, "imports what is not provided: {}", list(items))
+            }
             Self::Unknown(items) => write!(f, "exports what plugins do not have: {}", list(items)),
             Self::Refused(error) => write!(f, "does not fit its ABI: {error}"),
             Self::Engine(error) => write!(f, "the Wasm engine failed: {error}"),

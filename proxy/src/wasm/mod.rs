@@ -3,7 +3,7 @@
 //!
 //! A module becomes a component (`load`), is compiled (`compile`) and linked to what the gateway provides (`native`).
 //! One of Proxy-Wasm or http-wasm stays a core module, and `proxy_wasm` or `http_wasm` has all of it; what both provide
-//! is in `preview1`.
+//! is in `preview1`. `wasi_http` has all of components of `wasi:http`.
 //! A plugin is a module with a configuration (`plugin`); a guest (`guest`) hosts many of them. Each worker keeps its
 //! guests in pools (`pool`); a call (`call`) takes one out for as long as it is on its stack. `filter`, `body` and
 //! `stream` are a plugin's phases, `pull` a call that asks for chunks, `policy` what failures mean. `docs/plugins.md` tells it to authors and operators.
@@ -38,6 +38,7 @@ mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wasi_http;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -60,7 +61,7 @@ pub use table::BuiltTable;
 use self::{
     cache::Cache,
     compile::{Compiler, Made, Press, Workshop},
-    engine::Filters,
+    engine::{Filters, PLUGINS},
     filter::WasmFilter,
     guest::{CreateError, Guest},
     plugin::{Defined, Plugin},
@@ -145,7 +146,7 @@ impl Wasm {
     /// # Errors
     /// Where the machine has no room for it, or the cache's directory is not this user's alone.
     pub fn new(settings: Settings, metrics: Arc<Metrics>, states: Arc<States>) -> Result<Arc<Self>, LoadError> {
-        let filters = Filters::new(settings.guest_slots, settings.address_space)?;
+        let filters = Filters::new(settings.guest_slots, PLUGINS, settings.address_space)?;
         let counters = Arc::new(Counters::default());
         let cache = settings.cache.as_deref().map(|path| Cache::open(path, &filters.engine)).transpose()?;
         let engine = filters.engine.clone();
@@ -153,7 +154,9 @@ impl Wasm {
         let press = Press { engine, cache, counters: counted.0, metrics: counted.1 };
         // There are few tables: one thread of their own is enough, and starts nothing until there is one.
         let tables = Compiler::start(1, table::Workshop::open(press.clone())?)?;
-        let compiler = Compiler::start(settings.compile_threads, Workshop::open(press)?)?;
+        let counted = (Arc::clone(&press.counters), Arc::clone(&press.metrics));
+        let wasi_http = wasi_http::Workshop::new(settings.guest_slots, settings.address_space, settings.cache, counted);
+        let compiler = Compiler::start(settings.compile_threads, Workshop::open(press, wasi_http)?)?;
         Ok(Arc::new(Self {
             filters,
             compiler,
@@ -192,7 +195,7 @@ impl Wasm {
             return Err(vec![misplaced]);
         }
         let config = match module.made {
-            Made::Native(_) => problem::config_text(&spec.config),
+            Made::Native(_) | Made::WasiHttp(_) => problem::config_text(&spec.config),
             Made::ProxyWasm(_) | Made::HttpWasm(_) => problem::plain_text(&spec.config),
         };
         let plugin = Arc::new(Plugin {
@@ -218,11 +221,9 @@ impl Wasm {
                 let engine = (self.filters.clone(), Arc::clone(&self.counters));
                 http_wasm::build(plugin, engine, self.workers).await
             }
+            Made::WasiHttp(_) => wasi_http::build(plugin, spec, &self.counters, self.workers).await,
         };
-        built.map_err(|unmade| match unmade {
-            Unmade::Refused(error) => problem::diagnostics(name, spec, error),
-            Unmade::TooSlow => vec![problem::too_slow(name, spec, CREATE_DEADLINE)],
-        })
+        built.map_err(|unmade| unmade.diagnostics(name, spec))
     }
 
     async fn native(

@@ -118,7 +118,7 @@ pub(super) fn misplaced(name: &str, spec: &spec::Plugin, made: &Made) -> Option<
         Made::ProxyWasm(_) if spec.isolation == spec::Isolation::PerRequest => {
             ": `isolation: per-request` does not go with a module of Proxy-Wasm, whose VMs host many exchanges"
         }
-        Made::Native(_) | Made::HttpWasm(_) if spec.proxy_wasm != spec::ProxyWasm::default() => {
+        Made::Native(_) | Made::HttpWasm(_) | Made::WasiHttp(_) if spec.proxy_wasm != spec::ProxyWasm::default() => {
             ": `proxy-wasm` goes with modules of Proxy-Wasm, and this is none"
         }
         Made::Native(_) if !spec.environment.is_empty() => {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use wasmtime::component::{Component, Linker};
 
 use super::{
-    engine::{AddressSpace, Filters},
+    engine::{AddressSpace, Filters, PLUGINS},
     guest,
 };
 
@@ -45,7 +45,7 @@ fn run(component: &[u8], settings: &str) -> Result<Option<String>, String> {
 
 async fn ask(component: &[u8], settings: &str) -> Result<Option<String>, String> {
     let said = |error: wasmtime::Error| format!("{error:#}");
-    let filters = Filters::new(1, AddressSpace::Small).map_err(|error| error.to_string())?;
+    let filters = Filters::new(1, PLUGINS, AddressSpace::Small).map_err(|error| error.to_string())?;
     let _running = filters.ticker.run_beside();
     let component = Component::from_binary(&filters.engine, component).map_err(said)?;
     let settings = component.get_export_index(None, settings);

@@ -11,6 +11,7 @@ use super::{
     pool::{Guests, Pool},
     proxy_wasm::Residents,
     table::Tables,
+    wasi_http::Handlers,
 };
 use crate::exchange::Worker;
 
@@ -24,6 +25,7 @@ pub(super) fn sweep(worker: &Worker) {
     worker.locals.of::<Tables>().retire();
     worker.locals.of::<Residents>().retire();
     let leased = worker.locals.of::<Leased>().retire();
+    worker.locals.of::<Handlers>().retire();
     let guests = worker.locals.of::<Guests>();
     let (dead, pools) = guests.retire();
     if leased.is_empty() && dead.is_empty() && !pools.iter().any(|pool| pool.is_untidy(|id| guests.local(id).is_none()))

@@ -4,21 +4,19 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value as Json;
 
-use super::{scope::Scope, values};
+use super::{scope::Scope, target, values};
 use crate::config::{
     diagnostic::Place,
     document::Kind,
     node::Pos,
     raw::{self, Any, Field},
-    spec::{FailurePolicy, Grants, Isolation, Middleware, Plugin, PluginLimits, ProxyWasm},
+    spec::{Endpoint, FailurePolicy, Grants, Isolation, Middleware, Name, Plugin, PluginLimits, ProxyWasm},
 };
 
 /// Checks a plugin.
 pub(super) fn plugin(scope: &mut Scope<'_>, raw: raw::Middleware) -> Option<Middleware> {
     let Configured { module, module_place, config, config_places } = configured(scope, raw.module, raw.config);
-    let upstreams = raw.grants.value().and_then(|grants| grants.upstreams.value()).unwrap_or_default();
-    let upstreams = upstreams.into_iter().filter_map(Field::spot);
-    let grants = Grants { upstreams: upstreams.map(|(name, pos)| scope.mention(Kind::Upstream, &name, pos)).collect() };
+    let grants = grants(scope, raw.grants.value().unwrap_or_default());
     let limits = limits(scope, raw.limits.value().unwrap_or_default());
     let proxy_wasm = proxy_wasm(scope, raw.proxy_wasm.value().unwrap_or_default());
     let environment = environment(scope, raw.environment);
@@ -140,6 +138,24 @@ fn proxy_wasm(scope: &mut Scope<'_>, raw: raw::ProxyWasm) -> ProxyWasm {
         Field::Absent | Field::Invalid => Json::Null,
     };
     ProxyWasm { root_id: root_id.unwrap_or_default(), vm_id, vm_config, environment }
+}
+
+fn grants(scope: &mut Scope<'_>, raw: raw::Grants) -> Grants {
+    let upstreams = raw.upstreams.value().unwrap_or_default().into_iter().filter_map(Field::spot);
+    let upstreams = upstreams.map(|(name, pos)| scope.mention(Kind::Upstream, &name, pos)).collect();
+    let hosts = raw.hosts.value().unwrap_or_default().into_iter().filter_map(Field::spot);
+    Grants { upstreams, hosts: hosts.filter_map(|(text, pos)| host(scope, &text, pos)).collect() }
+}
+
+// An authority elsewhere: an upstream that is defined by being named.
+fn host(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<Name> {
+    if text.contains('*') {
+        let hint = "name each host, as `HOST:PORT` or `https://HOST[:PORT]`";
+        scope.error("bad-address", pos, format!("`{text}` stands for any number of hosts"), hint);
+        return None;
+    }
+    let (address, secure) = values::target(scope, text, pos)?;
+    Some(target::in_place(scope, vec![Endpoint::new(address)], secure, pos))
 }
 
 fn environment(scope: &mut Scope<'_>, raw: Field<raw::Entries<raw::Text>>) -> Vec<(String, String)> {

@@ -106,15 +106,20 @@ fn addresses(scope: &mut Scope<'_>, list: Vec<(String, Pos)>, pos: Pos) -> Optio
             endpoints.push(Endpoint::new(address));
         }
     }
-    let scheme = if secure == Some(true) { "https://" } else { "" };
-    let names: Vec<String> = endpoints.iter().map(|endpoint| format!("{scheme}{}", endpoint.address)).collect();
-    let name: Name = names.join(",").into();
     if endpoints.is_empty() {
         return None;
     }
+    Some(in_place(scope, endpoints, secure == Some(true), pos))
+}
+
+/// Defines the upstream of these endpoints, called after them.
+pub(super) fn in_place(scope: &mut Scope<'_>, endpoints: Vec<Endpoint>, secure: bool, pos: Pos) -> Name {
+    let scheme = if secure { "https://" } else { "" };
+    let names: Vec<String> = endpoints.iter().map(|endpoint| format!("{scheme}{}", endpoint.address)).collect();
+    let name: Name = names.join(",").into();
     let place = scope.place(pos);
-    let tls = (secure == Some(true)).then(|| UpstreamTls::of_system(place.clone()));
+    let tls = secure.then(|| UpstreamTls::of_system(place.clone()));
     let part = Arc::new(Part::new(place, Upstream { tls, ..Upstream::of(endpoints) }));
     scope.outcome.upstreams.push((Arc::clone(&name), part));
-    Some(name)
+    name
 }

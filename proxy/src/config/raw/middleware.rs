@@ -15,7 +15,8 @@ use super::{
 };
 
 /// A configured step. Exactly one of `module`, `chain` and the built-in steps (`headers` and what follows) says what it
-/// is; the fields `config`, `grants`, `limits`, `on-failure`, `isolation` and `proxy-wasm` go with `module`.
+/// is; the fields `config`, `grants`, `limits`, `on-failure`, `isolation`,
+/// `environment` and `proxy-wasm` go with `module`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Middleware {
@@ -33,7 +34,8 @@ pub(crate) struct Middleware {
     /// `reused`: a guest serves one exchange after another; `per-request`: each exchange gets a fresh one.
     #[schemars(extend("x-default" = "reused"))]
     pub(crate) isolation: Field<Isolation>,
-    /// Environment variables that a module with WASI sees (http-wasm, Proxy-Wasm), by name. A value may be `${env:NAME}`.
+    /// Environment variables that a module with WASI sees (http-wasm, Proxy-Wasm, `wasi:http`), by name; it sees no others. A value
+    /// may be `${env:NAME}`.
     pub(crate) environment: Field<Entries<Text>>,
     /// What a Proxy-Wasm module is told beside its configuration; other modules have no use for it.
     pub(crate) proxy_wasm: Field<ProxyWasm>,
@@ -89,6 +91,9 @@ pub(crate) struct Grants {
     /// Upstreams that it may call.
     #[schemars(extend("x-default" = "[]"))]
     pub(crate) upstreams: Field<Vec<Field<String>>>,
+    /// Authorities elsewhere that a `wasi:http` component may send requests to: `HOST:PORT`, or `https://HOST[:PORT]`.
+    #[schemars(extend("x-default" = "[]"))]
+    pub(crate) hosts: Field<Vec<Field<String>>>,
 }
 
 /// Settings of a Proxy-Wasm plugin, by the names that Envoy has for them.

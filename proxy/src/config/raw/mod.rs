@@ -35,8 +35,8 @@ pub(crate) use http3::Http3;
 pub(crate) use listener::{Limits, Listener, PathPolicy, Section, Treatment};
 pub(crate) use manifests::{Manifests, Services};
 pub(crate) use middleware::{
-    Any, FailurePolicy, HeaderEdits, Headers, Isolation, Middleware, Mirror, PathEditForm, PluginLimits, ProxyWasm,
-    Redirect, Respond, Rewrite, Step,
+    Any, FailurePolicy, Grants, HeaderEdits, Headers, Isolation, Middleware, Mirror, PathEditForm, PluginLimits,
+    ProxyWasm, Redirect, Respond, Rewrite, Step,
 };
 pub(crate) use protocol::{GrpcWeb, Protocol, UpstreamHttp2};
 pub(crate) use proxied::{ProxyMode, ProxyProtocol, ProxyVersion};

@@ -99,6 +99,7 @@ fn plugin(fields: &mut Fields<'_>, plugin: &Plugin) {
     }
     let mut grants = Fields::of(fields.written("grants"));
     grants.put("upstreams", texts(&plugin.grants.upstreams));
+    grants.put("hosts", texts(&plugin.grants.hosts));
     fields.map("grants", grants);
     let limits = limits(fields.written("limits"), &plugin.limits);
     fields.map("limits", limits);

@@ -188,6 +188,15 @@ pub struct ProxyWasm {
 pub struct Grants {
     /// Upstreams that it may call.
     pub upstreams: Vec<Name>,
+    /// Upstreams made of authorities elsewhere, called `HOST:PORT` or `https://HOST:PORT`.
+    pub hosts: Vec<Name>,
+}
+
+impl Grants {
+    /// Every upstream that it may call.
+    pub fn called(&self) -> impl Iterator<Item = &Name> {
+        self.upstreams.iter().chain(&self.hosts)
+    }
 }
 
 /// Bounds of a plugin.

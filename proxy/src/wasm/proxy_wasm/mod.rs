@@ -37,13 +37,26 @@ pub(super) use self::{
     provided::{check, hint, provides, version},
     queues::Queues,
 };
-use super::{Built, CREATE_DEADLINE, guest::CreateError, plugin::Plugin, pool::InUse};
-use crate::exchange::{Adoption, Worker};
+use super::{Built, CREATE_DEADLINE, guest::CreateError, plugin::Plugin, pool::InUse, problem};
+use crate::{
+    config::{diagnostic::Diagnostic, spec},
+    exchange::{Adoption, Worker},
+};
 
 /// What keeps a plugin from being made.
 pub(super) enum Unmade {
     Refused(CreateError),
     TooSlow,
+}
+
+impl Unmade {
+    /// For the operator.
+    pub(super) fn diagnostics(self, name: &str, spec: &spec::Plugin) -> Vec<Diagnostic> {
+        match self {
+            Self::Refused(error) => problem::diagnostics(name, spec, error),
+            Self::TooSlow => vec![problem::too_slow(name, spec, CREATE_DEADLINE)],
+        }
+    }
 }
 
 /// Makes a plugin ready: configures it in a VM for each worker.

@@ -148,6 +148,7 @@ fn spec() -> spec::Plugin {
         limits: PluginLimits::default(),
         on_failure: FailurePolicy::Closed,
         isolation: Isolation::Reused,
+        environment: Vec::new(),
         proxy_wasm: spec::ProxyWasm::default(),
         environment: Vec::new(),
     }
