@@ -49,4 +49,16 @@ npm install --prefix "$tools/assemblyscript" --silent --no-audit --no-fund assem
 "$tools/assemblyscript/node_modules/.bin/asc" "$others/assemblyscript/hello.ts" --runtime minimal -O \
   -o "$out/http-wasm-assemblyscript.wasm"
 
+echo "components of wasi:http, in javascript and python"
+wasip2=$(cargo metadata --manifest-path plugins/Cargo.toml --format-version 1 |
+  "$tools/python/bin/python" -c 'import json, sys; print(next(p["manifest_path"] for p in json.load(sys.stdin)["packages"] if p["name"] == "wasip2"))')
+rm -rf "$tools/wasi-http"
+mkdir -p "$tools/wasi-http/wit"
+cp "$examples"/wasi-http/{package.json,build.js,hello.js,app.py} "$tools/wasi-http/"
+cp -r "$(dirname "$wasip2")/wit/deps" "$tools/wasi-http/wit/"
+version=$(grep -rhs "^package wasi:http@" "$tools/wasi-http/wit/deps" | sed "s/.*@\(.*\);/\1/" | head -n 1)
+echo "package app:hello; world hello { include wasi:http/proxy@$version; }" >"$tools/wasi-http/wit/hello.wit"
+(cd "$tools/wasi-http" && npm install --silent --no-audit --no-fund && node build.js wit "$out/wasi-http-javascript.wasm" &&
+  "$tools/python/bin/componentize-py" --quiet -d wit -w hello componentize app -o "$out/wasi-http-python.wasm")
+
 ls -l "$out"/*.wasm

@@ -18,6 +18,36 @@ fn modules() -> Vec<PathBuf> {
 }
 
 #[tokio::test]
+async fn a_component_of_wasi_http_is_the_same_in_every_language() {
+    let Some(folder) = std::env::var_os("TIDEGATE_LANGUAGES").map(PathBuf::from) else { return };
+    let origin = Origin::start();
+    for name in ["javascript", "python"] {
+        let dir = ConfigDir::new().with("origin", origin.address());
+        dir.write_bytes("app.wasm", &fs::read(folder.join(format!("wasi-http-{name}.wasm"))).unwrap());
+        dir.write(
+            "gateway.yaml",
+            &format!(
+                "{WEB}
+upstreams: {{origin: {{endpoints: ['{{origin}}']}}}}
+middleware: {{app: {{module: app.wasm, limits: {{memory-bytes-max: 128MiB, call-timeout: 10s, exchange-timeout: 20s}}}}}}
+routes: [{{id: all, path: /*, middleware: [app], upstream: origin}}]
+"
+            ),
+        );
+        let gateway = Gateway::start(&dir).await;
+        let mut client = gateway.http1().await;
+        let hello = client.get("/hello").await;
+        assert_eq!((hello.text().as_str(), hello.header("x-by")), ("hello", "wasi-http"), "{name}");
+        let mut asked = request(http::Method::POST, "/echo");
+        *asked.body_mut() = vec![b'x'; 100_000].into();
+        assert_eq!(client.send(asked).await.body.len(), 100_000, "{name}");
+        let passed = client.get("/other").await;
+        assert_eq!((passed.header("x-by"), passed.echoed("x-passed")), ("wasi-http", vec!["yes".into()]), "{name}");
+        gateway.shutdown(std::time::Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_plugin_is_the_same_in_every_language() {
     let origin = Origin::start();
     for module in modules() {
