@@ -2,10 +2,14 @@
 //! go on, what they share, and what becomes of exchanges when they fail. Every guest is text, made for its test.
 
 mod bodies;
-mod calls;
+pub(crate) mod calls;
 mod containment;
+mod foreign;
+mod grpc;
+mod heads;
 mod sharing;
 mod statuses;
+mod versions;
 
 use tidegate_tests::{
     ConfigDir, Gateway, Origin, WEB,

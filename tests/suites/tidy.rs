@@ -15,7 +15,7 @@ const KEPT: [(&[&str], &[&str]); 8] = [
     (&["hickory_resolver"], &["upstream/dns"]),
     (&["wasmtime"], &["wasm"]),
     (&["tonic"], &["etcd", "telemetry/trace"]),
-    (&["prost"], &["etcd", "telemetry/trace", "filter/forward_auth"]),
+    (&["prost"], &["etcd", "telemetry/trace", "filter/forward_auth", "wasm/proxy_wasm/messages"]),
     (&["opentelemetry_proto"], &["telemetry/trace"]),
     (&["serde_saphyr"], &["config/parse"]),
 ];

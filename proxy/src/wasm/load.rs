@@ -241,7 +241,9 @@ impl LoadError {
                  setting for it), and see docs/wasi-http.md"
                     .into(),
             ),
-            Self::Version(_) => Some("the versions are 0.1.0, 0.2.0 and 0.2.1; see docs/proxy-wasm.md".into()),
+            Self::Version(_) => {
+                Some("the versions are 0.1.0, 0.2.0, 0.2.1, and 0.2.100 of Higress; see docs/proxy-wasm.md".into())
+            }
             Self::NotAPlugin(_) => Some(format!(
                 "a plugin exports the interface {}; in Rust, `tidegate_guest::export!` does it",
                 PROVIDED.handler_name

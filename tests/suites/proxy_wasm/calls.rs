@@ -24,8 +24,8 @@ fn calling(upstream: &str, timeout_ms: u32, does: &str) -> String {
     importing(go, &guest("0_2_1", &(stream + &request_headers(&call) + &answered)))
 }
 
-// Imports come first.
-fn importing(import: &str, guest: &str) -> String {
+/// Imports come first.
+pub(crate) fn importing(import: &str, guest: &str) -> String {
     guest.replacen("(module\n", &format!("(module\n{import}\n"), 1)
 }
 
@@ -52,6 +52,21 @@ async fn an_upstream_that_is_not_granted_is_not_called() {
     let (origin, _dir, gateway) = scene(&calling("origin", 9000, ""), "").await;
     let answer = gateway.http1().await.get("/").await;
     assert_eq!((answer.status.as_u16(), answer.echoed("x-call"), origin.requests()), (200, vec!["c".into()], 1));
+}
+
+#[tokio::test]
+async fn a_module_may_have_names_of_its_own_for_upstreams_that_it_is_granted() {
+    let name = "outbound|80||auth.example";
+    let settings = |upstream: &str| {
+        format!(", grants: {{upstreams: [origin]}}, proxy-wasm: {{clusters: {{'{name}': {upstream}}}}}")
+    };
+    let does = "(drop (call $effective (global.get $stream))) (drop (call $go (i32.const 0)))";
+    let (origin, dir, gateway) = scene(&calling(name, 9000, does), &settings("origin")).await;
+    let answer = gateway.http1().await.get("/").await;
+    assert_eq!((answer.echoed("x-call"), origin.requests()), (vec!["a".into()], 2));
+    super::write(&dir, &settings("other"));
+    let refused = gateway.reload().await;
+    assert_eq!(refused["diagnostics"][0]["code"], "not-granted", "{refused}");
 }
 
 #[tokio::test]

@@ -5,24 +5,27 @@ use tidegate_tests::proxy_wasm::{CONTINUE, on_request};
 
 use super::scene;
 
-const CASES: [(&str, &str); 24] = [
+const CASES: [(&str, &str); 27] = [
     // Nothing of what is not there.
     ("(call $get (i32.const 0) @\"x-none\" (i32.const 0x8000) (i32.const 0x8004))", "b"),
-    ("(call $get (i32.const 2) @\"x-none\" (i32.const 0x8000) (i32.const 0x8004))", "b"),
     ("(call $remove (i32.const 0) @\"x-none\")", "a"),
     ("(call $pairs (i32.const 2) (i32.const 0x8000) (i32.const 0x8004))", "a"),
-    ("(call $buffer (i32.const 0) (i32.const 0) (i32.const 9) (i32.const 0x8000) (i32.const 0x8004))", "b"),
+    ("(call $buffer (i32.const 0) (i32.const 0) (i32.const 9) (i32.const 0x8000) (i32.const 0x8004))", "a"),
+    ("(call $buffer (i32.const 4) (i32.const 0) (i32.const 9) (i32.const 0x8000) (i32.const 0x8004))", "b"),
     ("(call $property @\"nothing\" (i32.const 0x8000) (i32.const 0x8004))", "b"),
     ("(call $shared @\"none\" (i32.const 0x8000) (i32.const 0x8004) (i32.const 0x8008))", "b"),
     ("(call $resolve @\"vm\" @\"q\" (i32.const 0x8010))", "b"),
     ("(call $enqueue (i32.const 999) @\"x\")", "b"),
     ("(call $dequeue (i32.const 999) (i32.const 0x8000) (i32.const 0x8004))", "b"),
     ("(call $record (i32.const 999) (i64.const 1))", "b"),
-    ("(call $foreign @\"compress\" (i32.const 0) (i32.const 0) (i32.const 0x8000) (i32.const 0x8004))", "b"),
+    ("(call $foreign @\"no_such\" (i32.const 0) (i32.const 0) (i32.const 0x8000) (i32.const 0x8004))", "b"),
     ("(call $done)", "b"),
     // Arguments that are none.
     ("(call $get (i32.const 8) @\"a\" (i32.const 0x8000) (i32.const 0x8004))", "c"),
+    ("(call $get (i32.const 2) @\"x-none\" (i32.const 0x8000) (i32.const 0x8004))", "c"),
+    ("(call $get (i32.const 4) @\"x-none\" (i32.const 0x8000) (i32.const 0x8004))", "c"),
     ("(call $add (i32.const 2) @\"a\" @\"b\")", "c"),
+    ("(call $remove (i32.const 2) @\"a\")", "c"),
     ("(call $replace (i32.const 0) @\"a b\" @\"c\")", "c"),
     ("(call $replace (i32.const 0) @\"a\" @\"b\\0d\\0ac\")", "c"),
     ("(call $buffer (i32.const 9) (i32.const 0) (i32.const 9) (i32.const 0x8000) (i32.const 0x8004))", "c"),

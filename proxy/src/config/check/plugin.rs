@@ -18,7 +18,7 @@ pub(super) fn plugin(scope: &mut Scope<'_>, raw: raw::Middleware) -> Option<Midd
     let Configured { module, module_place, config, config_places } = configured(scope, raw.module, raw.config);
     let grants = grants(scope, raw.grants.value().unwrap_or_default());
     let limits = limits(scope, raw.limits.value().unwrap_or_default());
-    let proxy_wasm = proxy_wasm(scope, raw.proxy_wasm.value().unwrap_or_default());
+    let proxy_wasm = proxy_wasm(scope, raw.proxy_wasm.value().unwrap_or_default(), &grants);
     let environment = environment(scope, raw.environment);
     Some(Middleware::Plugin(Box::new(Plugin {
         module: module?,
@@ -129,7 +129,7 @@ fn json(scope: &mut Scope<'_>, any: Any, pos: Pos, pointer: &str, places: &mut B
     }
 }
 
-fn proxy_wasm(scope: &mut Scope<'_>, raw: raw::ProxyWasm) -> ProxyWasm {
+fn proxy_wasm(scope: &mut Scope<'_>, raw: raw::ProxyWasm, grants: &Grants) -> ProxyWasm {
     let mut text = |field: Field<raw::Text>| field.spot().map(|(raw::Text(text), pos)| scope.reveal(&text, pos));
     let (root_id, vm_id) = (text(raw.root_id), text(raw.vm_id));
     let environment = environment(scope, raw.environment);
@@ -137,7 +137,20 @@ fn proxy_wasm(scope: &mut Scope<'_>, raw: raw::ProxyWasm) -> ProxyWasm {
         Field::Given(any, pos) => json(scope, any, pos, "", &mut BTreeMap::new()),
         Field::Absent | Field::Invalid => Json::Null,
     };
-    ProxyWasm { root_id: root_id.unwrap_or_default(), vm_id, vm_config, environment }
+    let mut clusters = Vec::new();
+    for (cluster, _, value) in raw.clusters.value().unwrap_or_default().0 {
+        let Some((raw::Text(name), pos)) = value.spot() else { continue };
+        match grants.upstreams.iter().find(|granted| ***granted == *name) {
+            Some(upstream) => clusters.push((cluster, upstream.clone())),
+            None => {
+                let message = format!("`{name}` is not granted to this plugin");
+                scope.error("not-granted", pos, message, "name it in `grants: {upstreams: [...]}`");
+            }
+        }
+    }
+    let allow_on_headers_stop_iteration = raw.allow_on_headers_stop_iteration.value().unwrap_or_default();
+    let root_id = root_id.unwrap_or_default();
+    ProxyWasm { root_id, vm_id, vm_config, environment, clusters, allow_on_headers_stop_iteration }
 }
 
 fn grants(scope: &mut Scope<'_>, raw: raw::Grants) -> Grants {

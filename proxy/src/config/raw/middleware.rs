@@ -109,6 +109,11 @@ pub(crate) struct ProxyWasm {
     pub(crate) vm_config: Field<Any>,
     /// Environment variables; the module sees no others.
     pub(crate) environment: Field<Entries<Text>>,
+    /// Upstreams by the names that the module has for them, where those are others (`outbound|80||auth.example`).
+    pub(crate) clusters: Field<Entries<Text>>,
+    /// Whether a head that pauses is held back alone while its body is shown, as Envoy's setting of this name has it.
+    #[schemars(extend("x-default" = false))]
+    pub(crate) allow_on_headers_stop_iteration: Field<bool>,
 }
 
 /// Bounds of a plugin.

@@ -140,6 +140,12 @@ fn proxy_wasm<'a>(written: Written<'a>, settings: &ProxyWasm) -> Fields<'a> {
     if !settings.environment.is_empty() {
         fields.put("environment", fields.written("environment").node.map_or_else(|| Out::text("***"), any));
     }
+    if !settings.clusters.is_empty() {
+        fields.put("clusters", fields.written("clusters").node.map_or_else(|| Out::text("***"), any));
+    }
+    if settings.allow_on_headers_stop_iteration {
+        fields.put("allow-on-headers-stop-iteration", Out::plain(true));
+    }
     fields
 }
 

@@ -180,6 +180,10 @@ pub struct ProxyWasm {
     pub vm_config: serde_json::Value,
     /// Environment variables, by name.
     pub environment: Vec<(String, String)>,
+    /// Upstreams by the names that the module has for them, where those are others.
+    pub clusters: Vec<(String, Name)>,
+    /// Whether a head that pauses is held back alone, while its body is shown.
+    pub allow_on_headers_stop_iteration: bool,
 }
 
 /// Capabilities of a plugin; none unless granted. Clock, random bytes, log, metrics and its own key-value space are

@@ -30,6 +30,8 @@ pub(super) struct Streamed {
     step: Option<LocalBoxFuture<'static, (Reader, Yield)>>,
     // What is left of the length that the head promises.
     left: Option<u64>,
+    // What let the head go.
+    first: Option<Frame<Bytes>>,
 }
 
 type Yield = Option<Result<Frame<Bytes>, Error>>;
@@ -38,6 +40,8 @@ struct Reader {
     source: Body,
     direction: Direction,
     stream: Rc<Stream>,
+    /// The head waits until something is let go.
+    holds_head: bool,
     /// Since when the plugin holds back what is in the stream's buffer.
     paused: Option<Instant>,
     trailers: Option<HeaderMap>,
@@ -64,13 +68,42 @@ impl Streamed {
             source,
             direction,
             stream,
+            holds_head: false,
             paused: None,
             trailers: None,
             ended: false,
             drained: false,
             over: false,
         };
-        Self { reader: Some(reader), step: None, left: declared }
+        Self { reader: Some(reader), step: None, left: declared, first: None }
+    }
+
+    /// The body of a head that is held back, as soon as its plugin lets the head go, or [`News::Answers`] in its place.
+    ///
+    /// # Errors
+    /// Where the body or the plugin fails, and the policy is `closed`.
+    pub(super) async fn after_head(
+        stream: &Rc<Stream>,
+        direction: Direction,
+        source: Body,
+    ) -> Result<(Self, News), Error> {
+        let mut body = Self::new(stream, direction, source, None);
+        if let Some(reader) = &mut body.reader {
+            (reader.holds_head, reader.paused) = (true, Some(Instant::now()));
+        }
+        match body.frame().await.transpose() {
+            Ok(first) => body.first = first,
+            Err(error) => {
+                let answer = stream.midway.take().map_or(Err(error), |midway| *midway)?;
+                return Ok((body, News::Answers(Box::new(answer))));
+            }
+        }
+        Ok((body, News::GoesOn))
+    }
+
+    /// Says which length the head promises.
+    pub(super) const fn declare(&mut self, declared: Option<u64>) {
+        self.left = declared;
     }
 
     // A plugin that changes a body's length and leaves the promise of another in the head would break the framing.
@@ -102,6 +135,12 @@ impl http_body::Body for Streamed {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Yield> {
         let this = &mut *self;
+        // An empty one would end a body in chunks.
+        if let Some(first) = this.first.take()
+            && first.data_ref().is_none_or(|data| !data.is_empty())
+        {
+            return Poll::Ready(this.check(Some(Ok(first))));
+        }
         if this.step.is_none() {
             let Some(reader) = this.reader.take() else { return Poll::Ready(None) };
             this.step = Some(Box::pin(reader.next()));
@@ -153,11 +192,11 @@ impl Reader {
                         self.trailers = self.stream.side(self.direction).trailers.take();
                     }
                     let passes = self.flush(&[]);
-                    if !passes.is_empty() {
+                    if std::mem::take(&mut self.holds_head) || !passes.is_empty() {
                         return Ok(Some(Frame::data(passes)));
                     }
                 }
-                News::Pauses => {
+                News::Pauses | News::HoldsHead => {
                     self.paused.get_or_insert_with(Instant::now);
                 }
                 News::Answers(answer) => return Err(self.break_off(Ok(*answer))),
@@ -256,6 +295,7 @@ impl Reader {
         match self.direction {
             _ if self.stream.midway.borrow().is_some() => error,
             Direction::Request => self.break_off(Err(error)),
+            Direction::Response if self.holds_head => error,
             Direction::Response => {
                 self.stream.exchange.record.fail(&error);
                 error
@@ -266,7 +306,7 @@ impl Reader {
     // Ends a request's body so that the step answers with `midway`, whatever the upstream makes of it.
     fn break_off(&self, midway: Result<Response, Error>) -> Error {
         let kind = midway.as_ref().map_or_else(Error::kind, |_| Kind::PluginFailed);
-        if self.direction == Direction::Request {
+        if self.direction == Direction::Request || self.holds_head {
             self.stream.midway.replace(Some(Box::new(midway)));
         }
         Error::new(kind, "the plugin ended the body")

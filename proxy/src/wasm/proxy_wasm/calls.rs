@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::{
     data::{Outgoing, Received},
@@ -27,7 +28,38 @@ use crate::{
 };
 
 /// Requests of one VM that are under way; further ones fail at once.
-const CALLS_MAX: usize = 1024;
+pub(super) const CALLS_MAX: usize = 1024;
+
+/// Something that a plugin waits for; given up when it is dropped.
+pub(super) struct UnderWay {
+    root: u32,
+    task: Option<AbortHandle>,
+}
+
+impl UnderWay {
+    /// A task of the plugin of a root context.
+    pub(super) fn new(root: u32, task: &JoinHandle<()>) -> Self {
+        Self { root, task: Some(task.abort_handle()) }
+    }
+
+    /// It is done, and ends by itself.
+    pub(super) fn done(mut self) {
+        self.task = None;
+    }
+
+    /// Whose it is.
+    pub(super) const fn root(&self) -> u32 {
+        self.root
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
 
 /// Sends a request; the guest is told what came of it.
 pub(super) fn send(home: &Rc<Home>, outgoing: Outgoing) {
@@ -47,11 +79,13 @@ pub(super) fn send(home: &Rc<Home>, outgoing: Outgoing) {
                 Err(_) => Err(Kind::UpstreamTimeout.name()),
             }
         };
-        owner.calls.borrow_mut().remove(&token);
+        if let Some(call) = owner.calls.borrow_mut().remove(&token) {
+            call.done();
+        }
         let failed = |why| Received { failed: Some(why), ..Received::default() };
         tell(&local, at.life, (root, token), received.unwrap_or_else(failed)).await;
     });
-    home.calls.borrow_mut().insert(token, task.abort_handle());
+    home.calls.borrow_mut().insert(token, UnderWay::new(root, &task));
 }
 
 async fn tell(local: &Rc<Local>, life: u64, (root, token): (u32, u32), received: Received) {
@@ -106,8 +140,8 @@ async fn perform(outgoing: Outgoing, exchange: Rc<Exchange>) -> Result<Received,
     Ok(received)
 }
 
-// What a request belongs to that no client asked for. It holds no generation.
-fn background(worker: &Rc<Worker>) -> Rc<Exchange> {
+/// What a request belongs to that no client asked for. It holds no generation.
+pub(super) fn background(worker: &Rc<Worker>) -> Rc<Exchange> {
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let connection =
         Connection { listener: "none".into(), peer: nowhere, local: nowhere, proxy: None, secure: false, tls: None };

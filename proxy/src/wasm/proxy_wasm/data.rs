@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, request};
+use tokio::sync::mpsc;
 use wasmtime::{Caller, Memory, TypedFunc};
 
 use super::{host, program::Settings, queues::Queue};
@@ -35,6 +36,10 @@ pub(in crate::wasm) struct Data {
     pub(super) metrics: Vec<Arc<GuestMetric>>,
     /// The answer to a call, while the guest is told of it.
     pub(super) received: Option<Received>,
+    /// What came of a call or stream of gRPC, while the guest is told of it.
+    pub(super) heard: Option<Heard>,
+    /// Calls and streams of gRPC that are under way, by token.
+    pub(super) conversations: HashMap<u32, Conversation>,
     /// What the last callbacks asked for that is done when they have returned.
     pub(super) asked: Vec<Asked>,
 }
@@ -45,6 +50,8 @@ pub(super) struct Root {
     pub(super) in_use: Weak<InUse>,
     /// The last that it logged while it was configured, in case it refuses to be.
     pub(super) said: Vec<String>,
+    /// Properties that it declared, and whether they are set once only.
+    pub(super) declared: HashMap<String, bool>,
 }
 
 /// Which configurations can be read.
@@ -64,6 +71,10 @@ pub(super) enum Asked {
     Watch { root: u32, number: u32, queue: Arc<Queue> },
     /// Send a request.
     Call(Box<Outgoing>),
+    /// Open a call or a stream of gRPC.
+    Open(Box<Opening>),
+    /// Give one up.
+    Cancel { token: u32 },
     /// Take leave of a context: its guest asked for time when its stream was over, and needs no more.
     Finish { context: u32 },
 }
@@ -81,6 +92,46 @@ pub(super) struct Outgoing {
     pub(super) trailers: Option<HeaderMap>,
     pub(super) timeout: Duration,
     pub(super) bytes_max: usize,
+}
+
+/// A call or a stream of gRPC to an upstream.
+pub(super) struct Opening {
+    pub(super) token: u32,
+    pub(super) root: u32,
+    /// The stream context that it belongs to, if one.
+    pub(super) stream: Option<u32>,
+    pub(super) upstream: Arc<dyn Call>,
+    pub(super) head: request::Parts,
+    pub(super) authority: Authority,
+    pub(super) messages: Messages,
+    /// None of a stream.
+    pub(super) timeout: Option<Duration>,
+    /// Of one message that comes.
+    pub(super) bytes_max: usize,
+}
+
+/// What is sent.
+pub(super) enum Messages {
+    /// With a call.
+    One(Bytes),
+    /// On a stream, as the guest gives them.
+    Many(mpsc::Receiver<Bytes>),
+}
+
+/// A call or a stream of gRPC, as a guest acts on it.
+pub(super) enum Conversation {
+    Call,
+    /// And where its messages go, until it is closed.
+    Stream(Option<mpsc::Sender<Bytes>>),
+}
+
+/// What came of one.
+#[derive(Clone, Debug)]
+pub(super) enum Heard {
+    Initial(HeaderMap),
+    Message(Bytes),
+    Trailing(HeaderMap),
+    Closed(u32, String),
 }
 
 /// What came back.
@@ -109,6 +160,8 @@ impl Data {
             configuration: Configuration::None,
             metrics: Vec::new(),
             received: None,
+            heard: None,
+            conversations: HashMap::new(),
             asked: Vec::new(),
         }
     }

@@ -74,12 +74,17 @@ async fn on_request(stream: Rc<Stream>, request: Box<Request>) -> Result<Seen, E
     if !stream.local.breaker.allows() {
         return stream.left_alone().map(|()| Continue(request));
     }
-    let Request { head, authority, body, upgrade, exchange } = *request;
+    let Request { head, authority, mut body, upgrade, exchange } = *request;
     let open = stream.local.plugin.on_failure == FailurePolicy::Open;
     let before = open.then(|| (head.clone(), authority.clone()));
     let fields = head.headers.len() + PSEUDO;
     stream.request.replace(Some((head, authority)));
-    let news = see_request(&stream, fields, body.is_empty()).await?;
+    let mut news = see_request(&stream, fields, body.is_empty()).await?;
+    let mut held = None;
+    if let News::HoldsHead = news {
+        let (streamed, then) = Streamed::after_head(&stream, Direction::Request, body.take()).await?;
+        (held, news) = (Some(streamed), then);
+    }
     let shown = stream.request.take();
     let (head, authority) = before.filter(|_| stream.skipped.get()).or(shown).expect("shown above, and taken once");
     stream.request.replace(Some((head.clone(), authority.clone())));
@@ -88,7 +93,13 @@ async fn on_request(stream: Rc<Stream>, request: Box<Request>) -> Result<Seen, E
         return Ok(Break(Box::new(answer)));
     }
     let mut request = Box::new(Request { head, authority, body, upgrade, exchange });
-    if !stream.skipped.get() && !request.body.is_empty() && stream.local.home.program().sees_body(Direction::Request) {
+    if let Some(mut streamed) = held {
+        streamed.declare(declared(&request.head.headers));
+        request.body = Body::stream(streamed);
+    } else if !stream.skipped.get()
+        && !request.body.is_empty()
+        && stream.local.home.program().sees_body(Direction::Request)
+    {
         let body = Streamed::new(&stream, Direction::Request, request.body.take(), declared(&request.head.headers));
         request.body = Body::stream(body);
     }
@@ -131,7 +142,12 @@ async fn on_response(stream: Rc<Stream>, response: Response) -> Result<Response,
     let before = (stream.local.plugin.on_failure == FailurePolicy::Open).then(|| head.clone());
     let fields = head.headers.len() + 1;
     stream.response.replace(Some(head));
-    let news = see(&stream, Direction::Response, fields, bodyless || body.is_empty()).await?;
+    let mut news = see(&stream, Direction::Response, fields, bodyless || body.is_empty()).await?;
+    let mut held = None;
+    if let News::HoldsHead = news {
+        let (streamed, then) = Streamed::after_head(&stream, Direction::Response, body.take()).await?;
+        (held, news) = (Some(streamed), then);
+    }
     let shown = stream.response.take();
     let mut head = before.filter(|_| stream.skipped.get()).or(shown).expect("shown above, and taken once");
     stream.answered.set(true);
@@ -144,7 +160,10 @@ async fn on_response(stream: Rc<Stream>, response: Response) -> Result<Response,
         head.headers.remove(header::CONTENT_LENGTH);
         body = Body::empty();
     }
-    if !bodyless
+    if let Some(mut streamed) = held {
+        streamed.declare(declared(&head.headers));
+        body = Body::stream(streamed);
+    } else if !bodyless
         && !stream.skipped.get()
         && !body.is_empty()
         && stream.local.home.program().sees_body(Direction::Response)

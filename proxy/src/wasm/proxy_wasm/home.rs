@@ -12,13 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::{Mutex, OwnedMutexGuard},
-    task::AbortHandle,
-};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use wasmtime::TypedFunc;
 
 use super::{
+    calls::UnderWay,
     data::Asked,
     exports::{Exports, Params, Returned},
     local::Local,
@@ -46,7 +44,7 @@ pub(super) struct Home {
     /// By context number.
     pub(super) streams: RefCell<HashMap<u32, Rc<Stream>, foldhash::fast::RandomState>>,
     /// Requests that are under way, by token.
-    pub(super) calls: RefCell<HashMap<u32, AbortHandle>>,
+    pub(super) calls: RefCell<HashMap<u32, UnderWay>>,
 }
 
 /// A turn at the place of the VM.
@@ -155,6 +153,8 @@ impl Home {
                     self.local(root).inspect(|local| local.watch(root, number, queue));
                 }
                 Asked::Call(outgoing) => super::calls::send(self, *outgoing),
+                Asked::Open(opening) => super::grpc::open(self, *opening),
+                Asked::Cancel { token } => drop(self.calls.borrow_mut().remove(&token)),
                 Asked::Finish { context } => {
                     let stream = self.streams.borrow().get(&context).cloned();
                     stream.inspect(|stream| stream.finish());
@@ -244,9 +244,7 @@ impl Home {
     fn end(self: &Rc<Self>, slot: Slot) {
         self.life.set(self.life.get() + 1);
         let streams = std::mem::take(&mut *self.streams.borrow_mut());
-        for call in self.calls.take().into_values() {
-            call.abort();
-        }
+        drop(self.calls.take());
         for stream in streams.into_values() {
             stream.lose();
         }
@@ -283,7 +281,7 @@ async fn run<P: Params, R: Returned>(
     let fail = match outcome {
         Some(Ok(answer)) => {
             let asked = vm.take_asked();
-            vm.store.data_mut().received = None;
+            (vm.store.data_mut().received, vm.store.data_mut().heard) = (None, None);
             *slot = Some(vm);
             drop(slot);
             home.serve(asked);

@@ -192,6 +192,8 @@ impl Local {
     // Tells the module that the plugin is over: other plugins may live on in the same VM.
     fn leave(self: Rc<Self>) {
         self.tasks.take();
+        let root = self.root.get();
+        self.home.calls.borrow_mut().retain(|_, call| call.root() != root);
         tokio::task::spawn_local(async move {
             let (at, root) = (self.now(), self.root.get());
             let done = self.home.call(at, root, |exports| exports.on_done.clone(), |_| (root,)).await;

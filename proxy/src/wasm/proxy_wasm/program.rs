@@ -15,6 +15,8 @@ pub(in crate::wasm) struct Program {
     pub(super) pre: InstancePre<Data>,
     /// Whether it was made for 0.1.0, which answers some things in its own way.
     first: bool,
+    /// Whether it was made for Higress, whose plugins hold a head back alone.
+    holds_head: bool,
     sees_end: bool,
     sees_request_body: bool,
     sees_response_body: bool,
@@ -34,6 +36,7 @@ impl Program {
         Ok(Self {
             pre,
             first,
+            holds_head: exports(VERSIONS[3].1),
             sees_end: any(&["proxy_on_done", "proxy_on_log", "proxy_on_delete"]),
             sees_request_body: any(&["proxy_on_request_body", "proxy_on_request_trailers"]),
             sees_response_body: any(&["proxy_on_response_body", "proxy_on_response_trailers"]),
@@ -43,6 +46,11 @@ impl Program {
     /// See the field.
     pub(in crate::wasm) const fn is_first(&self) -> bool {
         self.first
+    }
+
+    /// See the field.
+    pub(super) const fn holds_head(&self) -> bool {
+        self.holds_head
     }
 
     /// Whether it is called when an exchange is over.

@@ -8,9 +8,14 @@ use crate::wasm::{
     surface::{Item, Surface},
 };
 
-/// The versions, oldest first, and the export that says so.
-pub(super) const VERSIONS: [(&str, &str); 3] =
-    [("0.1.0", "proxy_abi_version_0_1_0"), ("0.2.0", "proxy_abi_version_0_2_0"), ("0.2.1", "proxy_abi_version_0_2_1")];
+/// The versions, oldest first, and the export that says so. The last is 0.2.1 as Higress has it: a head can be held back
+/// alone, while its body is shown.
+pub(super) const VERSIONS: [(&str, &str); 4] = [
+    ("0.1.0", "proxy_abi_version_0_1_0"),
+    ("0.2.0", "proxy_abi_version_0_2_0"),
+    ("0.2.1", "proxy_abi_version_0_2_1"),
+    ("0.2.100", "proxy_abi_version_0_2_100"),
+];
 
 /// Functions of the module `env`.
 pub(super) const ENV: [&str; 51] = [
@@ -73,10 +78,29 @@ pub(in crate::wasm) fn check(surface: &Surface) -> Result<(), LoadError> {
         let named = surface.exports.iter().filter(|item| item.name.starts_with("proxy_abi_version")).cloned().collect();
         return Err(LoadError::Version(named));
     }
+    let exports = |of: fn(&str) -> bool| surface.exports.iter().any(|item| of(&item.name));
+    if exports(is_of_connections) && !exports(is_of_exchanges) {
+        return Err(LoadError::Refused(
+            "it has callbacks for connections only (proxy_on_new_connection, proxy_on_downstream_data and the like), which \
+             are not made here: it would never run"
+                .into(),
+        ));
+    }
     match missing(surface, provides) {
         missing if missing.is_empty() => Ok(()),
         missing => Err(LoadError::NotProvided(missing)),
     }
+}
+
+fn is_of_connections(export: &str) -> bool {
+    ["proxy_on_new_connection", "proxy_on_downstream_data", "proxy_on_upstream_data"].contains(&export)
+}
+
+// Or something that runs beside them.
+fn is_of_exchanges(export: &str) -> bool {
+    export.starts_with("proxy_on_request_")
+        || export.starts_with("proxy_on_response_")
+        || ["proxy_on_tick", "proxy_on_queue_ready", "proxy_on_log"].contains(&export)
 }
 
 /// Whether a module gets this import.

@@ -7,6 +7,8 @@ pub(super) enum Status {
     NotFound = 1,
     /// An argument is none that the function takes, or none that it takes now.
     BadArgument = 2,
+    /// What is to be given cannot be made, or what came is not what it is said to be.
+    SerializationFailure = 3,
     /// A list of pairs is not as the ABI writes them.
     ParseFailure = 4,
     /// An address is not the guest's.

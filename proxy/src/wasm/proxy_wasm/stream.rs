@@ -50,6 +50,8 @@ pub(super) struct Stream {
     /// The plugin failed and the policy is to go on without it.
     pub(super) skipped: Cell<bool>,
     pub(super) calls: Cell<u32>,
+    /// Its exchange is.
+    pub(super) over: Cell<bool>,
     /// What it set under names of its own that is no text: everything else is in the exchange.
     pub(super) properties: RefCell<Vec<(String, Vec<u8>)>>,
     /// `proxy_on_done` asked for time.
@@ -81,6 +83,8 @@ pub(super) enum Direction {
 pub(super) enum News {
     GoesOn,
     Pauses,
+    /// The head waits for what is said of the body.
+    HoldsHead,
     Answers(Box<Response>),
 }
 
@@ -106,6 +110,7 @@ impl Stream {
             closed: Cell::new(false),
             skipped: Cell::new(false),
             calls: Cell::new(0),
+            over: Cell::new(false),
             properties: RefCell::default(),
             lingers: Cell::new(false),
             failed: Cell::new(None),
@@ -276,6 +281,7 @@ impl Stream {
         if self.lost() {
             return;
         }
+        self.over.set(true);
         let done = self.call_quietly(|exports| exports.on_done.clone()).await;
         let lingering = self.local.lingering.get();
         if done == Some(0) && !self.lost() && lingering < LINGERING_MAX {

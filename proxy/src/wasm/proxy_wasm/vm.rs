@@ -1,6 +1,9 @@
 //! A VM: one instance of a module with a store of its own, and the root contexts of the plugins in it. Knows no worker.
 
-use std::sync::{Arc, Weak};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
 
 use wasmtime::{Instance, Store, UpdateDeadline};
 
@@ -67,7 +70,12 @@ impl Vm {
     pub(super) async fn add(&mut self, plugin: &Arc<Plugin>, in_use: &Weak<InUse>) -> Result<u32, CreateError> {
         let data = self.store.data_mut();
         let root = data.next_root();
-        let made = Root { plugin: Arc::clone(plugin), in_use: Weak::clone(in_use), said: Vec::new() };
+        let made = Root {
+            plugin: Arc::clone(plugin),
+            in_use: Weak::clone(in_use),
+            said: Vec::new(),
+            declared: HashMap::new(),
+        };
         data.roots.insert(root, made);
         let configured = self.configure(root).await;
         let data = self.store.data_mut();

@@ -5,7 +5,7 @@ use wasmtime::{Linker, Result};
 
 use super::{Done, Guest, Status, answers, gives};
 use crate::wasm::proxy_wasm::{
-    data::{Configuration, Data},
+    data::{Configuration, Data, Heard},
     guest::{VALUE_BYTES_MAX, copy, write_u32},
     sight::stream,
     stream::Direction,
@@ -29,7 +29,7 @@ fn on<T>(guest: &mut Guest<'_>, buffer: u32, f: impl FnOnce(&[u8]) -> T) -> Done
     let body = |direction| {
         let stream = stream(guest).ok_or(Status::NotFound)?;
         let buffer = stream.side(direction).buffer.borrow();
-        Ok(buffer.as_ref().ok_or(Status::NotFound)?.to_vec())
+        Ok(buffer.as_deref().unwrap_or_default().to_vec())
     };
     match buffer {
         0 => Ok(f(&body(Direction::Request)?)),
@@ -40,7 +40,11 @@ fn on<T>(guest: &mut Guest<'_>, buffer: u32, f: impl FnOnce(&[u8]) -> T) -> Done
         }
         6 => Ok(f(&guest.data().settings.vm_config)),
         7 => Ok(f(plugin_configuration(guest)?.as_bytes())),
-        // Of connections and gRPC calls: there are none.
+        5 => match &guest.data().heard {
+            Some(Heard::Message(message)) => Ok(f(message)),
+            _ => Err(Status::NotFound),
+        },
+        // Of connections and foreign functions that call back: there are none.
         _ => Err(Status::NotFound),
     }
 }

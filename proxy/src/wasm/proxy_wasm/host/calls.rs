@@ -5,15 +5,18 @@ use std::{sync::Arc, time::Duration};
 use http::{Method, header, request};
 use wasmtime::{Linker, Result};
 
-use super::{Done, Guest, Status, answers, services};
+use super::{Done, Guest, Status, services};
 use crate::{
-    exchange::Authority,
-    wasm::proxy_wasm::{
-        data::{Asked, Data, Outgoing},
-        fields::{fields, parsed_authority, parsed_target},
-        guest::{copy, read, write_u32},
-        pairs,
-        sight::stream,
+    exchange::{Authority, Call},
+    wasm::{
+        plugin::Plugin,
+        proxy_wasm::{
+            data::{Asked, Data, Heard, Outgoing},
+            fields::{fields, parsed_authority, parsed_target},
+            guest::{copy, write_u32},
+            pairs,
+            sight::stream,
+        },
     },
 };
 
@@ -32,33 +35,16 @@ pub(super) fn link(linker: &mut Linker<Data>) -> Result<()> {
                 trailers_length: u32,
                 timeout: u32,
                 token: u32| {
-        let asked = Call {
+        let asked = Sending {
             upstream: (upstream, upstream_length),
             headers: (headers, headers_length),
             body: (body, body_length),
             trailers: (trailers, trailers_length),
-            timeout: Duration::from_millis(timeout.into()),
+            timeout_ms: timeout,
         };
         super::code(call(&mut guest, &asked, token))
     };
     linker.func_wrap("env", "proxy_http_call", call)?;
-    // Calls in gRPC are not made: a module that tries one is told so.
-    linker.func_wrap(
-        "env",
-        "proxy_grpc_call",
-        |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| {
-            Status::Unimplemented as u32
-        },
-    )?;
-    linker.func_wrap(
-        "env",
-        "proxy_grpc_stream",
-        |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| Status::Unimplemented as u32,
-    )?;
-    linker.func_wrap("env", "proxy_grpc_cancel", |_: u32| Status::NotFound as u32)?;
-    linker.func_wrap("env", "proxy_grpc_close", |_: u32| Status::NotFound as u32)?;
-    linker.func_wrap("env", "proxy_grpc_send", |_: u32, _: u32, _: u32, _: u32| Status::NotFound as u32)?;
-    answers!(linker, "proxy_call_foreign_function", foreign, name: u32, length: u32, args: u32, bytes: u32, at: u32, size: u32);
     linker.func_wrap_async(
         "env",
         "proxy_get_status",
@@ -74,42 +60,32 @@ pub(super) fn link(linker: &mut Linker<Data>) -> Result<()> {
 }
 
 /// What a guest asks for; each part is an address and a length.
-struct Call {
+struct Sending {
     upstream: (u32, u32),
     headers: (u32, u32),
     body: (u32, u32),
     trailers: (u32, u32),
-    timeout: Duration,
+    timeout_ms: u32,
 }
 
-fn call(guest: &mut Guest<'_>, asked: &Call, token_at: u32) -> Done {
+fn call(guest: &mut Guest<'_>, asked: &Sending, token_at: u32) -> Done {
     let upstream = copy(guest, asked.upstream.0, asked.upstream.1)?;
     let headers = copy(guest, asked.headers.0, asked.headers.1)?;
     let body = copy(guest, asked.body.0, asked.body.1)?;
     let trailers = copy(guest, asked.trailers.0, asked.trailers.1)?;
     write_u32(guest, token_at, 0)?;
     let plugin = services::plugin(guest).ok_or(Status::BadArgument)?;
-    let upstream = std::str::from_utf8(&upstream).ok().and_then(|name| plugin.grants.get(name));
-    let upstream = Arc::clone(upstream.ok_or(Status::BadArgument)?);
+    let upstream = std::str::from_utf8(&upstream).ok().and_then(|name| granted(&plugin, name));
+    let upstream = upstream.ok_or(Status::BadArgument)?;
     let (mut head, authority) = head(&pairs::read(&headers)?)?;
     if !body.is_empty() {
         head.headers.insert(header::CONTENT_LENGTH, body.len().into());
     }
     let trailers = Some(fields(&pairs::read(&trailers)?)?).filter(|trailers| !trailers.is_empty());
     let root = services::root(guest)?;
-    let stream = stream(guest);
-    if let Some(stream) = &stream {
-        let calls = stream.calls.get();
-        if calls >= plugin.limits.calls_max {
-            return Err(Status::InternalFailure);
-        }
-        stream.calls.set(calls + 1);
-    }
-    let stream = stream.map(|_| guest.data().effective);
-    let data = guest.data_mut();
-    data.last_token = data.last_token.wrapping_add(1);
-    let token = data.last_token;
-    let longest = if asked.timeout.is_zero() { plugin.limits.exchange_timeout } else { asked.timeout };
+    let stream = count(guest, &plugin)?;
+    let token = guest.data_mut().next_token();
+    let timeout = timeout(&plugin, asked.timeout_ms);
     let outgoing = Outgoing {
         token,
         root,
@@ -119,7 +95,7 @@ fn call(guest: &mut Guest<'_>, asked: &Call, token_at: u32) -> Done {
         authority,
         body: body.into(),
         trailers,
-        timeout: longest.min(TIMEOUT_MAX),
+        timeout,
         bytes_max: plugin.limits.call_bytes_max,
     };
     services::ask(guest, Asked::Call(Box::new(outgoing)))?;
@@ -143,16 +119,44 @@ fn head(pairs: &[(&[u8], &[u8])]) -> Done<(request::Parts, Authority)> {
     Ok((head, authority))
 }
 
-// There are none: whoever asks is told that the one that he names is not there.
-fn foreign(guest: &mut Guest<'_>, name: u32, length: u32, args: u32, bytes: u32, _: u32, _: u32) -> Done {
-    read(guest, name, length)?;
-    read(guest, args, bytes)?;
-    Err(Status::NotFound)
+/// An upstream that a plugin may name, by the module's name for it.
+pub(super) fn granted(plugin: &Plugin, name: &str) -> Option<Arc<dyn Call>> {
+    let clusters = &plugin.proxy_wasm.clusters;
+    let known = clusters.iter().find(|(known, _)| known == name).map(|(_, upstream)| upstream.as_ref());
+    plugin.grants.get(known.unwrap_or(name)).map(Arc::clone)
 }
+
+/// Counts a call of the stream context in effect, and answers with that context.
+///
+/// # Errors
+/// [`Status::InternalFailure`] over the limit for one exchange.
+pub(super) fn count(guest: &Guest<'_>, plugin: &Plugin) -> Done<Option<u32>> {
+    let Some(stream) = stream(guest) else { return Ok(None) };
+    let calls = stream.calls.get();
+    if calls >= plugin.limits.calls_max {
+        return Err(Status::InternalFailure);
+    }
+    stream.calls.set(calls + 1);
+    Ok(Some(guest.data().effective))
+}
+
+/// How long a call may take; the plugin's own limit, where the module sets none.
+pub(super) fn timeout(plugin: &Plugin, millis: u32) -> Duration {
+    let asked = Duration::from_millis(millis.into());
+    if asked.is_zero() { plugin.limits.exchange_timeout } else { asked }.min(TIMEOUT_MAX)
+}
+
+/// The code of a connection that broke (`WasmResult` in Envoy), which a call that failed has.
+const BROKEN_CONNECTION: u32 = 11;
 
 // Of the call that the guest is told of.
 fn status(guest: &Guest<'_>) -> (u32, Vec<u8>) {
-    let Some(received) = &guest.data().received else { return (0, Vec::new()) };
-    let status = received.status.map_or(0, |status| u32::from(status.as_u16()));
-    (status, received.failed.unwrap_or_default().as_bytes().to_vec())
+    let data = guest.data();
+    if let Some(Heard::Closed(code, message)) = &data.heard {
+        return (*code, message.clone().into_bytes());
+    }
+    match data.received.as_ref().and_then(|received| received.failed) {
+        Some(failed) => (BROKEN_CONNECTION, failed.as_bytes().to_vec()),
+        None => (0, Vec::new()),
+    }
 }

@@ -4,7 +4,7 @@ use wasmtime::{Linker, Result};
 
 use super::{Done, Guest, Status, answers, gives};
 use crate::wasm::proxy_wasm::{
-    data::Data,
+    data::{Data, Heard},
     fields::View,
     guest::{copy, write_u32},
     pairs,
@@ -40,6 +40,13 @@ fn on<T>(guest: &mut Guest<'_>, map: u32, f: impl FnOnce(&mut View<'_>) -> T) ->
             })
         }));
     }
+    if map >= 4 {
+        let fields = match (map, &guest.data().heard) {
+            (4, Some(Heard::Initial(fields))) | (5, Some(Heard::Trailing(fields))) => fields,
+            _ => return Ok(None),
+        };
+        return Ok(Some(f(&mut View::Received { status: None, fields })));
+    }
     let Some(stream) = stream(guest) else { return Ok(None) };
     let trailers = |direction, f: &mut dyn FnMut(&mut View<'_>)| {
         let mut trailers = stream.side(direction).trailers.borrow_mut();
@@ -63,7 +70,6 @@ fn on<T>(guest: &mut Guest<'_>, map: u32, f: impl FnOnce(&mut View<'_>) -> T) ->
             }
         }
         3 => trailers(Direction::Response, &mut run),
-        // Metadata of gRPC calls: none is under way.
         _ => {}
     }
     Ok(done)
@@ -76,17 +82,20 @@ fn all(guest: &mut Guest<'_>, map: u32) -> Done<Vec<u8>> {
 
 fn value(guest: &mut Guest<'_>, map: u32, name: u32, length: u32) -> Done<Vec<u8>> {
     let name = copy(guest, name, length)?;
-    let found = on(guest, map, |view| view.first(&name))?.flatten();
+    let found = on(guest, map, |view| view.first(&name))?;
+    // After the end of an exchange a map that was never there is only empty.
+    let over = stream(guest).is_some_and(|stream| stream.over.get());
     match found {
-        Some(value) => Ok(value),
+        None if !over => Err(Status::BadArgument),
+        Some(Some(value)) => Ok(value),
         // As the first version had it.
-        None if guest.data().settings.first => Ok(Vec::new()),
-        None => Err(Status::NotFound),
+        _ if guest.data().settings.first => Ok(Vec::new()),
+        _ => Err(Status::NotFound),
     }
 }
 
 fn size(guest: &mut Guest<'_>, map: u32, at: u32) -> Done {
-    let size = on(guest, map, |view| pairs::size(&view.pairs()))?.unwrap_or(0);
+    let size = on(guest, map, |view| pairs::size(&view.pairs()))?.ok_or(Status::BadArgument)?;
     write_u32(guest, at, u32::try_from(size).map_err(|_| Status::InternalFailure)?)
 }
 

@@ -2,6 +2,8 @@
 
 mod buffers;
 mod calls;
+mod foreign;
+mod grpc;
 mod maps;
 mod property;
 mod services;
@@ -30,6 +32,8 @@ pub(in crate::wasm) fn linker(engine: &Engine) -> Result<Linker<Data>> {
     services::link(&mut linker)?;
     property::link(&mut linker)?;
     calls::link(&mut linker)?;
+    grpc::link(&mut linker)?;
+    foreign::link(&mut linker)?;
     toolchains::link(&mut linker)?;
     preview1::link(&mut linker)?;
     Ok(linker)

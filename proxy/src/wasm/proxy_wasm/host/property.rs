@@ -103,6 +103,8 @@ fn request(stream: &Stream, rest: &[&str]) -> Option<Value> {
         ["useragent"] => field(header::USER_AGENT.as_str())?,
         ["id"] => field("x-request-id")?,
         ["protocol"] => text(protocol(exchange.version)),
+        ["size"] => number(length(&head.headers)?),
+        ["total_size"] => number(length(&head.headers).unwrap_or(0).saturating_add(bytes(&head.headers))),
         ["time"] => number(nanoseconds(
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.saturating_sub(exchange.started.elapsed()),
         )),
@@ -118,6 +120,9 @@ fn response(stream: &Stream, rest: &[&str]) -> Option<Value> {
     let head = shown.as_mut()?;
     Some(match rest {
         ["code"] => number(head.status.as_u16().into()),
+        ["size"] => number(length(&head.headers)?),
+        ["total_size"] => number(length(&head.headers).unwrap_or(0).saturating_add(bytes(&head.headers))),
+        ["backend_latency"] => number(nanoseconds(stream.exchange.record.read(|recorded| recorded.upstream_time)?)),
         ["code_details"] => {
             let failed = stream.exchange.record.read(|recorded| recorded.error.as_ref().map(|(kind, _)| kind.name()));
             text(failed.unwrap_or("via_upstream"))
@@ -132,6 +137,16 @@ fn response(stream: &Stream, rest: &[&str]) -> Option<Value> {
         }
         _ => return None,
     })
+}
+
+// Of a body, as its head has it.
+fn length(fields: &HeaderMap) -> Option<i64> {
+    fields.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn bytes(fields: &HeaderMap) -> i64 {
+    let bytes: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 fn list(fields: &HeaderMap) -> Vec<(&str, &[u8])> {
@@ -158,6 +173,7 @@ fn upstream(exchange: &Exchange, name: &str) -> Option<Value> {
     match name {
         "address" => endpoint.map(|endpoint| text(&endpoint.to_string())),
         "port" => endpoint.map(|endpoint| number(endpoint.port().into())),
+        "request_attempt_count" => Some(number(exchange.record.read(|recorded| recorded.attempts).into())),
         _ => None,
     }
 }
@@ -193,24 +209,37 @@ fn own(stream: &Stream, parts: &[&str]) -> Option<Value> {
 fn set(guest: &mut Guest<'_>, path: u32, length: u32, value: u32, bytes: u32) -> Done {
     let (path, value) = (copy(guest, path, length)?, copy(guest, value, bytes)?);
     let path = String::from_utf8(path).map_err(|_| Status::BadArgument)?;
+    put(guest, &path, value)
+}
+
+/// Sets a property of a plugin's own.
+///
+/// # Errors
+/// Outside of an exchange, over a limit, and where it was declared to be set once and is.
+pub(super) fn put(guest: &Guest<'_>, path: &str, value: Vec<u8>) -> Done {
     if path.len() > BYTES_MAX || value.len() > BYTES_MAX {
         return Err(Status::InternalFailure);
     }
     let stream = stream(guest).ok_or(Status::NotFound)?;
-    let name = own_name(&path.trim_end_matches('\0').split('\0').collect::<Vec<_>>());
+    let parts: Vec<_> = path.trim_end_matches('\0').split('\0').collect();
+    let name = own_name(&parts);
     if name.chars().any(char::is_control) {
+        return Err(Status::BadArgument);
+    }
+    let root = guest.data().roots.get(&stream.local.root.get());
+    if root.is_some_and(|root| root.declared.get(path) == Some(&true)) && own(&stream, &parts).is_some() {
         return Err(Status::BadArgument);
     }
     match String::from_utf8(value) {
         Ok(value) => {
             stream.properties.borrow_mut().retain(|(known, _)| *known != name);
-            put(&mut stream.exchange.attributes.borrow_mut(), name, value)
+            keep(&mut stream.exchange.attributes.borrow_mut(), name, value)
         }
-        Err(error) => put(&mut stream.properties.borrow_mut(), name, error.into_bytes()),
+        Err(error) => keep(&mut stream.properties.borrow_mut(), name, error.into_bytes()),
     }
 }
 
-fn put<T>(all: &mut Vec<(String, T)>, name: String, value: T) -> Done {
+fn keep<T>(all: &mut Vec<(String, T)>, name: String, value: T) -> Done {
     match all.iter().position(|(known, _)| *known == name) {
         Some(place) => all[place].1 = value,
         None if all.len() >= SET_MAX => return Err(Status::InternalFailure),

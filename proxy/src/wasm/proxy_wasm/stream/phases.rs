@@ -6,6 +6,9 @@ use crate::{
     wasm::proxy_wasm::exports::{Exports, OnHeaders},
 };
 
+/// The action of a body's callback that pauses, and wants nothing kept of what it saw.
+const NO_BUFFER: u32 = 3;
+
 /// A part of a message.
 #[derive(Clone, Copy)]
 enum Part {
@@ -39,7 +42,20 @@ impl Stream {
             Some(action) => Some(action),
             None => self.call(direction.phase(Part::Head), two, |_| (context, fields)).await?,
         };
-        self.news(direction, action)
+        if let Some(news) = self.pending(direction)? {
+            return Ok(news);
+        }
+        Ok(match action {
+            // 2 goes on in Envoy, too: it was once to end the stream there.
+            None | Some(0 | 2) => News::GoesOn,
+            Some(1) if !end && self.may_hold_head() => News::HoldsHead,
+            Some(_) => News::Pauses,
+        })
+    }
+
+    // Whether a head that pauses is held back alone, while its body is shown.
+    fn may_hold_head(&self) -> bool {
+        self.local.home.program().holds_head() || self.local.plugin.proxy_wasm.allow_on_headers_stop_iteration
     }
 
     /// Shows what is in the buffer.
@@ -56,7 +72,11 @@ impl Stream {
         self.side(direction).resumed.set(false);
         let export = |exports: &Exports| direction.phases(exports).body.clone();
         let action = self.call(direction.phase(Part::Body), export, |_| (context, bytes, u32::from(end))).await?;
-        self.news(direction, action)
+        let news = self.news(direction, action)?;
+        if action == Some(NO_BUFFER) && matches!(news, News::Pauses) {
+            self.side(direction).buffer.take();
+        }
+        Ok(news)
     }
 
     /// Shows trailers.
