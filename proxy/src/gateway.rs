@@ -22,6 +22,7 @@ use crate::{
     config::{diagnostic::Diagnostic, report, spec::Name},
     control::Switchboard,
     drain::{Drain, Tunnels},
+    fetch::Fetcher,
     fleet::{self, Reporter, Says},
     last_good::{Keeper, LastGood},
     reload::{
@@ -241,7 +242,8 @@ pub fn check_tree(options: Options) -> Result<(Vec<Diagnostic>, String, Tree), S
     control.block_on(async {
         let sources = open(options.config, options.sources, &options.watch)?;
         let compiler = compiler(options.wasm, &Metrics::new(1), (1, None))?.0;
-        let (diagnostics, tree) = reload::check(sources, compiler).await;
+        let fetcher = Fetcher::new(options.state_dir.as_ref()).map_err(StartError::Refused)?;
+        let (diagnostics, tree) = reload::check(sources, compiler, &fetcher).await;
         let text = report::text(&diagnostics, &tree, false);
         Ok((diagnostics, text, tree))
     })
@@ -264,11 +266,13 @@ async fn assemble(options: Options) -> Result<Gateway, StartError> {
     let remote = sources.iter().any(|source| source.is_remote());
     let state_dir = options.state_dir.as_ref();
     let last_good = state_dir.filter(|_| remote).map(|state| LastGood::new(&state.last_good(), &origins));
-    let first = First::read(sources, last_good.clone()).await.map_err(StartError::Refused)?;
+    let fetcher = Arc::new(Fetcher::new(state_dir).map_err(StartError::Refused)?);
+    let first = First::read(sources, last_good.clone(), &fetcher).await.map_err(StartError::Refused)?;
     let process = first.process().clone();
     let cores = || thread::available_parallelism().map_or(1, usize::from);
     let count = options.workers.or(process.workers).unwrap_or_else(cores).max(1);
     let (metrics, drain) = (Metrics::new(count), Arc::new(Drain::default()));
+    metrics.show_fetches(fetcher.counts());
     let (graveyard, remains) = Graveyard::new();
     let workers = Workers::start(count, &graveyard)
         .map_err(|error| StartError::System("the workers cannot be started".to_owned(), error))?;
@@ -296,6 +300,7 @@ async fn assemble(options: Options) -> Result<Gateway, StartError> {
         workers: Arc::clone(&workers),
         drain: Arc::clone(&drain),
         board: Arc::clone(&board),
+        fetcher,
         keeper: keeper.clone(),
     };
     let reloader = Reloader::begin(compiler, hands, sockets, first)

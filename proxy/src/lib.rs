@@ -13,6 +13,7 @@ pub mod error;
 pub mod etcd;
 pub mod exchange;
 pub mod explain;
+pub mod fetch;
 pub mod filter;
 pub mod fleet;
 pub mod gateway;

@@ -1,4 +1,5 @@
-//! Resolve: finds the bytes of the modules that a specification names, in the tree that it was read from.
+//! Resolve: finds the bytes of the modules that a specification names, in the tree that it was read from. Those that are
+//! elsewhere are not its business.
 //! Reads nothing itself: what a tree lacks was asked of its sources before.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -14,7 +15,7 @@ use crate::{
 /// The modules of a specification, by path.
 pub type Modules = BTreeMap<Arc<str>, Entry>;
 
-/// Finds every module that `spec` names. Later layers come first.
+/// Finds every module of the tree that `spec` names. Later layers come first.
 ///
 /// # Errors
 /// One finding for each use of a module that no layer has.
@@ -22,14 +23,17 @@ pub fn modules(spec: &Spec, tree: &Tree) -> Result<Modules, Vec<Diagnostic>> {
     let mut found = Modules::new();
     let mut missing = Vec::new();
     let plugins = spec.middleware.iter().filter_map(|(name, part)| match &part.value {
-        Middleware::Plugin(plugin) => Some(("middleware", name, &plugin.module, &plugin.module_place, &part.place)),
+        Middleware::Plugin(plugin) if plugin.module_terms.remote.is_none() => {
+            Some(("middleware", name, &plugin.module, &plugin.module_place, &part.place))
+        }
         _ => None,
     });
+    let tables = spec.tables.iter().filter(|(_, part)| part.module_terms.remote.is_none());
     let table = |(name, part)| {
         let (name, part): (_, &Arc<Part<Table>>) = (name, part);
         ("table", name, &part.module, &part.module_place, &part.place)
     };
-    for (noun, name, module, place, around) in plugins.chain(spec.tables.iter().map(table)) {
+    for (noun, name, module, place, around) in plugins.chain(tables.map(table)) {
         match find(tree, module) {
             Ok(entry) => drop(found.insert(Arc::clone(module), entry.clone())),
             Err(why) => {

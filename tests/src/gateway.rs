@@ -72,6 +72,15 @@ impl Gateway {
         Self::with(options).await.unwrap_or_else(|why| panic!("{why}"))
     }
 
+    /// Starts one that keeps things in `state` from one run to the next.
+    ///
+    /// # Errors
+    /// The text of the refusal.
+    pub async fn keeping(dir: &ConfigDir, state: &std::path::Path) -> Result<Self, String> {
+        let state_dir = Some(tidegate::state_dir::StateDir::open(state)?);
+        Self::with(Options { config: vec![dir.path()], state_dir, ..Options::default() }).await
+    }
+
     /// An upstream as `GET /-/upstreams` shows it.
     pub async fn upstream(&self, name: &str) -> Value {
         let all = self.ask(Method::GET, &format!("/-/upstreams?name={name}")).await.json();

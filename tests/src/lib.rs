@@ -6,6 +6,7 @@ pub mod base64;
 mod client;
 pub mod collector;
 mod config_dir;
+pub mod depot;
 pub mod dns;
 pub mod etcd;
 mod eventually;

@@ -12,6 +12,7 @@ mod etcd;
 mod etcd_client;
 mod examples;
 mod faults;
+mod fetching;
 mod file_events;
 mod fleet;
 mod gateway_api;

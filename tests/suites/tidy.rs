@@ -18,6 +18,7 @@ const KEPT: [(&[&str], &[&str]); 8] = [
     (&["prost"], &["etcd", "telemetry/trace", "filter/forward_auth", "wasm/proxy_wasm/messages"]),
     (&["opentelemetry_proto"], &["telemetry/trace"]),
     (&["serde_saphyr"], &["config/parse"]),
+    (&["reqwest"], &["fetch/web"]),
 ];
 
 #[test]

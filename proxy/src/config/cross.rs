@@ -92,6 +92,7 @@ fn apply(spec: &mut Spec, name: &str, from: &super::spec::Gateway) {
         "generation-age-max" => to.generation_age_max = from.generation_age_max,
         "shutdown-deadline" => to.shutdown_deadline = from.shutdown_deadline,
         "dns" => to.dns = from.dns,
+        "modules" => to.modules = from.modules,
         "access-log" => to.access_log = from.access_log,
         "tracing" => to.tracing = from.tracing,
         "guest-slots" => to.process.guest_slots = from.process.guest_slots,

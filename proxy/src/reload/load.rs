@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     config::{self, Memo, diagnostic::Diagnostic, report, spec::Spec},
+    fetch::{Fetcher, Missing},
     identity::Identity,
     resolve::{self, Modules},
     source::{Layer, Tree},
@@ -39,10 +40,16 @@ pub(super) struct Loaded {
 pub(super) struct Refused {
     pub(super) tree: Tree,
     pub(super) diagnostics: Vec<Diagnostic>,
+    /// Whether it may pass as it is when it is tried again: somebody else did not answer.
+    pub(super) passing: bool,
 }
 
 /// Reads `sources` until the tree holds all that its documents name, and checks it.
-pub(super) async fn load(sources: &mut Sources, memo: &mut Memo, course: &mut Course) -> Result<Loaded, Refused> {
+pub(super) async fn load(
+    sources: &mut Sources,
+    (memo, fetcher): (&mut Memo, &Fetcher),
+    course: &mut Course,
+) -> Result<Loaded, Refused> {
     let (parsed, objects) = (memo.parsed_files, memo.checked_objects);
     let mut round = 1;
     loop {
@@ -55,7 +62,7 @@ pub(super) async fn load(sources: &mut Sources, memo: &mut Memo, course: &mut Co
         course.work.parsed_files = memo.parsed_files - parsed;
         course.work.checked_objects = memo.checked_objects - objects;
         if !sources.want(&checked.wanted) || round == ROUNDS_MAX {
-            let finished = finish(tree, checked, &mut course.phases);
+            let finished = finish(tree, checked, fetcher, &mut course.phases).await;
             return finished.map(|loaded| Loaded { degraded: sources.degraded(), ..loaded });
         }
         round += 1;
@@ -66,31 +73,36 @@ pub(super) async fn load(sources: &mut Sources, memo: &mut Memo, course: &mut Co
 ///
 /// # Errors
 /// Why there is none, or why this version of the gateway would not take it.
-pub(super) fn last_good(sources: &mut Sources) -> Option<Result<Loaded, String>> {
+pub(super) async fn last_good(sources: &mut Sources, fetcher: &Fetcher) -> Option<Result<Loaded, String>> {
     let restored = match sources.last_good()? {
         Ok(restored) => restored,
         Err(why) => return Some(Err(why)),
     };
     let degraded = format!("the sources hold what is refused; the last good tree of {} serves", restored.kept_at);
-    Some(match check(restored.tree.clone()) {
+    Some(match check(restored.tree.clone(), fetcher).await {
         Ok(loaded) => Ok(Loaded { degraded: vec![degraded], ..loaded }),
-        Err(Refused { tree, diagnostics }) => {
+        Err(Refused { tree, diagnostics, .. }) => {
             Err(format!("the last good tree is refused, too\n{}", report::text(&diagnostics, &tree, false)))
         }
     })
 }
 
 /// Checks a tree that came from elsewhere, whole.
-pub(super) fn check(tree: Tree) -> Result<Loaded, Refused> {
+pub(super) async fn check(tree: Tree, fetcher: &Fetcher) -> Result<Loaded, Refused> {
     let checked = config::load(&tree, &mut Memo::default());
-    finish(tree, checked, &mut Phases::default())
+    finish(tree, checked, fetcher, &mut Phases::default()).await
 }
 
-fn finish(tree: Tree, checked: config::Checked, phases: &mut Phases) -> Result<Loaded, Refused> {
+async fn finish(
+    tree: Tree,
+    checked: config::Checked,
+    fetcher: &Fetcher,
+    phases: &mut Phases,
+) -> Result<Loaded, Refused> {
     let mut diagnostics = checked.diagnostics;
-    let Some(spec) = checked.spec else { return Err(Refused { tree, diagnostics }) };
+    let Some(spec) = checked.spec else { return Err(Refused { tree, diagnostics, passing: false }) };
     let began = Instant::now();
-    let modules = resolve::modules(&spec, &tree);
+    let modules = modules(&spec, &tree, fetcher).await;
     let layers: Vec<_> = tree.layers.iter().map(Layer::identity).collect();
     let identity = Tree::identity_of(&layers);
     phases.add(Phase::Resolve, began.elapsed());
@@ -98,9 +110,17 @@ fn finish(tree: Tree, checked: config::Checked, phases: &mut Phases) -> Result<L
         Ok(modules) => {
             Ok(Loaded { tree, identity, layers, spec, modules, warnings: diagnostics, degraded: Vec::new() })
         }
-        Err(missing) => {
+        Err(Missing { diagnostics: missing, passing }) => {
             diagnostics.extend(missing);
-            Err(Refused { tree, diagnostics })
+            Err(Refused { tree, diagnostics, passing })
         }
     }
+}
+
+// Those of the tree, and those that are fetched. What the tree lacks is said first: nobody is asked in vain.
+async fn modules(spec: &Spec, tree: &Tree, fetcher: &Fetcher) -> Result<Modules, Missing> {
+    let found = resolve::modules(spec, tree);
+    let mut modules = found.map_err(|diagnostics| Missing { diagnostics, passing: false })?;
+    fetcher.complete(spec, &mut modules).await?;
+    Ok(modules)
 }

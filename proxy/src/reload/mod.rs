@@ -1,7 +1,10 @@
 //! Reload: from a change to a new generation. The only writer: one loop, and in it the one place that swaps. A bad
 //! tree is an answer, never an exit. Knows no HTTP and no YAML.
 
+mod again;
 mod board;
+mod check;
+mod course;
 mod doors;
 mod load;
 mod sources;
@@ -18,20 +21,24 @@ use crate::{
     compile::{Compiled, Compiler},
     config::{self, Memo, diagnostic::Diagnostic, report},
     drain::Drain,
+    fetch::Fetcher,
     last_good::{Keeper, LastGood},
     snapshot::{Current, Serving, Snapshot},
-    source::{Entry, Source, Tree, is_module},
-    telemetry::Timestamp,
+    source::{Source, Tree},
     worker::Workers,
 };
 
+use again::Again;
 pub use board::Board;
 use board::Seen;
+use check::findings;
+pub use check::{check, modules};
+use course::Course;
 use doors::Planned;
 pub use doors::Sockets;
 use load::{Loaded, Refused};
 use sources::Sources;
-use status::{Attempt, Outcome, Phase, Phases, Trigger, Work};
+use status::{Attempt, Outcome, Phase, Trigger};
 
 // A worker takes prepared guests between two polls of its tasks: far below this on any machine that serves.
 const ADOPT_DEADLINE: Duration = Duration::from_secs(10);
@@ -71,6 +78,8 @@ pub struct Reloader {
     pub drain: Arc<Drain>,
     /// Where it says what it does.
     pub board: Arc<Board>,
+    fetcher: Arc<Fetcher>,
+    again: Again,
     keeper: Option<Arc<Keeper>>,
     sources: Sources,
     memo: Memo,
@@ -99,6 +108,8 @@ pub struct Hands {
     pub drain: Arc<Drain>,
     /// Where it says what it does.
     pub board: Arc<Board>,
+    /// Fetches modules.
+    pub fetcher: Arc<Fetcher>,
     /// Keeps what was applied, if anything does.
     pub keeper: Option<Arc<Keeper>>,
 }
@@ -109,15 +120,19 @@ impl First {
     ///
     /// # Errors
     /// The findings as text for a terminal.
-    pub async fn read(sources: Vec<Box<dyn Source>>, last_good: Option<LastGood>) -> Result<Self, String> {
+    pub async fn read(
+        sources: Vec<Box<dyn Source>>,
+        last_good: Option<LastGood>,
+        fetcher: &Fetcher,
+    ) -> Result<Self, String> {
         let (mut sources, mut memo) = (Sources::new(sources, last_good), Memo::default());
         let mut course = Course::new(Trigger::Start, false);
-        let refused = match load::load(&mut sources, &mut memo, &mut course).await {
+        let refused = match load::load(&mut sources, (&mut memo, fetcher), &mut course).await {
             Ok(loaded) => return Ok(Self { sources, memo, course, loaded, refused: None }),
             Err(refused) => refused,
         };
         let text = report::text(&refused.diagnostics, &refused.tree, false);
-        match load::last_good(&mut sources) {
+        match load::last_good(&mut sources, fetcher).await {
             Some(Ok(loaded)) => Ok(Self { sources, memo, course, loaded, refused: Some(refused) }),
             Some(Err(why)) => Err(format!("{text}{why}\n")),
             None => Err(text),
@@ -130,30 +145,6 @@ impl First {
     }
 }
 
-/// Checks what `sources` hold as a start would, modules included, and serves nothing. Answers with all findings and
-/// the tree that they are about.
-pub async fn check(sources: Vec<Box<dyn Source>>, mut compiler: Compiler) -> (Vec<Diagnostic>, Tree) {
-    let mut course = Course::new(Trigger::Start, true);
-    match load::load(&mut Sources::new(sources, None), &mut Memo::default(), &mut course).await {
-        Ok(loaded) => findings(&mut compiler, loaded).await,
-        Err(refused) => (refused.diagnostics, refused.tree),
-    }
-}
-
-/// The modules that the documents of `sources` name, by path, whether or not the documents are right in all else. What
-/// cannot be read is left out.
-pub async fn modules(sources: Vec<Box<dyn Source>>) -> Vec<(Arc<str>, Entry)> {
-    let mut sources = Sources::new(sources, None);
-    let mut tree = sources.read(false).await;
-    let wanted = config::load(&tree, &mut Memo::default()).wanted;
-    if sources.want(&wanted) {
-        tree = sources.read(true).await;
-    }
-    let layers = tree.layers.iter().rev();
-    let found = |path: &Arc<str>| layers.clone().find_map(|layer| layer.entries.get(path)?.as_ref().ok().cloned());
-    wanted.iter().filter(|path| is_module(path)).filter_map(|path| Some((Arc::clone(path), found(path)?))).collect()
-}
-
 impl Reloader {
     /// Brings up the first generation.
     ///
@@ -161,13 +152,15 @@ impl Reloader {
     /// The attempt, refused.
     pub async fn begin(compiler: Compiler, hands: Hands, sockets: Sockets, first: First) -> Result<Self, Attempt> {
         let First { sources, memo, course, loaded, refused } = first;
-        let Hands { workers, drain, board, keeper } = hands;
+        let Hands { workers, drain, board, fetcher, keeper } = hands;
         board.follows(sources.monitors());
         let mut reloader = Self {
             compiler,
             workers,
             drain,
             board,
+            fetcher,
+            again: Again::default(),
             keeper,
             sources,
             memo,
@@ -184,12 +177,15 @@ impl Reloader {
             (Outcome::Applied, Some(refused)) => refused,
             // Its documents are in order, and a module or a plugin is not.
             (_, None) => {
-                let Some(Ok(loaded)) = load::last_good(&mut reloader.sources) else { return Err(attempt) };
+                let fetcher = Arc::clone(&reloader.fetcher);
+                let Some(Ok(loaded)) = load::last_good(&mut reloader.sources, &fetcher).await else {
+                    return Err(attempt);
+                };
                 let again = reloader.carry_on(Ok(loaded), Course::new(Trigger::Start, false)).await;
                 if again.outcome != Outcome::Applied {
                     return Err(attempt);
                 }
-                Refused { tree, diagnostics: attempt.diagnostics }
+                Refused { tree, diagnostics: attempt.diagnostics, passing: false }
             }
             (_, Some(_)) => return Err(attempt),
         };
@@ -207,6 +203,7 @@ impl Reloader {
                     None => return,
                 },
                 () = self.sources.changed() => drop(self.attempt(Trigger::Watch, false).await),
+                () = self.again.due() => drop(self.attempt(Trigger::Retry, false).await),
             }
         }
         // What the last exchanges need (the engine's ticks, the states) stays until nobody can ask any more.
@@ -243,7 +240,7 @@ impl Reloader {
     }
 
     async fn check(&mut self, tree: Tree) -> Vec<Diagnostic> {
-        match load::check(tree) {
+        match load::check(tree, &self.fetcher).await {
             Ok(loaded) => findings(&mut self.compiler, loaded).await.0,
             Err(refused) => refused.diagnostics,
         }
@@ -254,14 +251,17 @@ impl Reloader {
         if trigger.is_asked() {
             self.sources.refresh();
         }
-        let loaded = load::load(&mut self.sources, &mut self.memo, &mut course).await;
+        let loaded = load::load(&mut self.sources, (&mut self.memo, &self.fetcher), &mut course).await;
+        if !dry_run {
+            self.again.after(loaded.as_ref().err().is_some_and(|refused| refused.passing));
+        }
         self.carry_on(loaded, course).await
     }
 
     async fn carry_on(&mut self, loaded: Result<Loaded, Refused>, mut course: Course) -> Attempt {
         let before = self.generation;
         let (outcome, diagnostics, seen) = match loaded {
-            Err(Refused { tree, diagnostics }) => (Outcome::Refused, diagnostics, Seen::refused(tree)),
+            Err(Refused { tree, diagnostics, .. }) => (Outcome::Refused, diagnostics, Seen::refused(tree)),
             Ok(mut loaded) => {
                 let advanced = self.advance(&loaded, &mut course).await;
                 let (outcome, more) = match advanced {
@@ -355,32 +355,6 @@ impl Reloader {
         };
         self.workers.switch(&current, changes).await;
         self.board.watch(&current);
-    }
-}
-
-// What a checked tree says of itself, with what its modules and plugins add.
-async fn findings(compiler: &mut Compiler, loaded: Loaded) -> (Vec<Diagnostic>, Tree) {
-    let compiled = compiler.compile(&loaded.spec, &loaded.modules, None).await;
-    let mut findings = loaded.warnings;
-    findings.extend(compiled.map_or_else(|errors| errors, |compiled| compiled.warnings));
-    (findings, loaded.tree)
-}
-
-// One attempt under way.
-struct Course {
-    trigger: Trigger,
-    dry_run: bool,
-    at: Timestamp,
-    phases: Phases,
-    work: Work,
-    // What compiling found that does not refuse the tree.
-    warnings: Vec<Diagnostic>,
-}
-
-impl Course {
-    fn new(trigger: Trigger, dry_run: bool) -> Self {
-        let (phases, work) = (Phases::default(), Work::default());
-        Self { trigger, dry_run, at: Timestamp::now(), phases, work, warnings: Vec::new() }
     }
 }
 

@@ -137,6 +137,8 @@ pub enum Trigger {
     Signal,
     /// `POST /-/reload`.
     Admin,
+    /// What was refused because somebody did not answer is tried again.
+    Retry,
 }
 
 /// What came of an attempt.
@@ -197,7 +199,7 @@ impl Trigger {
     }
 
     /// Every trigger.
-    pub const ALL: [Self; 4] = [Self::Start, Self::Watch, Self::Signal, Self::Admin];
+    pub const ALL: [Self; 5] = [Self::Start, Self::Watch, Self::Signal, Self::Admin, Self::Retry];
 
     /// The name in logs, metric labels and status.
     pub const fn name(self) -> &'static str {
@@ -206,6 +208,7 @@ impl Trigger {
             Self::Watch => "watch",
             Self::Signal => "signal",
             Self::Admin => "admin",
+            Self::Retry => "retry",
         }
     }
 }

@@ -82,7 +82,7 @@ impl StateDir {
         }
         let absolute = std::path::absolute(path).map_err(failed)?;
         // Found out now, before anything listens: a directory that can only be read is none.
-        for kept in [absolute.join("modules"), absolute.join("last-good")] {
+        for kept in [absolute.join("modules"), absolute.join("fetched"), absolute.join("last-good")] {
             DirBuilder::new().recursive(true).mode(0o700).create(&kept).map_err(failed)?;
         }
         Ok(Self(absolute))
@@ -91,6 +91,11 @@ impl StateDir {
     /// Where compiled modules are.
     pub fn modules(&self) -> PathBuf {
         self.0.join("modules")
+    }
+
+    /// Where modules that were fetched are.
+    pub fn fetched(&self) -> PathBuf {
+        self.0.join("fetched")
     }
 
     /// Where the last good tree is.

@@ -78,6 +78,7 @@ families! {
     GUEST_GAUGE = Gauge "tidegate_guest_gauge" ["plugin", "name"] "Gauges that plugins define.";
     GUEST_HISTOGRAM = Histogram "tidegate_guest_histogram" ["plugin", "name"] "Histograms that plugins define.";
     GUEST_REFUSED = Counter "tidegate_guest_metrics_refused_total" [] "Metrics that plugins asked for beyond the limits.";
+    MODULE_FETCHES = Counter "tidegate_module_fetches_total" ["outcome"] "Modules from elsewhere that a configuration newly named: fetched, found on disk, or failed.";
     MODULES_COMPILED = Counter "tidegate_modules_compiled_total" [] "Modules compiled, from Wasm or from the cache.";
     TABLE_CALLS = Counter "tidegate_table_calls_total" ["table"] "Requests that a routing table was asked about.";
     TABLE_ERRORS = Counter "tidegate_table_errors_total" ["table", "kind"] "Requests that a routing table failed, by what failed; the routes that are matched served.";

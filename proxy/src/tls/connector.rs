@@ -20,7 +20,7 @@ use super::{
 };
 use crate::config::{
     diagnostic::Diagnostic,
-    spec::{TlsVersion, UpstreamTls},
+    spec::{Pem, TlsVersion, UpstreamTls},
 };
 
 /// TLS to endpoints.
@@ -74,6 +74,21 @@ impl SystemRoots {
         }
         Self(Arc::new(roots))
     }
+}
+
+/// What a library that speaks HTTPS by itself is given: it trusts who is in `ca`, or whom the system trusts.
+///
+/// # Errors
+/// Where `ca` cannot be used.
+pub fn https(ca: Option<&Pem>, system: impl FnOnce() -> Arc<SystemRoots>) -> Result<ClientConfig, Box<Diagnostic>> {
+    let roots = match ca {
+        Some(ca) => Arc::new(certificate::roots(ca)?),
+        None => Arc::clone(&system().0),
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("the provider has suites for both versions");
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 impl Connector {

@@ -14,5 +14,5 @@ mod tests;
 mod verifier;
 
 pub use acceptor::{Acceptor, Handshake, Refusal, Tickets};
-pub use connector::{Connector, Offer, SystemRoots};
+pub use connector::{Connector, Offer, SystemRoots, https};
 pub use socket::Socket;

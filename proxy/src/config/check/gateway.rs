@@ -3,7 +3,7 @@
 use super::{
     balance,
     listener::{networks, socket_address},
-    middleware,
+    middleware, modules,
     scope::{Scope, Value},
     tracing, values,
 };
@@ -45,6 +45,7 @@ pub(super) fn setting(scope: &mut Scope<'_>) -> Option<Value> {
     }
     gateway.process.guest_slots =
         raw.guest_slots.spot().map(|(count, pos)| values::number(scope, Field::Given(count, pos), 1, 1));
+    gateway.modules = modules::modules(scope, raw.modules);
     manifests(scope, raw.manifests);
     let trusted = networks(scope, raw.trusted_proxies);
     Some(Value::Setting(Box::new(gateway), trusted))

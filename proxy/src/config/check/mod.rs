@@ -12,6 +12,8 @@ mod http3;
 mod listener;
 mod matching;
 mod middleware;
+mod module;
+mod modules;
 mod plugin;
 mod protocol;
 mod proxied;

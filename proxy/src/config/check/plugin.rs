@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value as Json;
 
-use super::{scope::Scope, target, values};
+use super::{module, scope::Scope, target, values};
 use crate::config::{
     diagnostic::Place,
     document::Kind,
     node::Pos,
-    raw::{self, Any, Field},
-    spec::{Endpoint, FailurePolicy, Grants, Isolation, Middleware, Name, Plugin, PluginLimits, ProxyWasm},
+    raw::{self, Any, Field, ModuleForm},
+    spec::{Endpoint, FailurePolicy, Grants, Isolation, Middleware, ModuleTerms, Name, Plugin, PluginLimits, ProxyWasm},
 };
 
 /// Checks a plugin.
@@ -20,8 +20,10 @@ pub(super) fn plugin(scope: &mut Scope<'_>, raw: raw::Middleware) -> Option<Midd
     let limits = limits(scope, raw.limits.value().unwrap_or_default());
     let proxy_wasm = proxy_wasm(scope, raw.proxy_wasm.value().unwrap_or_default(), &grants);
     let environment = environment(scope, raw.environment);
+    let (module, module_terms) = module?;
     Some(Middleware::Plugin(Box::new(Plugin {
-        module: module?,
+        module,
+        module_terms,
         module_place,
         config,
         config_places,
@@ -43,16 +45,16 @@ pub(super) fn plugin(scope: &mut Scope<'_>, raw: raw::Middleware) -> Option<Midd
 /// A module with a configuration, and where both stand.
 pub(super) struct Configured {
     /// None where it is missing, or wrong and reported.
-    pub(super) module: Option<Arc<str>>,
+    pub(super) module: Option<(Arc<str>, ModuleTerms)>,
     pub(super) module_place: Option<Place>,
     pub(super) config: Json,
     pub(super) config_places: Arc<BTreeMap<String, Place>>,
 }
 
 /// Checks what plugins and tables have in common.
-pub(super) fn configured(scope: &mut Scope<'_>, named: Field<String>, given: Field<Any>) -> Configured {
+pub(super) fn configured(scope: &mut Scope<'_>, named: Field<ModuleForm>, given: Field<Any>) -> Configured {
     let module_place = named.pos().map(|pos| scope.place(pos));
-    let module = named.spot().and_then(|(text, pos)| module(scope, &text, pos));
+    let module = named.spot().and_then(|(form, pos)| module::module(scope, form, pos));
     let mut places = BTreeMap::new();
     let config = match given {
         Field::Given(any, pos) => json(scope, any, pos, "", &mut places),
@@ -78,29 +80,6 @@ pub(super) fn only(scope: &mut Scope<'_>, raw: &raw::Middleware, step: &str) {
             scope.error("misplaced-field", pos, message, format!("remove `{field}`"));
         }
     }
-}
-
-/// The path of a module, noted as one that is needed.
-fn module(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<Arc<str>> {
-    let path = text.strip_prefix("./").unwrap_or(text);
-    let problem = if path.starts_with('/') {
-        Some("is absolute")
-    } else if path.split('/').any(|segment| segment.is_empty() || segment == "..") {
-        Some("leads out of the configuration or has an empty segment")
-    } else if !(path.ends_with(".wasm") || path.ends_with(".wat")) {
-        Some("ends neither in `.wasm` nor in `.wat`")
-    } else {
-        None
-    };
-    if let Some(why) = problem {
-        let hint = "write the path from the root of the configuration, such as `plugins/auth.wasm`";
-        scope.error("bad-module-path", pos, format!("the module path `{text}` {why}"), hint);
-        return None;
-    }
-    let path: Arc<str> = path.into();
-    let place = scope.place(pos);
-    scope.outcome.modules.push((Arc::clone(&path), place));
-    Some(path)
 }
 
 /// The configuration as JSON, secrets replaced; the place of each value is noted under its JSON pointer.

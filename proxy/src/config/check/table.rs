@@ -26,7 +26,8 @@ pub(super) fn table(scope: &mut Scope<'_>) -> Option<Value> {
     let listeners = listeners.into_iter().map(|(name, pos)| scope.mention(Kind::Listener, &name, pos)).collect();
     let hosts = hosts(scope, [Field::Absent, raw.hosts]);
     let limits = limits(scope, raw.limits.value().unwrap_or_default());
-    let table = Table { module: module?, module_place, config, config_places, listeners, hosts, limits };
+    let (module, module_terms) = module?;
+    let table = Table { module, module_terms, module_place, config, config_places, listeners, hosts, limits };
     let at = scope.place(at);
     Some(Value::Table(Arc::new(Part::new(at, table))))
 }

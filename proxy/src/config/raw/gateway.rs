@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Dns, Field, Limit, Manifests, Period, Step, Tracing};
+use super::{Count, Dns, Field, Limit, Manifests, Modules, Period, Step, Tracing};
 
 /// Settings of the whole gateway. `workers`, `admin` and `guest-slots` are settings of the process: a change needs a
 /// restart. Only one document of a layer may define any one of these fields.
@@ -33,6 +33,8 @@ pub(crate) struct Gateway {
     /// How many guests the process has slots for.
     #[schemars(extend("x-default" = "enough for the plugins configured"))]
     pub(crate) guest_slots: Field<Count>,
+    /// Where modules may come from besides the configuration, and whose signature they need.
+    pub(crate) modules: Field<Modules>,
     /// How manifests of the Kubernetes Gateway API among the documents are taken.
     pub(crate) manifests: Field<Manifests>,
     /// `trusted-proxies` of every listener that has none of its own.

@@ -10,8 +10,7 @@ use serde::{
 use serde_json::Number;
 
 use super::{
-    BasicAuth, Cache, Compress, Concurrency, Cors, Count, Decompress, Entries, Field, ForwardAuth, GrpcWeb, IpAccess,
-    Maintenance, OneOrMany, Period, RequestId, Size, Text,
+    BasicAuth, Cache, Compress, Concurrency, Cors, Count, Decompress, Entries, Field, ForwardAuth, GrpcWeb, IpAccess, Maintenance, ModuleForm, OneOrMany, Period, RequestId, Size, Text,
 };
 
 /// A configured step. Exactly one of `module`, `chain` and the built-in steps (`headers` and what follows) says what it
@@ -20,8 +19,9 @@ use super::{
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Middleware {
-    /// A plugin: the path of a `.wasm` or `.wat` module, from the root of the configuration.
-    pub(crate) module: Field<String>,
+    /// A plugin: the path of a `.wasm` or `.wat` module, from the root of the configuration; a registry's reference
+    /// `oci://REGISTRY/REPOSITORY@sha256:DIGEST`; or a map.
+    pub(crate) module: Field<ModuleForm>,
     /// What the plugin is configured with: any value. `${env:NAME}` and `${file:PATH}` in its texts are replaced.
     pub(crate) config: Field<Any>,
     /// What the plugin may do beyond the request at hand.

@@ -11,6 +11,7 @@ mod http3;
 mod listener;
 mod manifests;
 mod middleware;
+mod module;
 mod protocol;
 mod proxied;
 mod retry;
@@ -38,6 +39,7 @@ pub(crate) use middleware::{
     Any, FailurePolicy, Grants, HeaderEdits, Headers, Isolation, Middleware, Mirror, PathEditForm, PluginLimits,
     ProxyWasm, Redirect, Respond, Rewrite, Step,
 };
+pub(crate) use module::{Module, ModuleForm, ModuleHost, Modules, SignedBy};
 pub(crate) use protocol::{GrpcWeb, Protocol, UpstreamHttp2};
 pub(crate) use proxied::{ProxyMode, ProxyProtocol, ProxyVersion};
 pub(crate) use retry::{Hedge, Retry, RetryBudget};

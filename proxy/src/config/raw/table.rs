@@ -3,15 +3,15 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Any, Count, Field, OneOrMany, Period, Size};
+use super::{Any, Count, Field, ModuleForm, OneOrMany, Period, Size};
 
 /// A routing table: a module that yields routes when the configuration is loaded, and may choose among them for each
 /// request. `listeners` and `hosts` bound what it may route.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Table {
-    /// The path of a `.wasm` or `.wat` module, from the root of the configuration. Required.
-    pub(crate) module: Field<String>,
+    /// A module, named as a plugin's. Required.
+    pub(crate) module: Field<ModuleForm>,
     /// What the table is made of: any value. `${env:NAME}` and `${file:PATH}` in its texts are replaced.
     pub(crate) config: Field<Any>,
     /// Listeners that its routes may serve; those that name none serve all of these.

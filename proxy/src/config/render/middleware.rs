@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Fields, Out, Written, builtin, period, texts};
+use super::{Fields, Out, Written, builtin, modules, period, texts};
 use crate::config::{
     node::{Node, Value},
     spec::{
@@ -91,7 +91,8 @@ fn built_in(fields: &mut Fields<'_>, name: &str, fill: impl FnOnce(&mut Fields<'
 }
 
 fn plugin(fields: &mut Fields<'_>, plugin: &Plugin) {
-    fields.put("module", Out::text(&plugin.module));
+    let module = modules::module(fields.written("module"), &plugin.module, &plugin.module_terms);
+    fields.put("module", module);
     if !plugin.config.is_null() {
         // As it was written, so that secrets stay names.
         let config = fields.written("config").node.map_or_else(|| Out::text("***"), any);

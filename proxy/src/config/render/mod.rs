@@ -6,6 +6,7 @@ mod balance;
 mod builtin;
 mod http3;
 mod middleware;
+mod modules;
 mod proxied;
 mod retry;
 mod route;

@@ -6,7 +6,10 @@ use super::{
 };
 use crate::config::{
     document::Kind,
-    spec::{Dns, Gateway, Limits, Listener, LogFormat, LogTarget, PathPolicy, Protocol, Spec, Treatment, Upstream},
+    spec::{
+        Dns, Gateway, Limits, Listener, LogFormat, LogTarget, ModuleSources, PathPolicy, Protocol, Spec, Treatment,
+        Upstream,
+    },
 };
 
 /// The whole document.
@@ -47,8 +50,16 @@ pub(super) fn document<'a>(renderer: &Renderer<'a>, spec: &Spec) -> Out {
 }
 
 fn gateway(renderer: &Renderer<'_>, spec: &Spec) -> Out {
-    let Gateway { middleware: steps, generation_age_max, shutdown_deadline, access_log, tracing, dns, process } =
-        &spec.gateway;
+    let Gateway {
+        middleware: steps,
+        generation_age_max,
+        shutdown_deadline,
+        access_log,
+        tracing,
+        dns,
+        modules,
+        process,
+    } = &spec.gateway;
     let mut entries = Vec::new();
     // Each setting is an object of its own, and may come from a file of its own.
     let mut put = |name: &str, out: &dyn Fn(Written<'_>) -> Option<Out>| {
@@ -94,6 +105,9 @@ fn gateway(renderer: &Renderer<'_>, spec: &Spec) -> Out {
     });
     put("tracing", &|written| tracing.as_ref().map(|tracing| super::tracing::tracing(written, tracing).done()));
     put("dns", &|written| (*dns != Dns::default()).then(|| balance::dns(written, dns).done()));
+    put("modules", &|written| {
+        (*modules != ModuleSources::default()).then(|| super::modules::modules(written, modules).done())
+    });
     put("guest-slots", &|_| process.guest_slots.map(Out::plain));
     Out::Map(entries)
 }

@@ -3,12 +3,13 @@
 
 use std::fmt::Write as _;
 
-use super::{Fields, Out, Written, middleware, period, route, texts, yaml};
+use super::{Fields, Out, Written, middleware, modules, period, route, texts, yaml};
 use crate::config::spec::{Part, Route, Spec, Table};
 
 pub(super) fn table<'a>(written: Written<'a>, table: &Table) -> Fields<'a> {
     let mut fields = Fields::of(written);
-    fields.put("module", Out::text(&table.module));
+    let module = modules::module(fields.written("module"), &table.module, &table.module_terms);
+    fields.put("module", module);
     if !table.config.is_null() {
         // As it was written, so that secrets stay names.
         let config = fields.written("config").node.map_or_else(|| Out::text("***"), middleware::any);

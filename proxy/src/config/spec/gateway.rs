@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde::Serialize;
 
-use super::{Dns, Name, Tracing};
+use super::{Dns, ModuleSources, Name, Tracing};
 
 /// Gateway-wide settings. Those of the process need a restart; the rest is applied by a reload.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -21,6 +21,9 @@ pub struct Gateway {
     pub tracing: Option<Tracing>,
     /// How names of endpoints are resolved, where their upstream does not say it.
     pub dns: Dns,
+    /// How modules are fetched and taken. No part of what serves.
+    #[serde(skip)]
+    pub modules: ModuleSources,
     /// Settings of the process.
     pub process: Process,
 }
@@ -93,6 +96,7 @@ impl Default for Gateway {
             access_log: AccessLog { to: None, format: LogFormat::Json, queue_lines_max: 8192 },
             tracing: None,
             dns: Dns::default(),
+            modules: ModuleSources::default(),
             process: Process::default(),
         }
     }

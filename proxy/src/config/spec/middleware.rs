@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::{
-    BasicAuth, Cache, Compress, Concurrency, Cors, Decompress, ForwardAuth, IpAccess, Maintenance, Name, RequestId,
+    BasicAuth, Cache, Compress, Concurrency, Cors, Decompress, ForwardAuth, IpAccess, Maintenance, ModuleTerms, Name, RequestId,
     fields, status, strings,
 };
 use crate::config::diagnostic::Place;
@@ -145,8 +145,11 @@ pub struct Mirror {
 /// A plugin: a module with a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plugin {
-    /// Path of the module in the tree, from the source's root.
+    /// Path of the module in the tree, from the source's root; where it is fetched, its address with its hash.
     pub module: Arc<str>,
+    /// How it comes to be there. What it has to be is in its name.
+    #[serde(skip)]
+    pub module_terms: ModuleTerms,
     /// Where `module` stands. Not content.
     #[serde(skip)]
     pub module_place: Option<Place>,

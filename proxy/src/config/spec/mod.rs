@@ -9,6 +9,7 @@ mod guards;
 mod http3;
 mod listener;
 mod middleware;
+mod module;
 mod protocol;
 mod proxied;
 mod retry;
@@ -40,6 +41,7 @@ pub use self::{
         FailurePolicy, Grants, HeaderEdits, Isolation, Middleware, Mirror, PathEdit, Plugin, PluginLimits, ProxyWasm,
         Redirect, Respond, Rewrite,
     },
+    module::{Credentials, ModuleHost, ModuleSources, ModuleTerms, Remote, Signature, SignedBy},
     protocol::{Protocol, UpstreamHttp2},
     proxied::{ProxyProtocol, ProxyVersion},
     retry::{Budget, CallStatus, Conditions, Hedge, Methods, Retry, RouteTerms},

@@ -4,14 +4,17 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use super::{HostPattern, Name};
+use super::{HostPattern, ModuleTerms, Name};
 use crate::config::diagnostic::Place;
 
 /// A routing table: a module that yields routes, with a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Table {
-    /// Path of the module in the tree, from the source's root.
+    /// Path of the module in the tree, from the source's root; where it is fetched, its address with its hash.
     pub module: Arc<str>,
+    /// How it comes to be there. What it has to be is in its name.
+    #[serde(skip)]
+    pub module_terms: ModuleTerms,
     /// Where `module` stands. Not content.
     #[serde(skip)]
     pub module_place: Option<Place>,

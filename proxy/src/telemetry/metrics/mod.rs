@@ -7,6 +7,7 @@
 mod admission;
 mod cache;
 mod endpoints;
+mod fetches;
 mod gate;
 mod guest;
 mod mirror;
@@ -22,12 +23,13 @@ mod traces;
 mod tries;
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex, OnceLock, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 pub use cache::{CacheOutcome, CacheSeries};
 pub use endpoints::{EjectionCause, EndpointSample, EndpointSeries, Endpoints, UpstreamSample};
+pub use fetches::Fetches;
 pub use gate::{GateOutcome, GateSeries};
 pub use guest::{GuestKind, GuestMetric};
 pub use mirror::{MirrorOutcome, MirrorSeries};
@@ -64,6 +66,7 @@ pub struct Metrics {
     guests: GuestMetrics,
     reloads: Mutex<Reloads>,
     modules_compiled: AtomicU64,
+    fetches: OnceLock<Arc<Fetches>>,
     access_dropped: Sharded<Count>,
     access_write_errors: AtomicU64,
     access_lost: AtomicU64,
@@ -88,6 +91,7 @@ impl Metrics {
             guests: GuestMetrics::new(workers),
             reloads: Mutex::default(),
             modules_compiled: AtomicU64::new(0),
+            fetches: OnceLock::new(),
             access_dropped: Sharded::new(workers),
             access_write_errors: AtomicU64::new(0),
             access_lost: AtomicU64::new(0),
@@ -154,6 +158,11 @@ impl Metrics {
     /// A module was compiled, or loaded from the cache of compiled ones.
     pub fn module_compiled(&self) {
         self.modules_compiled.fetch_add(1, Relaxed);
+    }
+
+    /// Shows what is counted of modules that are fetched; the first time only.
+    pub fn show_fetches(&self, fetches: Arc<Fetches>) {
+        drop(self.fetches.set(fetches));
     }
 
     /// How many modules were compiled, or loaded from the cache.

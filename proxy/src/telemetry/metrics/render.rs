@@ -124,6 +124,10 @@ fn guests(metrics: &Metrics, page: &mut Page) {
     });
     page.one(names::GUEST_REFUSED, metrics.guests.refused());
     page.one(names::MODULES_COMPILED, metrics.modules_compiled());
+    page.family(names::MODULE_FETCHES, |to| {
+        let counts = metrics.fetches.get().map(|fetches| fetches.all());
+        counts.into_iter().flatten().for_each(|(outcome, count)| to.sample(&[outcome], count));
+    });
 }
 
 fn tables(metrics: &Metrics, page: &mut Page) {

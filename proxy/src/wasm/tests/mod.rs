@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 
 use super::*;
 use crate::{
-    config::spec::{FailurePolicy, Grants, Isolation, PluginLimits},
+    config::spec::{FailurePolicy, Grants, Isolation, ModuleTerms, PluginLimits},
     error::Error,
     exchange::{Body, Call, Exchange, Outcome, Request, Response, testing},
     filter::{Action, Chain, Origin, Step},
@@ -141,6 +141,7 @@ fn states() -> Arc<States> {
 fn spec() -> spec::Plugin {
     spec::Plugin {
         module: "plugin.wat".into(),
+        module_terms: ModuleTerms::default(),
         module_place: None,
         config: serde_json::Value::Null,
         config_places: Arc::default(),

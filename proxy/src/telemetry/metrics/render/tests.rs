@@ -151,6 +151,7 @@ fn every_family_is_exposed_once_it_has_something_to_say() {
     metrics.certificates(vec![("web".into(), "tls/site.pem".into(), 4_102_444_800)]);
     metrics.listener("web").proxied(0, ProxyOutcome::Version1);
     metrics.last_good_kept(true);
+    metrics.show_fetches(Arc::default());
     let text = metrics.render();
     let samples = parse(&text);
     for family in FAMILIES {
