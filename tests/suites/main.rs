@@ -11,6 +11,7 @@ mod diagnostics;
 mod etcd;
 mod etcd_client;
 mod examples;
+mod fallback;
 mod faults;
 mod fetching;
 mod file_events;

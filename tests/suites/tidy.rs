@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Libraries that only some rooms may name, as path prefixes below `proxy/src`.
-const KEPT: [(&[&str], &[&str]); 8] = [
+const KEPT: [(&[&str], &[&str]); 9] = [
     // Spans go to their collector on the control plane, over HTTP.
     (&["hyper", "hyper_util"], &["server", "admin", "cli", "telemetry/trace/courier"]),
     (&["h2"], &["server", "admin", "cli", "upstream/http2", "upstream/health"]),

@@ -65,6 +65,7 @@ impl Control for Remembers {
             sources: Vec::new(),
             needs_restart: Vec::new(),
             degraded: Vec::new(),
+            fallbacks: Vec::new(),
         }
     }
 

@@ -30,8 +30,10 @@ use crate::{
         trace::{Tracer, Tracing},
     },
     upstream::Upstream,
-    wasm::Wasm,
+    wasm::{self, Wasm},
 };
+
+use tokio::sync::Notify;
 
 use lanes::Lanes;
 use parts::Parts;
@@ -165,6 +167,16 @@ impl Compiler {
             built,
             kept: Kept { lanes, upstreams, steps, _tables: tables },
         })
+    }
+
+    /// How a version of a plugin does.
+    pub fn standing(&self, version: Identity) -> Arc<wasm::Standing> {
+        self.wasm.standing(version)
+    }
+
+    /// Told when a version of a plugin with the policy `previous` fails.
+    pub fn distress(&self) -> Arc<Notify> {
+        self.wasm.distress()
     }
 
     /// Remembers what a compilation left that serves now. One that does not serve leaves nothing behind.

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{
     load::Loaded,
-    status::{Attempt, LiveGeneration, Outcome, Phases, Revision, SourceHealth, Status, Trigger, Work},
+    status::{Attempt, Fallback, LiveGeneration, Outcome, Phases, Revision, SourceHealth, Status, Trigger, Work},
 };
 use crate::{
     config::{
@@ -51,6 +51,7 @@ struct State {
     needs_restart: Vec<String>,
     degraded: Vec<String>,
     refused: Option<Vec<Revision>>,
+    fallbacks: Vec<Fallback>,
     monitors: Vec<Option<Arc<dyn Monitor>>>,
     ending: bool,
 }
@@ -125,6 +126,7 @@ impl Board {
             sources: state.sources(),
             needs_restart: state.needs_restart.clone(),
             degraded: state.degraded(),
+            fallbacks: state.fallbacks.clone(),
         }
     }
 
@@ -290,6 +292,12 @@ impl Board {
         state.needs_restart = needs_restart;
     }
 
+    /// Notes which versions of plugins serve in others' places, and those for which it was done just now.
+    pub(super) fn fell_back(&self, shown: Vec<Fallback>, now: &[Name]) {
+        self.metrics.fallbacks(shown.iter().map(|fallback| fallback.middleware.clone()).collect(), now);
+        self.state().fallbacks = shown;
+    }
+
     pub(super) fn watch(&self, current: &Arc<Current>) {
         self.state().current = Some(Arc::clone(current));
     }
@@ -329,7 +337,10 @@ impl State {
             let (kind, for_s) = (trouble.kind, trouble.since.elapsed().as_secs());
             Some(format!("{source}: {kind} for {for_s} s; what is known of it serves on"))
         };
-        self.degraded.iter().cloned().chain(self.healths().filter_map(sentence)).collect()
+        let fallen = self.fallbacks.iter().map(|fallback| {
+            format!("the plugin `{}` failed; its last version that worked serves", fallback.middleware)
+        });
+        self.degraded.iter().cloned().chain(fallen).chain(self.healths().filter_map(sentence)).collect()
     }
 
     fn healths(&self) -> impl Iterator<Item = (Arc<str>, Health)> {

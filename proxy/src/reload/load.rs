@@ -19,6 +19,7 @@ use crate::{
 const ROUNDS_MAX: usize = 3;
 
 /// A tree that passed every check that needs no engine.
+#[derive(Clone)]
 pub(super) struct Loaded {
     /// What the sources held.
     pub(super) tree: Tree,

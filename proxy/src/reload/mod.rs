@@ -6,6 +6,7 @@ mod board;
 mod check;
 mod course;
 mod doors;
+mod fallback;
 mod load;
 mod sources;
 pub mod status;
@@ -36,6 +37,7 @@ pub use check::{check, modules};
 use course::Course;
 use doors::Planned;
 pub use doors::Sockets;
+use fallback::Fallbacks;
 use load::{Loaded, Refused};
 use sources::Sources;
 use status::{Attempt, Outcome, Phase, Trigger};
@@ -80,6 +82,9 @@ pub struct Reloader {
     pub board: Arc<Board>,
     fetcher: Arc<Fetcher>,
     again: Again,
+    fallbacks: Fallbacks,
+    /// What the configuration that serves was made of.
+    serving: Option<Loaded>,
     keeper: Option<Arc<Keeper>>,
     sources: Sources,
     memo: Memo,
@@ -155,6 +160,8 @@ impl Reloader {
         let Hands { workers, drain, board, fetcher, keeper } = hands;
         board.follows(sources.monitors());
         let mut reloader = Self {
+            fallbacks: Fallbacks::new(&compiler),
+            serving: None,
             compiler,
             workers,
             drain,
@@ -203,6 +210,7 @@ impl Reloader {
                     None => return,
                 },
                 () = self.sources.changed() => drop(self.attempt(Trigger::Watch, false).await),
+                () = self.fallbacks.distress() => self.fall_back().await,
                 () = self.again.due() => drop(self.attempt(Trigger::Retry, false).await),
             }
         }
@@ -264,6 +272,11 @@ impl Reloader {
             Err(Refused { tree, diagnostics, .. }) => (Outcome::Refused, diagnostics, Seen::refused(tree)),
             Ok(mut loaded) => {
                 let advanced = self.advance(&loaded, &mut course).await;
+                if advanced.is_ok() && !course.dry_run {
+                    self.fallbacks.serve(&loaded, &self.compiler);
+                    self.board.fell_back(self.fallbacks.shown(), &[]);
+                    self.serving = Some(loaded.clone());
+                }
                 let (outcome, more) = match advanced {
                     Ok(outcome) => (outcome, std::mem::take(&mut course.warnings)),
                     Err(errors) => (Outcome::Refused, errors),
@@ -303,7 +316,8 @@ impl Reloader {
         let serving = self.current.as_ref().map(|current| current.load());
         let stable = serving.as_ref().map(|serving| &*serving.stable);
         let began = Instant::now();
-        let compiled = self.compiler.compile(&loaded.spec, &loaded.modules, stable).await;
+        let (spec, modules) = self.fallbacks.instead(loaded);
+        let compiled = self.compiler.compile(&spec, &modules, stable).await;
         course.phases.add(Phase::Compile, began.elapsed());
         let mut compiled = compiled?;
         course.warnings.append(&mut compiled.warnings);

@@ -43,6 +43,24 @@ pub struct Status {
     /// What serves instead of what should (the last good tree), and why; one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub degraded: Vec<String>,
+    /// Plugins whose last version that worked serves in place of what the configuration has (`on-failure: previous`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Fallback>,
+}
+
+/// A version of a plugin that serves in another's place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fallback {
+    /// The middleware's name.
+    pub middleware: String,
+    /// What its module was called then.
+    pub module: String,
+    /// The module that the configuration has, and that failed.
+    pub failed_sha256: String,
+    /// The one that serves.
+    pub serving_sha256: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// A layer's source and its own number of a state.
@@ -139,6 +157,8 @@ pub enum Trigger {
     Admin,
     /// What was refused because somebody did not answer is tried again.
     Retry,
+    /// A plugin fails, and its last version that worked takes its place.
+    Fallback,
 }
 
 /// What came of an attempt.
@@ -199,7 +219,7 @@ impl Trigger {
     }
 
     /// Every trigger.
-    pub const ALL: [Self; 5] = [Self::Start, Self::Watch, Self::Signal, Self::Admin, Self::Retry];
+    pub const ALL: [Self; 6] = [Self::Start, Self::Watch, Self::Signal, Self::Admin, Self::Retry, Self::Fallback];
 
     /// The name in logs, metric labels and status.
     pub const fn name(self) -> &'static str {
@@ -209,6 +229,7 @@ impl Trigger {
             Self::Signal => "signal",
             Self::Admin => "admin",
             Self::Retry => "retry",
+            Self::Fallback => "fallback",
         }
     }
 }

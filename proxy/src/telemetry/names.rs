@@ -71,8 +71,11 @@ families! {
     PLUGIN_CALLS = Counter "tidegate_plugin_calls_total" ["plugin"] "Exchanges that a plugin is through with.";
     PLUGIN_ERRORS = Counter "tidegate_plugin_errors_total" ["plugin", "kind"] "Exchanges that a plugin failed, by what failed.";
     PLUGIN_DURATION = Histogram "tidegate_plugin_duration_seconds" ["plugin"] "Time inside a plugin, all phases of an exchange.";
-    PLUGIN_TRAPS = Counter "tidegate_plugin_traps_total" ["plugin"] "Guests that trapped and were thrown away.";
+    PLUGIN_TRAPS = Counter "tidegate_plugin_traps_total" ["plugin", "kind"] "Guests that trapped and were thrown away, by how.";
     PLUGIN_GUESTS = Gauge "tidegate_plugin_guests" ["plugin"] "Guests that stand, busy or not.";
+    PLUGIN_FALLBACKS = Counter "tidegate_plugin_fallbacks_total" ["plugin"] "Times that a plugin failed and its last version that worked took its place.";
+    PLUGIN_FALLBACK = Gauge "tidegate_plugin_fallback" ["plugin"] "1 where the last version that worked serves in the place of the one configured.";
+    PLUGIN_MEMORY = Gauge "tidegate_plugin_guest_memory_bytes" ["plugin"] "Linear memory of the guests that stand.";
     PLUGIN_INSTANTIATIONS = Counter "tidegate_plugin_instantiations_total" ["plugin"] "Guests instantiated.";
     GUEST_COUNTER = Counter "tidegate_guest_counter_total" ["plugin", "name"] "Counters that plugins define.";
     GUEST_GAUGE = Gauge "tidegate_guest_gauge" ["plugin", "name"] "Gauges that plugins define.";
@@ -83,7 +86,7 @@ families! {
     TABLE_CALLS = Counter "tidegate_table_calls_total" ["table"] "Requests that a routing table was asked about.";
     TABLE_ERRORS = Counter "tidegate_table_errors_total" ["table", "kind"] "Requests that a routing table failed, by what failed; the routes that are matched served.";
     TABLE_DURATION = Histogram "tidegate_table_duration_seconds" ["table"] "Time inside a routing table.";
-    TABLE_TRAPS = Counter "tidegate_table_traps_total" ["table"] "Guests of tables that trapped and were thrown away.";
+    TABLE_TRAPS = Counter "tidegate_table_traps_total" ["table", "kind"] "Guests of tables that trapped and were thrown away, by how.";
     TABLE_GUESTS = Gauge "tidegate_table_guests" ["table"] "Guests of tables that stand, busy or not.";
     MIRRORS = Counter "tidegate_mirror_requests_total" ["middleware", "outcome"] "Copies of requests, by what became of them (answered, crowded, too_large, cut, failed).";
     GATES = Counter "tidegate_concurrency_requests_total" ["middleware", "outcome"] "Exchanges that came to a concurrency limit, by what became of them (passed, waited, refused, late).";

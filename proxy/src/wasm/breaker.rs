@@ -3,8 +3,11 @@
 
 use std::{
     cell::Cell,
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use super::{plugin::Plugin, standing::Standing};
 
 /// Failures in a row, without one success between them, until the plugin is left alone. High enough that a client who
 /// makes a plugin fail by what it sends cannot easily shut it for everybody else.
@@ -13,13 +16,37 @@ const FAILURES_MAX: u32 = 20;
 const COOL_DOWN: Duration = Duration::from_secs(1);
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Breaker {
+    failures_max: u32,
+    cool_down: Duration,
     failures: Cell<u32>,
     open_until: Cell<Option<Instant>>,
+    /// Where it is told how the plugin does, if anybody wants to know.
+    standing: Option<Arc<Standing>>,
+    worked: Cell<bool>,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            failures_max: FAILURES_MAX,
+            cool_down: COOL_DOWN,
+            failures: Cell::default(),
+            open_until: Cell::default(),
+            standing: None,
+            worked: Cell::default(),
+        }
+    }
 }
 
 impl Breaker {
+    /// That of a plugin, as its limits have it.
+    pub(super) fn of(plugin: &Plugin) -> Self {
+        let (failures_max, cool_down) = (plugin.limits.failures_max, plugin.limits.cool_down);
+        Self { failures_max, cool_down, standing: plugin.standing.clone(), ..Self::default() }
+    }
+
     /// Whether the plugin may be called.
     #[inline]
     pub(super) fn allows(&self) -> bool {
@@ -42,14 +69,20 @@ impl Breaker {
     #[inline]
     pub(super) fn succeeded(&self) {
         self.failures.set(0);
+        if !self.worked.replace(true)
+            && let Some(standing) = &self.standing
+        {
+            standing.work();
+        }
     }
 
     /// The plugin failed; answers whether it is left alone from now on.
     pub(super) fn failed(&self) -> bool {
         self.failures.set(self.failures.get().saturating_add(1));
-        let open = self.failures.get() >= FAILURES_MAX;
+        let open = self.failures.get() >= self.failures_max;
         if open {
-            self.open_until.set(Some(Instant::now() + COOL_DOWN));
+            self.open_until.set(Some(Instant::now() + self.cool_down));
+            self.standing.iter().for_each(|standing| standing.fail());
         }
         open
     }

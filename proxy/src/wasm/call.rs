@@ -19,12 +19,13 @@ use super::{
     native::{Exports, Params, Phase, Returned},
     pool::{Lease, Leased, Local},
     pull::Pull,
+    trap::trap_kind,
 };
 use crate::{
     config::spec::Isolation,
     error::{Error, Kind},
     exchange::{Authority, Exchange, OpenSpan, Request, Response, Timeout, Timers},
-    telemetry::trace,
+    telemetry::{metrics::TrapKind, trace},
 };
 
 /// One plugin's part in one exchange, from its first phase to its last.
@@ -143,8 +144,22 @@ impl Fail {
         }
     }
 
-    /// For the log.
+    /// How the guest failed, if it was the guest.
+    pub(super) fn trap(&self) -> Option<TrapKind> {
+        match self {
+            Self::Trap(text) => Some(trap_kind(text)),
+            _ => None,
+        }
+    }
+
+    /// For the log: at most [`TEXT_BYTES_MAX`], whatever a guest says.
     pub(super) fn text(&self) -> String {
+        let mut text = self.whole();
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        text
+    }
+
+    fn whole(&self) -> String {
         match self {
             Self::Trap(text) => format!("its guest failed: {text}"),
             Self::Said(text) => format!("it returned an error: {text}"),
@@ -157,6 +172,9 @@ impl Fail {
         }
     }
 }
+
+/// Of what is said of one failure.
+const TEXT_BYTES_MAX: usize = 8 << 10;
 
 impl Visit {
     /// The beginning of a plugin's part in an exchange.

@@ -7,6 +7,7 @@ use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline, component::Resour
 
 use super::{
     Counters,
+    budget::LogBudget,
     compile::Module,
     native::{Exports, Phase, types::Problem},
     plugin::{Calls, Plugin},
@@ -18,6 +19,8 @@ pub(super) struct Data {
     limits: Limits,
     /// The plugin that is being created, if one is.
     pub(super) creating: Option<Arc<Plugin>>,
+    /// Of what is logged while a plugin is created.
+    pub(super) early: LogBudget,
     /// The time of the present call, if it holds its worker until it returns: it is ended when that is over, where
     /// others give way at each tick and go on.
     pub(super) at_once: Option<AtOnce>,
@@ -52,6 +55,19 @@ pub(super) struct Guest {
     plugins: HashMap<u64, ResourceAny, foldhash::fast::RandomState>,
     home: Option<Home>,
     counters: Arc<Counters>,
+    /// Into it, so far.
+    calls: u64,
+    /// Of its memory, as the series has it.
+    counted_bytes: usize,
+}
+
+/// When a guest is worn, so that a fresh one takes its place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wear {
+    /// Calls into it.
+    pub(super) calls_max: u64,
+    /// Linear memory; over it.
+    pub(super) bytes_max: usize,
 }
 
 // The worker that a guest lives on, and the series that counts it there.
@@ -83,7 +99,8 @@ impl Guest {
         let instance = module.pre.instantiate_async(&mut store).await.map_err(|error| explained(&mut store, error))?;
         let exports = module.indices.bind(&mut store, &instance)?;
         counters.instantiated();
-        Ok(Box::new(Self { store, exports, plugins: HashMap::default(), home: None, counters: Arc::clone(counters) }))
+        let (plugins, counters) = (HashMap::default(), Arc::clone(counters));
+        Ok(Box::new(Self { store, exports, plugins, home: None, counters, calls: 0, counted_bytes: 0 }))
     }
 
     /// Says that it lives on `worker` from now on. To be called there.
@@ -91,6 +108,26 @@ impl Guest {
         series.instantiated(worker);
         series.adopted(worker);
         self.home = Some(Home { worker, series: Arc::clone(series) });
+        self.count_memory();
+    }
+
+    /// A call into it has returned. Answers whether it is worn.
+    #[inline]
+    pub(super) fn returned(&mut self, wear: Wear) -> bool {
+        self.calls += 1;
+        let bytes = self.store.data().limits.memory_bytes();
+        if bytes != self.counted_bytes {
+            self.count_memory();
+        }
+        self.calls >= wear.calls_max || bytes > wear.bytes_max
+    }
+
+    fn count_memory(&mut self) {
+        let bytes = self.store.data().limits.memory_bytes();
+        if let Some(Home { worker, series }) = &self.home {
+            series.remembers(*worker, self.counted_bytes, bytes);
+            self.counted_bytes = bytes;
+        }
     }
 
     /// The plugin's handle, if it is configured here.
@@ -170,7 +207,8 @@ impl Guest {
 
 /// A store for one guest: bounded in memory, and in time by whoever drops the call.
 pub(super) fn store(engine: &Engine, memory_bytes_max: usize) -> Store<Data> {
-    let data = Data { limits: Limits::new(memory_bytes_max), creating: None, at_once: None };
+    let data =
+        Data { limits: Limits::new(memory_bytes_max), creating: None, early: LogBudget::default(), at_once: None };
     let mut store = Store::new(engine, data);
     store.limiter(|data| &mut data.limits);
     store.set_epoch_deadline(1);
@@ -202,6 +240,7 @@ impl Drop for Guest {
         self.counters.dropped();
         if let Some(home) = &self.home {
             home.series.dropped(home.worker);
+            home.series.remembers(home.worker, self.counted_bytes, 0);
         }
     }
 }
@@ -220,6 +259,9 @@ fn explained(store: &mut Store<Data>, error: wasmtime::Error) -> wasmtime::Error
     }
 }
 
+/// How it is said that a guest wanted more than it may have.
+pub(super) const DENIED: &str = "it was refused";
+
 #[derive(Clone, Copy)]
 struct Denied {
     asked_bytes: usize,
@@ -228,20 +270,28 @@ struct Denied {
 
 impl Denied {
     fn text(self) -> String {
-        format!("it was refused {} bytes of memory: its limit is {}", self.asked_bytes, self.memory_bytes_max)
+        format!("{DENIED} {} bytes of memory: its limit is {}", self.asked_bytes, self.memory_bytes_max)
     }
 }
 
 /// The bounds of one store.
 pub(super) struct Limits {
     memory_bytes_max: usize,
+    /// What it has.
+    memory_bytes: usize,
     denied: Option<Denied>,
 }
 
 impl Limits {
     /// With this much linear memory.
     pub(super) const fn new(memory_bytes_max: usize) -> Self {
-        Self { memory_bytes_max, denied: None }
+        Self { memory_bytes_max, memory_bytes: 0, denied: None }
+    }
+
+    /// Linear memory that the guest has, in bytes.
+    #[inline]
+    pub(super) const fn memory_bytes(&self) -> usize {
+        self.memory_bytes
     }
 
     /// What the guest asked for beyond them, if it did.
@@ -257,7 +307,9 @@ const INSTANCES_MAX: usize = 64;
 impl ResourceLimiter for Limits {
     fn memory_growing(&mut self, _current: usize, desired: usize, _max: Option<usize>) -> wasmtime::Result<bool> {
         let granted = desired <= self.memory_bytes_max;
-        if !granted {
+        if granted {
+            self.memory_bytes = desired;
+        } else {
             self.denied = Some(Denied { asked_bytes: desired, memory_bytes_max: self.memory_bytes_max });
         }
         Ok(granted)

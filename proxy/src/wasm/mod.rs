@@ -32,12 +32,14 @@ mod provided;
 mod proxy_wasm;
 mod pull;
 mod schema;
+mod standing;
 mod stream;
 mod surface;
 mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trap;
 mod wasi_http;
 
 use std::{
@@ -55,6 +57,7 @@ pub use compile::Module;
 pub use engine::AddressSpace;
 pub use inspect::{Report, inspect};
 pub use load::{Abi, LoadError, MODULE_BYTES_MAX};
+pub use standing::Standing;
 pub use surface::Item;
 pub use table::BuiltTable;
 
@@ -63,11 +66,14 @@ use self::{
     compile::{Compiler, Made, Press, Workshop},
     engine::{Filters, PLUGINS},
     filter::WasmFilter,
-    guest::{CreateError, Guest},
+    guest::{CreateError, Guest, Wear},
     plugin::{Defined, Plugin},
     pool::{Guests, InUse, Shared},
     proxy_wasm::{Queues, Unmade},
+    standing::Standings,
 };
+use tokio::sync::Notify;
+
 use crate::{
     config::{diagnostic::Diagnostic, spec},
     exchange::{Adoption, Call, Worker},
@@ -85,6 +91,7 @@ pub struct Wasm {
     tables: Compiler<table::Module>,
     states: Arc<States>,
     pools: Mutex<HashMap<Identity, Weak<Shared>>>,
+    standings: Standings,
     vms: Mutex<HashMap<Identity, Weak<proxy_wasm::Shared>>>,
     queues: Arc<Queues>,
     counters: Arc<Counters>,
@@ -163,6 +170,7 @@ impl Wasm {
             tables,
             states,
             pools: Mutex::default(),
+            standings: Standings::default(),
             vms: Mutex::default(),
             queues: Arc::default(),
             counters,
@@ -205,6 +213,7 @@ impl Wasm {
             module: Arc::clone(&module),
             limits: spec.limits.clone(),
             on_failure: spec.on_failure,
+            standing: spec.fall_back.then(|| self.standings.of(spec.version(name, module.identity()))),
             isolation: spec.isolation,
             proxy_wasm: spec.proxy_wasm.clone(),
             environment: spec.environment.clone(),
@@ -236,15 +245,8 @@ impl Wasm {
         let shared = self.shared(spec, module);
         for worker in 0..self.workers {
             let warmed = tokio::time::timeout(CREATE_DEADLINE, self.warm(&shared, &plugin, worker)).await;
-            let failed = match warmed {
-                Ok(Ok(guest)) => {
-                    shared.leave(worker, guest);
-                    continue;
-                }
-                Ok(Err(error)) => problem::diagnostics(name, spec, error),
-                Err(_) => vec![problem::too_slow(name, spec, CREATE_DEADLINE)],
-            };
-            return Err(failed);
+            let warmed = warmed.map_err(|_| Unmade::TooSlow).and_then(|made| made.map_err(Unmade::Refused));
+            shared.leave(worker, warmed.map_err(|unmade| unmade.diagnostics(name, spec))?);
         }
         let in_use = Arc::new(InUse);
         let adoption = |_| {
@@ -256,6 +258,16 @@ impl Wasm {
         };
         let adoptions = (0..self.workers).map(adoption).collect();
         Ok(Built { filter: Arc::new(WasmFilter { plugin, shared, in_use }), adoptions })
+    }
+
+    /// How a version of a plugin does ([`spec::Plugin::version`]).
+    pub fn standing(&self, version: Identity) -> Arc<Standing> {
+        self.standings.of(version)
+    }
+
+    /// Told when a version with the policy `previous` is left alone for failing.
+    pub fn distress(&self) -> Arc<Notify> {
+        self.standings.distress()
     }
 
     /// What was done so far.
@@ -281,6 +293,7 @@ impl Wasm {
         let key = Identity::of_all([
             module.identity(),
             Identity::of(&(spec.limits.memory_bytes_max, spec.limits.guests_max, &spec.grants)),
+            Identity::of(&(spec.limits.guest_calls_max, spec.limits.guest_bytes_max)),
         ]);
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         pools.retain(|_, shared| shared.strong_count() > 0);
@@ -289,7 +302,11 @@ impl Wasm {
         }
         let limits = (spec.limits.memory_bytes_max, spec.limits.guests_max, self.workers);
         let engine = (self.filters.clone(), Arc::clone(&self.counters));
-        let shared = Arc::new(Shared::new((key, Arc::clone(module)), engine, limits));
+        let wear = Wear {
+            calls_max: spec.limits.guest_calls_max.unwrap_or(u64::MAX),
+            bytes_max: spec.limits.guest_bytes_max.unwrap_or(usize::MAX),
+        };
+        let shared = Arc::new(Shared::new((key, Arc::clone(module)), engine, limits, wear));
         pools.insert(key, Arc::downgrade(&shared));
         shared
     }

@@ -13,6 +13,7 @@ use std::{
 use super::{
     compile::Module,
     native::types::{BodyMode, Declaration, Phases},
+    standing::Standing,
 };
 use crate::{
     config::spec::{self, FailurePolicy, Isolation, Name, PluginLimits},
@@ -35,6 +36,8 @@ pub(super) struct Plugin {
     pub(super) module: Arc<Module>,
     pub(super) limits: PluginLimits,
     pub(super) on_failure: FailurePolicy,
+    /// Where it is told how it does, with the policy `previous`.
+    pub(super) standing: Option<Arc<Standing>>,
     pub(super) isolation: Isolation,
     /// What only modules of Proxy-Wasm are told.
     pub(super) proxy_wasm: spec::ProxyWasm,

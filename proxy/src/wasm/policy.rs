@@ -126,15 +126,15 @@ impl Subject<'_> {
     /// Logs and counts a failure; answers with what it is for the exchange, where its policy is `closed`.
     pub(super) fn report(&self, fail: &Fail) -> Error {
         let (name, text) = (&*self.plugin.name, fail.text());
-        if matches!(fail, Fail::Trap(_)) {
-            self.plugin.series.trapped(self.worker);
+        if let Some(kind) = fail.trap() {
+            self.plugin.series.trapped(self.worker, kind);
         }
         if let Allowance::Write { dropped } = self.failures.take(Instant::now()) {
             let (generation, kind) = (self.generation, fail.kind().name());
             tracing::warn!(plugin = name, generation, unlogged = dropped, kind, "plugin failed: {text}");
         }
         if !matches!(fail, Fail::TooLarge(_) | Fail::Lost) && self.breaker.failed() {
-            tracing::warn!(plugin = name, "the plugin failed too often in a row and is left alone for a second");
+            tracing::warn!(plugin = name, "the plugin failed too often in a row and is left alone for a while");
         }
         Error::new(fail.kind(), format!("plugin {name}: {}", text.lines().next().unwrap_or_default()))
     }

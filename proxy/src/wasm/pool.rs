@@ -12,7 +12,13 @@ use std::{
 };
 
 use super::{
-    Counters, breaker::Breaker, budget::LogBudget, call::Fail, compile::Module, engine::Filters, guest::Guest,
+    Counters,
+    breaker::Breaker,
+    budget::LogBudget,
+    call::Fail,
+    compile::Module,
+    engine::Filters,
+    guest::{Guest, Wear},
     plugin::Plugin,
 };
 use crate::{config::spec::Isolation, exchange::Worker, identity::Identity, telemetry::metrics::GuestMetric};
@@ -24,8 +30,9 @@ pub(super) struct Shared {
     pub(super) filters: Filters,
     pub(super) counters: Arc<Counters>,
     pub(super) memory_bytes_max: usize,
-    /// Guests that may be out at a time on one worker.
+    /// Guests that may be out at a time on one worker, for each plugin.
     pub(super) busy_max: usize,
+    pub(super) wear: Wear,
     /// One for each worker, made on the control plane and not adopted yet.
     nursery: Mutex<Vec<Option<Box<Guest>>>>,
 }
@@ -35,10 +42,11 @@ impl Shared {
         (key, module): (Identity, Arc<Module>),
         (filters, counters): (Filters, Arc<Counters>),
         (memory_bytes_max, guests_max, workers): (usize, usize, usize),
+        wear: Wear,
     ) -> Self {
         let nursery = Mutex::new((0..workers).map(|_| None).collect());
         let busy_max = guests_max.div_ceil(workers.max(1)).max(1);
-        Self { key, module, filters, counters, memory_bytes_max, busy_max, nursery }
+        Self { key, module, filters, counters, memory_bytes_max, busy_max, wear, nursery }
     }
 
     /// A fresh guest of this pool.
@@ -83,6 +91,8 @@ pub(super) struct Local {
     /// See [`Plugin::is_prompt`].
     prompt: bool,
     pub(super) pool: Rc<Pool>,
+    /// Guests that are out for it: a plugin that holds all of its own holds none of another's.
+    busy: Rc<Cell<usize>>,
     pub(super) breaker: Breaker,
     /// Of what it logs itself.
     pub(super) log: LogBudget,
@@ -99,7 +109,6 @@ pub(super) struct Pool {
     pub(super) shared: Arc<Shared>,
     // The last one used comes first: its memory is warm.
     free: RefCell<Vec<Box<Guest>>>,
-    busy: Cell<usize>,
 }
 
 /// What [`Pool::lease`] gives.
@@ -115,6 +124,7 @@ pub(super) enum Leased {
 pub(super) struct Lease {
     guest: Option<Box<Guest>>,
     pool: Rc<Pool>,
+    busy: Rc<Cell<usize>>,
 }
 
 impl Guests {
@@ -133,9 +143,9 @@ impl Guests {
         in_use: &Weak<InUse>,
     ) -> Rc<Local> {
         let mut pools = self.pools.borrow_mut();
-        let pool = pools.entry(shared.key).or_insert_with(|| {
-            Rc::new(Pool { shared: Arc::clone(shared), free: RefCell::default(), busy: Cell::new(0) })
-        });
+        let pool = pools
+            .entry(shared.key)
+            .or_insert_with(|| Rc::new(Pool { shared: Arc::clone(shared), free: RefCell::default() }));
         if let Some(mut guest) = shared.take(worker.index) {
             guest.settle(worker.index, &plugin.series);
             pool.free.borrow_mut().push(guest);
@@ -147,7 +157,8 @@ impl Guests {
                 worker: worker.index,
                 prompt: plugin.is_prompt(),
                 pool: Rc::clone(pool),
-                breaker: Breaker::default(),
+                busy: Rc::default(),
+                breaker: Breaker::of(plugin),
                 log: LogBudget::default(),
                 failures: LogBudget::default(),
                 metrics: RefCell::default(),
@@ -180,31 +191,31 @@ impl Local {
     /// A guest to call the plugin at once in; `None` where it has to be called otherwise.
     #[inline]
     pub(super) fn prompt(&self) -> Option<Lease> {
-        if self.prompt && self.breaker.allows() { self.pool.ready(self.plugin.id) } else { None }
+        if self.prompt && self.breaker.allows() { self.pool.ready(self) } else { None }
     }
 }
 
 impl Pool {
     // The guest that was used last, if `plugin` is configured in it and there may be one more at work.
     #[inline]
-    fn ready(self: &Rc<Self>, plugin: u64) -> Option<Lease> {
-        let busy = self.busy.get();
+    fn ready(self: &Rc<Self>, local: &Local) -> Option<Lease> {
+        let busy = local.busy.get();
         if busy >= self.shared.busy_max {
             return None;
         }
-        let guest = self.free.borrow_mut().pop_if(|guest| guest.plugin(plugin).is_some())?;
-        self.busy.set(busy + 1);
-        Some(Lease { guest: Some(guest), pool: Rc::clone(self) })
+        let guest = self.free.borrow_mut().pop_if(|guest| guest.plugin(local.plugin.id).is_some())?;
+        local.busy.set(busy + 1);
+        Some(Lease { guest: Some(guest), pool: Rc::clone(self), busy: Rc::clone(&local.busy) })
     }
 
     /// Takes a guest, one in which `local`'s plugin is configured if there is one.
     pub(super) fn lease(self: &Rc<Self>, local: &Local) -> Result<Leased, Fail> {
-        let busy = self.busy.get();
+        let busy = local.busy.get();
         if busy >= self.shared.busy_max {
             return Err(Fail::Overloaded(format!("{busy} of its guests are busy or suspended on this worker")));
         }
-        self.busy.set(busy + 1);
-        let mut lease = Lease { guest: None, pool: Rc::clone(self) };
+        local.busy.set(busy + 1);
+        let mut lease = Lease { guest: None, pool: Rc::clone(self), busy: Rc::clone(&local.busy) };
         let fresh = local.plugin.isolation == Isolation::PerRequest;
         lease.guest = if fresh { None } else { self.pick(local.plugin.id) };
         let ready = lease.guest.as_ref().is_some_and(|guest| guest.plugin(local.plugin.id).is_some());
@@ -299,10 +310,12 @@ impl Lease {
         self.guest.as_mut().expect("taken out only when released")
     }
 
-    /// Gives the guest back for the next call: it returned in good order.
+    /// Gives the guest back for the next call: it returned in good order. One that is worn is dropped instead.
     #[inline]
     pub(super) fn release(mut self) {
-        if let Some(guest) = self.guest.take() {
+        if let Some(mut guest) = self.guest.take()
+            && !guest.returned(self.pool.shared.wear)
+        {
             self.pool.free.borrow_mut().push(guest);
         }
     }
@@ -311,6 +324,6 @@ impl Lease {
 impl Drop for Lease {
     #[inline]
     fn drop(&mut self) {
-        self.pool.busy.set(self.pool.busy.get() - 1);
+        self.busy.set(self.busy.get() - 1);
     }
 }

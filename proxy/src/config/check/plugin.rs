@@ -10,7 +10,9 @@ use crate::config::{
     document::Kind,
     node::Pos,
     raw::{self, Any, Field, ModuleForm},
-    spec::{Endpoint, FailurePolicy, Grants, Isolation, Middleware, ModuleTerms, Name, Plugin, PluginLimits, ProxyWasm},
+    spec::{
+        Endpoint, FailurePolicy, Grants, Isolation, Middleware, ModuleTerms, Name, Plugin, PluginLimits, ProxyWasm,
+    },
 };
 
 /// Checks a plugin.
@@ -20,6 +22,7 @@ pub(super) fn plugin(scope: &mut Scope<'_>, raw: raw::Middleware) -> Option<Midd
     let limits = limits(scope, raw.limits.value().unwrap_or_default());
     let proxy_wasm = proxy_wasm(scope, raw.proxy_wasm.value().unwrap_or_default(), &grants);
     let environment = environment(scope, raw.environment);
+    let on_failure = raw.on_failure.value();
     let (module, module_terms) = module?;
     Some(Middleware::Plugin(Box::new(Plugin {
         module,
@@ -29,10 +32,11 @@ pub(super) fn plugin(scope: &mut Scope<'_>, raw: raw::Middleware) -> Option<Midd
         config_places,
         grants,
         limits,
-        on_failure: match raw.on_failure.value() {
+        on_failure: match on_failure {
             Some(raw::FailurePolicy::Open) => FailurePolicy::Open,
-            Some(raw::FailurePolicy::Closed) | None => FailurePolicy::Closed,
+            Some(raw::FailurePolicy::Closed | raw::FailurePolicy::Previous) | None => FailurePolicy::Closed,
         },
+        fall_back: matches!(on_failure, Some(raw::FailurePolicy::Previous)),
         isolation: match raw.isolation.value() {
             Some(raw::Isolation::PerRequest) => Isolation::PerRequest,
             Some(raw::Isolation::Reused) | None => Isolation::Reused,
@@ -176,5 +180,13 @@ fn limits(scope: &mut Scope<'_>, raw: raw::PluginLimits) -> PluginLimits {
         log_bytes_max: values::size(scope, raw.log_bytes_max, 0, default.log_bytes_max),
         calls_max: values::number(scope, raw.calls_max, 0, default.calls_max),
         call_bytes_max: values::size(scope, raw.call_bytes_max, 0, default.call_bytes_max),
+        failures_max: values::number(scope, raw.failures_max, 1, default.failures_max),
+        cool_down: values::period(scope, raw.cool_down, default.cool_down),
+        guest_calls_max: raw.guest_calls_max.value().and_then(|raw::Limit(limit)| limit).map(|calls| calls.0.max(1)),
+        guest_bytes_max: raw
+            .guest_bytes_max
+            .value()
+            .and_then(|raw::Limit(limit)| limit)
+            .map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
     }
 }

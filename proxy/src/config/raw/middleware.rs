@@ -10,7 +10,8 @@ use serde::{
 use serde_json::Number;
 
 use super::{
-    BasicAuth, Cache, Compress, Concurrency, Cors, Count, Decompress, Entries, Field, ForwardAuth, GrpcWeb, IpAccess, Maintenance, ModuleForm, OneOrMany, Period, RequestId, Size, Text,
+    BasicAuth, Cache, Compress, Concurrency, Cors, Count, Decompress, Entries, Field, ForwardAuth, GrpcWeb, IpAccess,
+    Limit, Maintenance, ModuleForm, OneOrMany, Period, RequestId, Size, Text,
 };
 
 /// A configured step. Exactly one of `module`, `chain` and the built-in steps (`headers` and what follows) says what it
@@ -28,7 +29,9 @@ pub(crate) struct Middleware {
     pub(crate) grants: Field<Grants>,
     /// What the plugin may use.
     pub(crate) limits: Field<PluginLimits>,
-    /// What happens to an exchange whose plugin fails: `closed` answers 503, `open` skips the plugin.
+    /// What happens to an exchange whose plugin fails: `closed` answers 503, `open` skips the plugin; `previous` answers
+    /// 503, and where the plugin is left alone for failing, the last module and `config` of it that worked serve in its
+    /// place, until the configuration has another one.
     #[schemars(extend("x-default" = "closed"))]
     pub(crate) on_failure: Field<FailurePolicy>,
     /// `reused`: a guest serves one exchange after another; `per-request`: each exchange gets a fresh one.
@@ -150,6 +153,19 @@ pub(crate) struct PluginLimits {
     /// A response to such a call, head and body.
     #[schemars(extend("x-default" = "4MiB"))]
     pub(crate) call_bytes_max: Field<Size>,
+    /// Failures in a row on a worker, without one success between them, after which the plugin is left alone there and
+    /// its failure policy is followed at once.
+    #[schemars(extend("x-default" = "20"))]
+    pub(crate) failures_max: Field<Count>,
+    /// For how long. Then one call tries it again.
+    #[schemars(extend("x-default" = "1s"))]
+    pub(crate) cool_down: Field<Period>,
+    /// Calls into a guest after which a fresh one takes its place.
+    #[schemars(extend("x-default" = "unlimited"))]
+    pub(crate) guest_calls_max: Field<Limit<Count>>,
+    /// Linear memory of a guest over which a fresh one takes its place once it has answered.
+    #[schemars(extend("x-default" = "unlimited"))]
+    pub(crate) guest_bytes_max: Field<Limit<Size>>,
 }
 
 /// What happens when a plugin fails.
@@ -159,6 +175,7 @@ pub(crate) struct PluginLimits {
 pub(crate) enum FailurePolicy {
     Closed,
     Open,
+    Previous,
 }
 
 /// How guests are shared between exchanges.

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Fields, Out, Written, builtin, modules, period, texts};
+use super::{Fields, Out, Written, builtin, limit, modules, period, texts};
 use crate::config::{
     node::{Node, Value},
     spec::{
@@ -107,6 +107,7 @@ fn plugin(fields: &mut Fields<'_>, plugin: &Plugin) {
     fields.put(
         "on-failure",
         Out::text(match plugin.on_failure {
+            FailurePolicy::Closed if plugin.fall_back => "previous",
             FailurePolicy::Closed => "closed",
             FailurePolicy::Open => "open",
         }),
@@ -162,6 +163,10 @@ fn limits<'a>(written: Written<'a>, limits: &PluginLimits) -> Fields<'a> {
     fields.put("log-bytes-max", Out::plain(limits.log_bytes_max));
     fields.put("calls-max", Out::plain(limits.calls_max));
     fields.put("call-bytes-max", Out::plain(limits.call_bytes_max));
+    fields.put("failures-max", Out::plain(limits.failures_max));
+    fields.put("cool-down", period(limits.cool_down));
+    fields.put("guest-calls-max", limit(limits.guest_calls_max.map(Out::plain)));
+    fields.put("guest-bytes-max", limit(limits.guest_bytes_max.map(Out::plain)));
     fields
 }
 

@@ -6,10 +6,10 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::{
-    BasicAuth, Cache, Compress, Concurrency, Cors, Decompress, ForwardAuth, IpAccess, Maintenance, ModuleTerms, Name, RequestId,
-    fields, status, strings,
+    BasicAuth, Cache, Compress, Concurrency, Cors, Decompress, ForwardAuth, IpAccess, Maintenance, ModuleTerms, Name,
+    RequestId, fields, status, strings,
 };
-use crate::config::diagnostic::Place;
+use crate::{config::diagnostic::Place, identity::Identity};
 
 /// A named, configured step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -164,6 +164,8 @@ pub struct Plugin {
     pub limits: PluginLimits,
     /// What happens when it fails.
     pub on_failure: FailurePolicy,
+    /// Whether the last version that worked takes its place where it is left alone for failing.
+    pub fall_back: bool,
     /// Whether each exchange gets a fresh guest.
     pub isolation: Isolation,
     /// What only Proxy-Wasm modules are told.
@@ -187,6 +189,13 @@ pub struct ProxyWasm {
     pub clusters: Vec<(String, Name)>,
     /// Whether a head that pauses is held back alone, while its body is shown.
     pub allow_on_headers_stop_iteration: bool,
+}
+
+impl Plugin {
+    /// What is the same for the same module with the same configuration under the same name.
+    pub fn version(&self, name: &str, module: Identity) -> Identity {
+        Identity::of_all([Identity::of_bytes(name.as_bytes()), module, Identity::of(&self.config)])
+    }
 }
 
 /// Capabilities of a plugin; none unless granted. Clock, random bytes, log, metrics and its own key-value space are
@@ -229,6 +238,14 @@ pub struct PluginLimits {
     pub calls_max: u32,
     /// A response to such a call, head and body.
     pub call_bytes_max: usize,
+    /// Failures in a row on a worker until it is left alone there.
+    pub failures_max: u32,
+    /// For how long.
+    pub cool_down: Duration,
+    /// Calls into one guest.
+    pub guest_calls_max: Option<u64>,
+    /// Linear memory over which a guest is not used again.
+    pub guest_bytes_max: Option<usize>,
 }
 
 impl Default for PluginLimits {
@@ -244,6 +261,10 @@ impl Default for PluginLimits {
             log_bytes_max: 8 << 10,
             calls_max: 16,
             call_bytes_max: 4 << 20,
+            failures_max: 20,
+            cool_down: Duration::from_secs(1),
+            guest_calls_max: None,
+            guest_bytes_max: None,
         }
     }
 }

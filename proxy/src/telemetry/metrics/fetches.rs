@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::{Metrics, render::Page};
+use crate::telemetry::names;
+
 /// Modules that a configuration newly named, by how they came.
 #[derive(Debug, Default)]
 pub struct Fetches {
@@ -31,4 +34,12 @@ impl Fetches {
         [("fetched", &self.fetched), ("disk", &self.found), ("failed", &self.failed)]
             .map(|(name, count)| (name, count.load(Relaxed)))
     }
+}
+
+/// Writes them.
+pub(super) fn families(metrics: &Metrics, page: &mut Page) {
+    page.family(names::MODULE_FETCHES, |to| {
+        let counts = metrics.fetches.get().map(|fetches| fetches.all());
+        counts.into_iter().flatten().for_each(|(outcome, count)| to.sample(&[outcome], count));
+    });
 }

@@ -35,7 +35,7 @@ pub use guest::{GuestKind, GuestMetric};
 pub use mirror::{MirrorOutcome, MirrorSeries};
 pub use proxied::ProxyOutcome;
 pub use reloads::Loaded;
-pub use series::{ListenerSeries, PluginSeries, RouteSeries, UpstreamSeries};
+pub use series::{ListenerSeries, PluginSeries, RouteSeries, TrapKind, UpstreamSeries};
 pub use sources::SourceSample;
 pub use traces::{SpanLoss, TraceSeries};
 pub use tries::{HedgeOutcome, RetryReason, Withheld};
@@ -158,6 +158,14 @@ impl Metrics {
     /// A module was compiled, or loaded from the cache of compiled ones.
     pub fn module_compiled(&self) {
         self.modules_compiled.fetch_add(1, Relaxed);
+    }
+
+    /// The plugins in whose place an earlier version serves, and those where that was done just now.
+    pub fn fallbacks(&self, serving: Vec<String>, now: &[Arc<str>]) {
+        let known = &mut self.reloads().fallbacks;
+        known.values_mut().for_each(|(_, serves)| *serves = false);
+        serving.into_iter().for_each(|plugin| known.entry(plugin).or_default().1 = true);
+        now.iter().for_each(|plugin| known.entry(plugin.to_string()).or_default().0 += 1);
     }
 
     /// Shows what is counted of modules that are fetched; the first time only.

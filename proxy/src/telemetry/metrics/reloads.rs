@@ -3,8 +3,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::shard::{Histogram, Slow};
-use crate::{drain::Live, telemetry::Timestamp};
+use super::{
+    render::Page,
+    shard::{Histogram, Slow},
+};
+use crate::{
+    drain::Live,
+    telemetry::{Timestamp, names},
+};
 
 /// An attempt to load, as the metrics see it.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +41,8 @@ pub(super) struct Reloads {
     pub(super) hash: String,
     pub(super) certificates: Vec<(String, String, u64)>,
     pub(super) live: Vec<Live>,
+    /// By plugin: how often its last version that worked was put in its place, and whether that serves now.
+    pub(super) fallbacks: BTreeMap<String, (u64, bool)>,
 }
 
 impl Reloads {
@@ -47,6 +55,16 @@ impl Reloads {
         if !attempt.refused {
             self.last_success = Some(attempt.at);
         }
+    }
+
+    /// Writes which plugins an earlier version stands in for.
+    pub(super) fn show_fallbacks(&self, page: &mut Page) {
+        page.family(names::PLUGIN_FALLBACKS, |to| {
+            self.fallbacks.iter().for_each(|(plugin, (count, _))| to.sample(&[plugin], *count));
+        });
+        page.family(names::PLUGIN_FALLBACK, |to| {
+            self.fallbacks.iter().for_each(|(plugin, (_, serves))| to.sample(&[plugin], u8::from(*serves)));
+        });
     }
 
     /// Exchanges under way on the generation that serves, and on older ones.

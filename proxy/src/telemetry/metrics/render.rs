@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    CacheOutcome, GateOutcome, GuestKind, Metrics, MirrorOutcome, PluginSeries, ProxyOutcome, RouteSeries, admission,
-    endpoints, process,
+    CacheOutcome, GateOutcome, GuestKind, Metrics, MirrorOutcome, PluginSeries, ProxyOutcome, RouteSeries, TrapKind,
+    admission, endpoints, fetches, process,
     registry::Registry,
     shard::{Codes, Distribution, Kinds},
     tries,
@@ -88,6 +88,7 @@ fn plugins(metrics: &Metrics, page: &mut Page) {
     let all = metrics.plugins.all();
     let [calls, errors, duration] = [names::PLUGIN_CALLS, names::PLUGIN_ERRORS, names::PLUGIN_DURATION];
     called(page, &all, [calls, errors, duration, names::PLUGIN_TRAPS, names::PLUGIN_GUESTS]);
+    page.each(names::PLUGIN_MEMORY, &all, |series| series.0.level(|shard| &shard.memory));
     page.each(names::PLUGIN_INSTANTIATIONS, &all, |series| series.0.sum(|shard| &shard.instantiations));
 }
 
@@ -105,7 +106,16 @@ fn called(page: &mut Page, all: &[(Box<str>, Arc<PluginSeries>)], families: [Fam
             to.histogram(&[name], &Distribution::of(series.0.written().map(|shard| &shard.duration)));
         }
     });
-    page.each(traps, all, |series| series.0.sum(|shard| &shard.traps));
+    page.family(traps, |to| {
+        for (name, series) in all {
+            for kind in TrapKind::ALL {
+                let count = series.0.sum(|shard| &shard.traps[kind as usize]);
+                if count > 0 || kind == TrapKind::Unreachable {
+                    to.sample(&[name, kind.name()], count);
+                }
+            }
+        }
+    });
     page.each(guests, all, |series| series.0.level(|shard| &shard.guests));
 }
 
@@ -124,10 +134,7 @@ fn guests(metrics: &Metrics, page: &mut Page) {
     });
     page.one(names::GUEST_REFUSED, metrics.guests.refused());
     page.one(names::MODULES_COMPILED, metrics.modules_compiled());
-    page.family(names::MODULE_FETCHES, |to| {
-        let counts = metrics.fetches.get().map(|fetches| fetches.all());
-        counts.into_iter().flatten().for_each(|(outcome, count)| to.sample(&[outcome], count));
-    });
+    fetches::families(metrics, page);
 }
 
 fn tables(metrics: &Metrics, page: &mut Page) {
@@ -233,6 +240,7 @@ fn reloads(metrics: &Metrics, page: &mut Page) {
     if let Some(at) = reloads.last_success {
         page.one(names::RELOAD_LAST_SUCCESS, at.since_epoch().as_secs_f64());
     }
+    reloads.show_fallbacks(page);
     page.one(names::LAST_GOOD_SERVES, u8::from(reloads.last_good_serves));
     if let Some(at) = reloads.last_good_kept {
         page.one(names::LAST_GOOD_KEPT, at.since_epoch().as_secs_f64());

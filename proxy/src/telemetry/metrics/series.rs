@@ -125,6 +125,44 @@ impl UpstreamSeries {
     }
 }
 
+/// How a guest failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrapKind {
+    /// It gave up: `unreachable`, which is what a panic comes to.
+    Unreachable,
+    /// It read or wrote beyond its memory.
+    Memory,
+    /// It wanted more memory than its limit.
+    MemoryLimit,
+    /// Its stack is full.
+    Stack,
+    /// It called what is no function, or none of that type.
+    Call,
+    /// A division by zero, or a number that does not fit.
+    Arithmetic,
+    /// It breached the ABI, or anything else.
+    Other,
+}
+
+impl TrapKind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 7] =
+        [Self::Unreachable, Self::Memory, Self::MemoryLimit, Self::Stack, Self::Call, Self::Arithmetic, Self::Other];
+
+    /// The name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Memory => "memory",
+            Self::MemoryLimit => "memory_limit",
+            Self::Stack => "stack",
+            Self::Call => "call",
+            Self::Arithmetic => "arithmetic",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// The series of one plugin. The default one counts nothing.
 #[derive(Debug, Default)]
 pub struct PluginSeries(pub(super) Sharded<PluginShard>);
@@ -134,7 +172,10 @@ pub(super) struct PluginShard {
     pub(super) calls: Count,
     pub(super) errors: Kinds,
     pub(super) duration: Histogram<Fast>,
-    pub(super) traps: Count,
+    /// By [`TrapKind`].
+    pub(super) traps: [Count; TrapKind::ALL.len()],
+    /// Linear memory of its guests, in bytes.
+    pub(super) memory: Count,
     pub(super) guests: Count,
     pub(super) instantiations: Count,
 }
@@ -156,8 +197,15 @@ impl PluginSeries {
     }
 
     /// A guest trapped.
-    pub fn trapped(&self, worker: usize) {
-        self.0.of(worker).inspect(|shard| shard.traps.add(1));
+    pub fn trapped(&self, worker: usize, kind: TrapKind) {
+        self.0.of(worker).inspect(|shard| shard.traps[kind as usize].add(1));
+    }
+
+    /// The linear memory of a guest was `from` bytes and is `to`.
+    #[inline]
+    pub fn remembers(&self, worker: usize, from: usize, to: usize) {
+        // The sum wraps, and is read as a signed number.
+        self.0.of(worker).inspect(|shard| shard.memory.add((to as u64).wrapping_sub(from as u64)));
     }
 
     /// A guest was instantiated, on this worker or for it.

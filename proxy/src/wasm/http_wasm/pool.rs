@@ -107,7 +107,7 @@ impl Leased {
                 free: RefCell::default(),
                 spare: Cell::new(0),
                 busy: Cell::new(0),
-                breaker: Breaker::default(),
+                breaker: Breaker::of(&shared.plugin),
                 log: LogBudget::default(),
                 failures: LogBudget::default(),
                 ending: Cell::new(0),

@@ -77,9 +77,11 @@ impl random::Host for Data {
 
 impl log::Host for Data {
     fn write(&mut self, level: log::Level, mut message: String) -> Result<()> {
+        let early = if self.creating.is_some() { Some(self.early.take(Instant::now())) } else { None };
         self.plugin(|plugin, visit| {
             truncate(&mut message, plugin.limits.log_bytes_max);
-            let allowance = visit.map_or(Allowance::Write { dropped: 0 }, |visit| visit.local.log.take(Instant::now()));
+            let own = || visit.map_or(Allowance::Drop, |visit| visit.local.log.take(Instant::now()));
+            let allowance = early.unwrap_or_else(own);
             let Allowance::Write { dropped } = allowance else { return };
             let (name, generation) = (&*plugin.name, visit.map(|visit| visit.exchange.generation()));
             let level = match level {

@@ -282,6 +282,7 @@ async fn run<P: Params, R: Returned>(
         Some(Ok(answer)) => {
             let asked = vm.take_asked();
             (vm.store.data_mut().received, vm.store.data_mut().heard) = (None, None);
+            vm.count_memory();
             *slot = Some(vm);
             drop(slot);
             home.serve(asked);

@@ -117,10 +117,10 @@ impl Local {
     fn new(home: &Rc<Home>, plugin: Arc<Plugin>, root: u32, in_use: Weak<InUse>) -> Self {
         Self {
             name: Arc::from(&*plugin.name),
+            breaker: Breaker::of(&plugin),
             plugin,
             home: Rc::clone(home),
             root: Cell::new(root),
-            breaker: Breaker::default(),
             log: LogBudget::default(),
             failures: LogBudget::default(),
             in_use,

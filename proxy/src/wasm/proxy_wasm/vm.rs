@@ -30,6 +30,8 @@ pub(super) struct Vm {
     pub(super) exports: Exports,
     counters: Arc<Counters>,
     home: Option<(usize, Arc<PluginSeries>)>,
+    /// Of its memory, as the series has it.
+    counted_bytes: usize,
 }
 
 impl Vm {
@@ -46,7 +48,8 @@ impl Vm {
         };
         let exports = started.map_err(|error| explained(&store, error))?;
         shared.counters.instantiated();
-        Ok(Box::new(Self { store, exports, counters: Arc::clone(&shared.counters), home: None }))
+        let counters = Arc::clone(&shared.counters);
+        Ok(Box::new(Self { store, exports, counters, home: None, counted_bytes: 0 }))
     }
 
     /// Says that it lives on `worker` from now on. To be called there.
@@ -54,6 +57,19 @@ impl Vm {
         series.instantiated(worker);
         series.adopted(worker);
         self.home = Some((worker, Arc::clone(series)));
+        self.count_memory();
+    }
+
+    /// Counts what it has of memory now, where it has another amount than it had.
+    #[inline]
+    pub(super) fn count_memory(&mut self) {
+        let bytes = self.store.data().limits.memory_bytes();
+        if bytes != self.counted_bytes
+            && let Some((worker, series)) = &self.home
+        {
+            series.remembers(*worker, self.counted_bytes, bytes);
+            self.counted_bytes = bytes;
+        }
     }
 
     /// Whether somebody counts it.
@@ -179,6 +195,7 @@ impl Drop for Vm {
         self.counters.dropped();
         if let Some((worker, series)) = &self.home {
             series.dropped(*worker);
+            series.remembers(*worker, self.counted_bytes, 0);
         }
     }
 }

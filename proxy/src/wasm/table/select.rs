@@ -122,8 +122,8 @@ impl Selector {
 #[cold]
 fn failed(local: &Local, worker: &Worker, generation: u64, fail: &Fail) {
     let table = &*local.table.name;
-    if matches!(fail, Fail::Trap(_)) {
-        local.table.series.trapped(worker.index);
+    if let Some(kind) = fail.trap() {
+        local.table.series.trapped(worker.index, kind);
     }
     if let Allowance::Write { dropped } = local.failures.take(Instant::now()) {
         let (kind, text) = (fail.kind().name(), fail.text());

@@ -148,8 +148,8 @@ fn spec() -> spec::Plugin {
         grants: Grants::default(),
         limits: PluginLimits::default(),
         on_failure: FailurePolicy::Closed,
+        fall_back: false,
         isolation: Isolation::Reused,
-        environment: Vec::new(),
         proxy_wasm: spec::ProxyWasm::default(),
         environment: Vec::new(),
     }

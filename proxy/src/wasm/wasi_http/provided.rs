@@ -56,7 +56,7 @@ pub(super) const LOGGING: &str = "wasi:logging/logging@0.1.0-draft";
 pub(in crate::wasm) fn is_meant(bytes: &[u8]) -> bool {
     let Ok(bytes) = load::binary(bytes) else { return false };
     let mut depth = 0_usize;
-    let mut component = false;
+    let (mut component, mut found) = (false, false);
     for payload in Parser::new(0).parse_all(&bytes) {
         let Ok(payload) = payload else { return false };
         match payload {
@@ -64,9 +64,7 @@ pub(in crate::wasm) fn is_meant(bytes: &[u8]) -> bool {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentExportSection(section) if depth == 0 => {
-                if section.into_iter().flatten().any(|export| export.name.name.starts_with(PACKAGE)) {
-                    return true;
-                }
+                found |= section.into_iter().flatten().any(|export| export.name.name.starts_with(PACKAGE));
             }
             Payload::ExportSection(section) if !component => {
                 let names = section.into_iter().flatten().map(|export| export.name);
@@ -75,7 +73,7 @@ pub(in crate::wasm) fn is_meant(bytes: &[u8]) -> bool {
             _ => {}
         }
     }
-    false
+    found
 }
 
 const PACKAGE: &str = "wasi:http/";

@@ -152,6 +152,7 @@ fn every_family_is_exposed_once_it_has_something_to_say() {
     metrics.listener("web").proxied(0, ProxyOutcome::Version1);
     metrics.last_good_kept(true);
     metrics.show_fetches(Arc::default());
+    metrics.fallbacks(vec!["p".into()], &["p".into()]);
     let text = metrics.render();
     let samples = parse(&text);
     for family in FAMILIES {
