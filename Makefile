@@ -22,6 +22,8 @@ test: plugins ## Run every test
 test-languages: plugins ## Build the plugin of examples/plugins in every language, and test them all
 	scripts/languages.sh
 	TIDEGATE_LANGUAGES=$(CURDIR)/target/languages cargo test --package tidegate-tests --test suites -- language
+	scripts/proxy-wasm-guests.sh
+	TIDEGATE_PROXY_WASM=$(CURDIR)/target/proxy-wasm cargo test --package tidegate-tests --test suites -- sdks
 
 plugins: ## Build plugins/* into plugins/dist/NAME.wasm
 	plugins/build.sh
