@@ -1,5 +1,5 @@
 //! A connection of HTTP/1 whose client asks for nothing for a while: it keeps its socket and what was settled on it, and gives
-//! back the buffers and the state of its codec, which are most of what it takes. Knows nothing of requests.
+//! back the buffers and the state of its codec, for other connections to use. Knows nothing of requests.
 
 use std::{future::poll_fn, rc::Rc, task::Poll};
 
