@@ -1,4 +1,4 @@
-//! What guests of core modules say, as lines of the process's log. Knows no ABI; who has how much to say is decided before.
+//! What guests say, as lines of the process's log. Knows no ABI; who has how much to say is decided before.
 
 /// How loud a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

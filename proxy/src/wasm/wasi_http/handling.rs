@@ -16,13 +16,13 @@ use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 use super::{
     answer::Given,
     local::{Lease, Local},
-    output::{self, Level, Lines, Stream},
+    output::{self, Lines, Stream},
 };
 use crate::{
     error::Kind,
     exchange::{Authority, Exchange, OpenSpan, Request, Timeout, Timers},
     telemetry::trace,
-    wasm::call::Fail,
+    wasm::{call::Fail, journal::Level},
 };
 
 /// See the module.

@@ -10,9 +10,9 @@ use wasmtime_wasi::p2;
 use super::{
     data::Data,
     handling,
-    output::Level,
     provided::{CONFIG, LOGGING},
 };
+use crate::wasm::journal::Level;
 
 /// Everything that components may import.
 pub(super) fn linker(engine: &Engine) -> Result<Linker<Data>> {

@@ -14,9 +14,11 @@ use super::{
     errors::to_guest,
     handling::{Handling, Received, with_active},
     lodge::Lodging,
-    output::Level,
 };
-use crate::exchange::{self, Authority, Body, Call, ParentSpan, Timers, trace::TRACEPARENT};
+use crate::{
+    exchange::{self, Authority, Body, Call, ParentSpan, Timers, trace::TRACEPARENT},
+    wasm::journal::Level,
+};
 
 /// The host that stands for the rest of the chain.
 const NEXT: &str = "next";

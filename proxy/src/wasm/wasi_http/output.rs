@@ -12,7 +12,10 @@ use wasmtime_wasi::{
 };
 
 use super::{handling, local::Local};
-use crate::wasm::budget::Allowance;
+use crate::wasm::{
+    budget::Allowance,
+    journal::{self, Level},
+};
 
 /// One of the two, of whichever exchange is under way.
 #[derive(Clone, Copy)]
@@ -23,16 +26,6 @@ pub(super) struct Output(pub(super) Stream);
 pub(super) enum Stream {
     Stdout,
     Stderr,
-}
-
-/// How much a message matters.
-#[derive(Clone, Copy)]
-pub(super) enum Level {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Error,
 }
 
 /// Bytes that a guest writes at a time.
@@ -129,17 +122,7 @@ impl Lines {
 /// Writes a message, if there may be one more.
 pub(super) fn write(local: &Local, generation: u64, level: Level, message: &str) {
     let Allowance::Write { dropped } = local.log.take(Instant::now()) else { return };
-    let name = &*local.name;
-    if dropped > 0 {
-        tracing::warn!(target: "plugin", plugin = name, dropped, "the plugin logs too much");
-    }
-    match level {
-        Level::Trace => tracing::trace!(target: "plugin", plugin = name, generation, "{message}"),
-        Level::Debug => tracing::debug!(target: "plugin", plugin = name, generation, "{message}"),
-        Level::Info => tracing::info!(target: "plugin", plugin = name, generation, "{message}"),
-        Level::Warn => tracing::warn!(target: "plugin", plugin = name, generation, "{message}"),
-        Level::Error => tracing::error!(target: "plugin", plugin = name, generation, "{message}"),
-    }
+    journal::write(&local.name, Some(generation), dropped, level, message);
 }
 
 #[cfg(test)]
