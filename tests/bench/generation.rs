@@ -20,7 +20,7 @@ use tidegate::{
     snapshot::{Current, Graveyard, Serving, Snapshot, View},
 };
 
-use crate::report::median;
+use crate::report::{median, number};
 
 const ROUNDS: usize = 21;
 const TURNS: u32 = 2_000_000;
@@ -70,6 +70,16 @@ pub(crate) fn measure() -> Value {
         "arc_swap_load_full_ns": median(loaded.iter().copied()),
         "rounds_ns": taken,
     })
+}
+
+/// What was measured, as Markdown.
+pub(crate) fn table(result: &Value) -> String {
+    format!(
+        "### Taking the generation\n\nns, on two threads at once: take, pin and release of a worker's own snapshot: **{}** \
+         (aim: at most 5); `ArcSwap::load_full` and release: {}.\n",
+        number(&result["take_pin_release_ns"], 1),
+        number(&result["arc_swap_load_full_ns"], 1),
+    )
 }
 
 /// The slower of two threads that begin together.

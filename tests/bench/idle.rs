@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use crate::{
     load, protocols,
+    report::{beside, number},
     speech::{Call, Speech},
     subject::Subject,
 };
@@ -33,6 +34,21 @@ pub(crate) fn measure(gateway: &Path) -> Value {
         }
         json!({ "connections": CONNECTIONS, "rows": rows })
     })
+}
+
+/// What was measured, as Markdown.
+pub(crate) fn table(result: &Value) -> String {
+    let mut text = format!(
+        "### Idle connections\n\nMemory in use that an idle connection takes, bytes, {} open at once after one exchange each, one \
+         worker.\n\n| protocol | Tidegate | nginx | HAProxy | to the better |\n|---|---|---|---|---|\n",
+        result["connections"]
+    );
+    for row in result["rows"].as_array().into_iter().flatten() {
+        let cells = beside(&row["bytes"], 0);
+        let name = row["protocol"].as_str().unwrap_or_default();
+        text += &format!("| {name} | {} | **{}** |\n", cells, number(&row["ratio"], 2));
+    }
+    text
 }
 
 async fn of_one(subject: &Subject, speech: &Speech) -> f64 {

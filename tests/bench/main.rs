@@ -1,5 +1,5 @@
-//! `tidegate-bench GATEWAY [PART]...`: what the gateway costs, as ratios and slopes from interleaved runs. Prints the
-//! tables, and writes them to `docs/performance.md` when every part ran. Run by `make bench`, which pins it.
+//! `tidegate-bench GATEWAY [write] [PART]...`: what the gateway costs, as ratios and slopes from interleaved runs. Prints the
+//! tables; with `write`, writes them and the raw numbers below `docs`, too. Run by `scripts/bench.sh`, which pins it.
 
 mod abis;
 mod envoy;
@@ -17,44 +17,65 @@ mod shipped;
 mod speech;
 mod subject;
 
-use std::{env, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-/// The parts, in the order of the tables.
-const PARTS: [&str; 9] = ["proxy", "protocols", "idle", "plugins", "abis", "generation", "scale", "reload", "etcd"];
+/// What is measured together.
+struct Part {
+    name: &'static str,
+    measure: fn(&Path) -> Value,
+    /// What was measured, as Markdown.
+    table: fn(&Value) -> String,
+}
+
+/// All of them, in the order of the tables.
+const PARTS: [Part; 9] = [
+    Part { name: "proxy", measure: proxies::measure, table: proxies::table },
+    Part { name: "protocols", measure: protocols::measure, table: protocols::table },
+    Part { name: "idle", measure: idle::measure, table: idle::table },
+    Part { name: "plugins", measure: plugins::measure, table: plugins::table },
+    Part { name: "abis", measure: abis::measure, table: abis::table },
+    Part { name: "generation", measure: |_| generation::in_a_child(), table: generation::table },
+    Part { name: "scale", measure: scale::measure, table: scale::table },
+    Part { name: "reload", measure: reload::measure, table: reload::table },
+    Part { name: "etcd", measure: etcd::measure, table: etcd::table },
+];
+
+/// Asks for the results to be written.
+const WRITE: &str = "write";
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
-    let Some(gateway) = arguments.next().map(PathBuf::from) else {
-        eprintln!("usage: tidegate-bench GATEWAY [{}]...", PARTS.join("|"));
-        return ExitCode::from(2);
-    };
+    let gateway = arguments.next().map(PathBuf::from);
     let asked: Vec<String> = arguments.collect();
     if asked == ["taking"] {
         // Our own child, free to use every core.
         println!("{}", generation::measure());
         return ExitCode::SUCCESS;
     }
-    let mut results = Map::new();
-    for part in PARTS.into_iter().filter(|part| asked.is_empty() || asked.iter().any(|name| name == part)) {
-        eprintln!("bench: {part}");
-        let result: Value = match part {
-            "proxy" => proxies::measure(&gateway),
-            "protocols" => protocols::measure(&gateway),
-            "idle" => idle::measure(&gateway),
-            "plugins" => plugins::measure(&gateway),
-            "abis" => abis::measure(&gateway),
-            "generation" => generation::in_a_child(),
-            "scale" => scale::measure(&gateway),
-            "reload" => reload::measure(&gateway),
-            _ => etcd::measure(&gateway),
-        };
-        println!("{}", report::table(part, &result));
-        results.insert(part.to_owned(), result);
-    }
-    if asked.is_empty() {
-        report::write(&Value::Object(results));
+    let is_known = |name: &String| name == WRITE || PARTS.iter().any(|part| part.name == name);
+    let Some(gateway) = gateway.filter(|_| asked.iter().all(is_known)) else {
+        let parts = PARTS.map(|part| part.name).join("|");
+        eprintln!("usage: tidegate-bench GATEWAY [{WRITE}] [{parts}]...");
+        return ExitCode::from(2);
+    };
+    let (write, asked): (Vec<_>, Vec<_>) = asked.iter().partition(|name| *name == WRITE);
+    for Part { name, measure, table } in &PARTS {
+        if asked.is_empty() || asked.contains(&&(*name).to_owned()) {
+            eprintln!("bench: {name}");
+            let result = measure(&gateway);
+            let table = table(&result);
+            println!("{table}");
+            if !write.is_empty() {
+                // At once: a part that fails later takes nothing with it.
+                report::write(name, &table, result);
+            }
+        }
     }
     ExitCode::SUCCESS
 }

@@ -6,7 +6,12 @@ use std::{path::Path, time::Duration};
 use serde_json::{Value, json};
 use tidegate_tests::guests;
 
-use crate::{load, report::median, shipped, subject::Subject};
+use crate::{
+    load,
+    report::{cells, median, number},
+    shipped,
+    subject::Subject,
+};
 
 pub(crate) const COPIES: [usize; 4] = [0, 4, 8, 16];
 const ROUNDS: usize = 5;
@@ -72,6 +77,20 @@ pub(crate) fn measure(gateway: &Path) -> Value {
         drop(subject);
         json!({ "rows": rows, "shipped": shipped::measure(gateway, origin).await })
     })
+}
+
+/// What was measured, as Markdown.
+pub(crate) fn table(result: &Value) -> String {
+    let mut text = "### Plugins\n\nCPU time a request by copies of a plugin in the chain, µs.\n\n\
+        | plugin | 0 | 4 | 8 | 16 | slope | aim |\n|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for row in result["rows"].as_array().into_iter().flatten() {
+        let cells = cells(&row["cpu_us"], 1);
+        let name = row["name"].as_str().unwrap_or_default();
+        let slope = number(&row["slope_us"], 2);
+        text += &format!("| {name} | {} | **{slope}** | {} |\n", cells, number(&row["aim_us"], 1));
+    }
+    text + &shipped::table(&result["shipped"])
 }
 
 fn configuration(origin: &str) -> String {

@@ -9,7 +9,7 @@ use tidegate_tests::Authority;
 use crate::{
     load,
     proxies::{HAPROXY, NGINX, START_HAPROXY, START_NGINX},
-    report::median,
+    report::{beside, median, number},
     speech::{Call, HOST, Speech},
     subject::Subject,
 };
@@ -47,6 +47,20 @@ pub(crate) fn measure(gateway: &Path) -> Value {
         }
         json!({ "rows": rows })
     })
+}
+
+/// What was measured, as Markdown.
+pub(crate) fn table(result: &Value) -> String {
+    let mut text = "### Protocols and bodies\n\nCPU time a request, µs, by what the client speaks and the bytes of the response's \
+        body; HTTP/1.1 in cleartext to the origin, one worker (aim: no more than the better of the two).\n\n\
+        | protocol | bytes | Tidegate | nginx | HAProxy | to the better |\n|---|---|---|---|---|---|\n"
+        .to_owned();
+    for row in result["rows"].as_array().into_iter().flatten() {
+        let cells = beside(&row["cpu_us"], 1);
+        let name = row["protocol"].as_str().unwrap_or_default();
+        text += &format!("| {name} | {} | {} | **{}** |\n", row["bytes"], cells, number(&row["ratio"], 2));
+    }
+    text
 }
 
 /// The gateway, nginx and HAProxy, in this order, in front of `origin`, with a certificate of `authority` where `speech` is

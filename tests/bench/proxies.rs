@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     envoy,
     load::{self, CONNECTIONS},
-    report::median,
+    report::{median, number},
     subject::{Subject, Used},
 };
 
@@ -108,6 +108,25 @@ pub(crate) fn measure(gateway: &Path) -> Value {
         }
         summary(&subjects, &rounds)
     })
+}
+
+/// What was measured, as Markdown.
+pub(crate) fn table(result: &Value) -> String {
+    let mut text = format!(
+        "### Plain proxying\n\nCPU time a request, µs: HTTP/1.1 kept alive both ways, {} connections, one worker, a response \
+         of 64 bytes.\n\n| | CPU | user | kernel |\n|---|---|---|---|\n",
+        result["connections"]
+    );
+    for row in result["rows"].as_array().into_iter().flatten() {
+        let [cpu, user, kernel] = ["cpu_us", "user_us", "kernel_us"].map(|field| number(&row[field], 1));
+        text += &format!("| {} | {cpu} | {user} | {kernel} |\n", row["name"].as_str().unwrap_or_default());
+    }
+    let [bare, equal] = ["ratio", "ratio_same_fields"].map(|field| number(&result[field], 2));
+    text + &format!(
+        "\nTidegate to the better of the two: **{bare}** (aim: at most 1.15); where they tell origin and client what the \
+         gateway tells (`X-Forwarded-*`, `Forwarded`, `Via`, `traceparent`): **{equal}**. To Envoy, bare: **{}**.\n",
+        number(&result["ratio_envoy"], 2)
+    )
 }
 
 /// CPU time of one request under load.

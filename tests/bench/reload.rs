@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     load,
-    report::{median, percentile},
+    report::{median, number, percentile},
     subject::Subject,
 };
 
@@ -42,6 +42,18 @@ pub(crate) fn measure(gateway: &Path) -> Value {
             "max_ms": times.iter().copied().fold(0.0, f64::max),
         })
     })
+}
+
+/// What was measured, as Markdown.
+pub(crate) fn table(result: &Value) -> String {
+    format!(
+        "### Reload\n\nFrom a rename to the first response on the new generation, ms, the 10 ms of quiet included, {} saves: \
+         median **{}**, p99 **{}** (aim: 30), most {}.\n",
+        result["saves"],
+        number(&result["median_ms"], 1),
+        number(&result["p99_ms"], 1),
+        number(&result["max_ms"], 1),
+    )
 }
 
 fn saves(subject: &Subject, text: &str) -> Vec<f64> {

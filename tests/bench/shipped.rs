@@ -9,7 +9,7 @@ use tidegate_tests::tokens::{ALGORITHMS, Signer};
 use crate::{
     load,
     plugins::{COPIES, SPAN, slope},
-    report::median,
+    report::{cells, median, number},
     subject::Subject,
 };
 
@@ -79,6 +79,31 @@ pub(crate) async fn measure(gateway: &Path, origin: SocketAddr) -> Value {
         None => Value::Null,
     };
     json!({ "rows": rows, "routes": routes })
+}
+
+/// What was measured, as Markdown.
+pub(crate) fn table(result: &Value) -> String {
+    let mut text = "\nThe plugins that ship: CPU time a request as above; module and memory of a guest, KiB.\n\n\
+        | plugin | 0 | 4 | 8 | 16 | slope | module | guest |\n|---|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    let kib = |value: &Value| value.as_f64().map_or_else(|| "-".to_owned(), |bytes| format!("{:.0}", bytes / 1024.0));
+    for row in result["rows"].as_array().into_iter().flatten() {
+        let cells = cells(&row["cpu_us"], 1);
+        let name = row["name"].as_str().unwrap_or_default();
+        let (module, guest) = (kib(&row["module_bytes"]), kib(&row["guest_bytes"]));
+        let slope = number(&row["slope_us"], 2);
+        text += &format!("| {name} | {} | **{slope}** | {module} | {guest} |\n", cells);
+    }
+    let routes = &result["routes"];
+    if routes.is_null() {
+        return text;
+    }
+    text + &format!(
+        "\n{} routes, each with a `rate-limit` of its own: **{} bytes** a route beyond the same routes without, **{}** guests.\n",
+        routes["routes"],
+        number(&routes["bytes_per_route"], 0),
+        routes["guests"],
+    )
 }
 
 /// The module of a plugin that ships, if it is built.
