@@ -5,11 +5,17 @@
 use std::alloc::{GlobalAlloc, Layout};
 
 use libmimalloc_sys::{
-    mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned,
+    mi_collect, mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned,
 };
 
 /// See the module.
 pub(crate) struct Mimalloc;
+
+/// Gives pages of the calling thread that nothing uses back to the system, but for those freed a moment ago.
+pub(crate) fn give_back() {
+    // SAFETY: it may be called at any time, by any thread.
+    unsafe { mi_collect(false) }
+}
 
 /// The alignment in bytes of every block that is at least as long (`MI_MAX_ALIGN_SIZE` of mimalloc).
 const NATURAL_BYTES: usize = 16;

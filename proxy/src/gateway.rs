@@ -77,6 +77,8 @@ pub struct Options {
     pub state_dir: Option<StateDir>,
     /// How the gateway says in etcd what it serves, if it does.
     pub fleet: Option<fleet::Settings>,
+    /// Makes the calling thread's allocator give memory that nothing uses back to the system, if it can be asked to.
+    pub give_back: Option<fn()>,
 }
 
 /// Whether there is an admin endpoint.
@@ -274,7 +276,7 @@ async fn assemble(options: Options) -> Result<Gateway, StartError> {
     let (metrics, drain) = (Metrics::new(count), Arc::new(Drain::default()));
     metrics.show_fetches(fetcher.counts());
     let (graveyard, remains) = Graveyard::new();
-    let workers = Workers::start(count, &graveyard)
+    let workers = Workers::start(count, &graveyard, options.give_back)
         .map_err(|error| StartError::System("the workers cannot be started".to_owned(), error))?;
     let workers = Arc::new(workers);
     tokio::spawn(bury(remains, Arc::downgrade(&workers)));

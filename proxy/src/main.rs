@@ -14,5 +14,6 @@ static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 fn main() -> ExitCode {
     let (out, err) = (&mut io::stdout(), &mut io::stderr());
-    ExitCode::from(cli::main(env::args_os(), &Program, &mut Console { out, err }))
+    let program = Program { give_back: Some(allocator::give_back) };
+    ExitCode::from(cli::main(env::args_os(), &program, &mut Console { out, err }))
 }

@@ -35,8 +35,11 @@ use crate::{
 const LOG_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The commands that the library carries out.
-#[derive(Clone, Copy, Debug)]
-pub struct Program;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Program {
+    /// See [`Options::give_back`].
+    pub give_back: Option<fn()>,
+}
 
 mod publishing;
 
@@ -51,7 +54,16 @@ impl Backend for Program {
         let admin = AdminChoice::Configured { flag: options.admin, quickstart };
         let RunOptions { workers, zone, state_dir, pid_file, .. } = options;
         let state_dir = Choice::of(state_dir, quickstart, &|name| std::env::var(name).ok()).open()?;
-        let started = Gateway::start(Options { sources, workers, zone, admin, state_dir, fleet, ..Options::default() });
+        let started = Gateway::start(Options {
+            sources,
+            workers,
+            zone,
+            admin,
+            state_dir,
+            fleet,
+            give_back: self.give_back,
+            ..Options::default()
+        });
         let gateway = started.map_err(|error| error.to_string())?;
         let _pid_file = pid_file.map(PidFile::write).transpose()?;
         for (name, address) in gateway.listeners() {

@@ -15,7 +15,7 @@ use tokio::{
     runtime,
     sync::{mpsc, oneshot},
     task::LocalSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -69,12 +69,14 @@ enum Order {
 }
 
 impl Workers {
-    /// Starts `count` workers. They accept nothing before their first [`Workers::switch`].
+    /// Starts `count` workers. They accept nothing before their first [`Workers::switch`]. `give_back` is called on a worker
+    /// some time after much was freed there, and asks the allocator to give what nothing uses back to the system.
     ///
     /// # Errors
     /// When a thread or its runtime cannot be made.
-    pub fn start(count: usize, graveyard: &Graveyard) -> io::Result<Self> {
-        let crew = (0..count).map(|index| Hand::start(index, graveyard.clone())).collect::<io::Result<_>>()?;
+    pub fn start(count: usize, graveyard: &Graveyard, give_back: Option<fn()>) -> io::Result<Self> {
+        let crew =
+            (0..count).map(|index| Hand::start(index, graveyard.clone(), give_back)).collect::<io::Result<_>>()?;
         Ok(Self { crew })
     }
 
@@ -162,8 +164,11 @@ impl Drop for Workers {
 // Of a worker's thread: what a plugin that is called at once may use of it, and as much again and more for us.
 const STACK_BYTES: usize = 4 << 20;
 
+// From the first word that much was freed until memory is given back: what is freed with it is given back, too.
+const SETTLING: Duration = Duration::from_secs(1);
+
 impl Hand {
-    fn start(index: usize, graveyard: Graveyard) -> io::Result<Self> {
+    fn start(index: usize, graveyard: Graveyard, give_back: Option<fn()>) -> io::Result<Self> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let thread =
@@ -171,6 +176,9 @@ impl Hand {
                 let tasks = LocalSet::new();
                 let post = Post { worker: Rc::new(Worker::new(index)), graveyard, view: None, doors: BTreeMap::new() };
                 let worker = Rc::clone(&post.worker);
+                if let Some(give_back) = give_back {
+                    tasks.spawn_local(settle(Rc::clone(&worker), give_back));
+                }
                 runtime.block_on(tasks.run_until(post.carry_out(inbox)));
                 // Connections first, then what they used, both inside the runtime that they belong to.
                 let _inside = runtime.enter();
@@ -183,6 +191,16 @@ impl Hand {
     fn order(&self, order: Order) {
         // A worker that has ended drops the order, and with it the sender of the answer: who waits is told.
         drop(self.orders.send(order));
+    }
+}
+
+// The allocator keeps freed pages until it is called again, and on an idle worker nothing calls it. Never more often than once
+// in a `SETTLING`, because it looks at all its pages.
+async fn settle(worker: Rc<Worker>, give_back: fn()) {
+    loop {
+        worker.freed.notified().await;
+        sleep(SETTLING).await;
+        give_back();
     }
 }
 
@@ -205,7 +223,10 @@ impl Post {
                     self.switch(&current, changes);
                     done.send(()).unwrap_or(());
                 }
-                Order::Sweep => Wasm::sweep(&self.worker),
+                Order::Sweep => {
+                    Wasm::sweep(&self.worker);
+                    self.worker.freed.notify_one();
+                }
                 Order::End => return,
                 Order::Shut(done) => {
                     for door in std::mem::take(&mut self.doors).into_values() {

@@ -141,13 +141,13 @@ async fn resting() -> (Origin, ConfigDir, Gateway) {
     (origin, dir, gateway)
 }
 
-/// Waits until connections of `web` that are idle have given back what they can: one of `short` that is as old as they are ends
-/// only after that.
-async fn until_they_rest(gateway: &Gateway) {
-    let mut clock = Raw::connect(gateway.listener("short")).await;
-    clock.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    assert_eq!(clock.response("GET").await.unwrap().head.status(), 200);
-    assert_eq!(clock.rest().await, b"");
+/// Waits until so many connections of `web` have given back what an idle one does not need.
+async fn until_they_rest(gateway: &Gateway, count: f64) {
+    let rest = async || {
+        let resting = gateway.metric("tidegate_connections_resting", "listener=\"web\"").await;
+        (resting == count).then_some(())
+    };
+    eventually(&format!("{count} connections rest"), Duration::from_secs(10), rest).await;
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn a_connection_that_rests_serves_on_as_if_it_had_not() {
         connection.send(request).await;
         assert_eq!(connection.response("POST").await.unwrap().head.status(), 200);
     }
-    until_they_rest(&gateway).await;
+    until_they_rest(&gateway, 2.0).await;
     let [first, second] = &mut connections;
     // In two pieces, and two at once.
     first.send("POST /echo HTTP/1.1\r\nho").await;
@@ -168,7 +168,7 @@ async fn a_connection_that_rests_serves_on_as_if_it_had_not() {
     for _ in 0..2 {
         assert_eq!(first.response("POST").await.unwrap().head.status(), 200);
     }
-    until_they_rest(&gateway).await;
+    until_they_rest(&gateway, 2.0).await;
     first.send("GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: mine\r\n\r\n").await;
     assert_eq!(first.response("GET").await.unwrap().head.status(), 101);
     second.send("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n").await;
@@ -179,16 +179,20 @@ async fn a_connection_that_rests_serves_on_as_if_it_had_not() {
 #[tokio::test]
 async fn a_connection_that_rests_ends_with_its_client_its_time_and_its_listener() {
     let (_origin, dir, gateway) = resting().await;
+    let mut short = Raw::connect(gateway.listener("short")).await;
+    short.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(short.response("GET").await.unwrap().head.status(), 200);
     let mut gone = Raw::connect(gateway.web()).await;
     let mut kept = gateway.http1().await;
     assert_eq!(kept.get("/").await.status, 200);
     gone.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!(gone.response("GET").await.unwrap().head.status(), 200);
-    until_they_rest(&gateway).await;
+    until_they_rest(&gateway, 2.0).await;
+    assert_eq!(short.rest().await, b"");
     gone.finish().await;
     assert_eq!(gone.rest().await, b"");
     assert_eq!(kept.get("/").await.status, 200);
-    until_they_rest(&gateway).await;
+    until_they_rest(&gateway, 1.0).await;
     dir.write("gateway.yaml", &RESTING.replace("  web: {address: '127.0.0.1:0'}\n", ""));
     gateway.apply().await;
     let ends = async || kept.is_closed().then_some(());

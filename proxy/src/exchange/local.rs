@@ -8,6 +8,8 @@ use std::{
     rc::Rc,
 };
 
+use tokio::sync::Notify;
+
 /// One worker: an OS thread with its own runtime, sockets, connections and guests.
 #[derive(Debug, Default)]
 pub struct Worker {
@@ -15,12 +17,14 @@ pub struct Worker {
     pub index: usize,
     /// The state that rooms keep on this worker.
     pub locals: Locals,
+    /// Told by whoever has freed much: soon after, the worker gives memory that nothing uses back to the system.
+    pub freed: Notify,
 }
 
 impl Worker {
     /// Worker number `index`.
     pub fn new(index: usize) -> Self {
-        Self { index, locals: Locals::default() }
+        Self { index, ..Self::default() }
     }
 }
 

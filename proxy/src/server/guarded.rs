@@ -16,6 +16,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::{
     guard::{Bounds, Fault, Scanner, Then},
+    session::Session,
     wire::Socket,
 };
 use crate::error::{Error, Kind};
@@ -168,11 +169,14 @@ impl Guarded {
         let deadline = self.head_since.map_or(idle_since + idle, |since| since + head);
         // hyper looks for more before it has begun what it read.
         let is_still = self.held.is_empty() && self.heads() == session.begun() && self.socket.has_written();
-        if waits && is_still && idle > REST_AFTER {
-            if session.alarm.poll_at(idle_since + REST_AFTER, cx).is_ready() {
-                session.rest();
+        if waits && idle > REST_AFTER {
+            if session.alarm.poll_at(idle_since + REST_AFTER, cx).is_pending() {
+                return Poll::Pending;
             }
-            return Poll::Pending;
+            if is_still {
+                session.rest();
+                return Poll::Pending;
+            }
         }
         if session.alarm.poll_at(deadline, cx).is_pending() {
             return Poll::Pending;
@@ -182,6 +186,15 @@ impl Guarded {
         }
         self.fail(Fault { kind: Kind::RequestTimeout, detail: "the head did not arrive in time" });
         Poll::Ready(Ok(false))
+    }
+}
+
+/// Has the connection looked at once it was idle for as long as it takes to rest: when the last response was written, hyper does
+/// not look for more, if it did before.
+pub(super) fn look_again(session: &Session, cx: &mut Context<'_>) {
+    if let Some(at) = session.idle_since().map(|since| since + REST_AFTER).filter(|at| *at > Instant::now()) {
+        // Looked at by `poll_late`, which comes first whenever the task is woken.
+        let _is_over = session.alarm.poll_at(at, cx);
     }
 }
 

@@ -11,7 +11,13 @@ use std::{
 use bytes::BytesMut;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 
-use super::{exchange, guarded::Guarded, inbound::Arriving, session::Session, wire::Socket};
+use super::{
+    exchange,
+    guarded::{self, Guarded},
+    inbound::Arriving,
+    session::Session,
+    wire::Socket,
+};
 
 /// Serves a connection of which `first` was already read. Answers its socket where its client has asked for nothing for a
 /// while, and may yet.
@@ -30,7 +36,10 @@ pub(super) async fn serve(socket: Socket, first: BytesMut, session: Rc<Session>)
         match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(End::Over(outcome)),
             Poll::Pending if session.rests() => Poll::Ready(End::Rest),
-            Poll::Pending => session.poll_overdue(cx).map(|()| End::Overdue),
+            Poll::Pending => {
+                guarded::look_again(&session, cx);
+                session.poll_overdue(cx).map(|()| End::Overdue)
+            }
         }
     })
     .await;

@@ -13,9 +13,30 @@ pub(super) async fn serve(mut socket: Socket, mut first: BytesMut, session: Rc<S
     while let Some(rested) = Box::pin(http1::serve(socket, first, Rc::clone(&session))).await {
         (socket, first) = (rested, BytesMut::new());
         session.forget();
+        let resting = Resting::new(&session);
         if !wait(&mut socket, &mut first, &session).await {
             return;
         }
+        drop(resting);
+    }
+}
+
+/// A connection that rests; dropped, it does no longer.
+struct Resting<'a>(&'a Session);
+
+impl<'a> Resting<'a> {
+    fn new(session: &'a Session) -> Self {
+        let door = &session.door;
+        door.hall.series.rested(door.worker.index);
+        door.worker.freed.notify_one();
+        Self(session)
+    }
+}
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        let door = &self.0.door;
+        door.hall.series.woke(door.worker.index);
     }
 }
 

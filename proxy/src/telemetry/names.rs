@@ -96,6 +96,7 @@ families! {
     CACHE_EVICTIONS = Counter "tidegate_cache_evictions_total" ["middleware"] "URIs whose responses made room for others.";
     CONNECTIONS_ACCEPTED = Counter "tidegate_connections_accepted_total" ["listener"] "Connections accepted.";
     CONNECTIONS = Gauge "tidegate_connections" ["listener"] "Connections open.";
+    CONNECTIONS_RESTING = Gauge "tidegate_connections_resting" ["listener"] "Those of HTTP/1 that were idle for a second and hold no buffers.";
     CONNECTIONS_REJECTED = Counter "tidegate_connections_rejected_total" ["listener", "reason"] "Connections turned away (limit) and failed accepts (accept).";
     CONNECTION_ERRORS = Counter "tidegate_connection_errors_total" ["listener", "kind"] "Requests refused before they had a route, by what was wrong.";
     TLS_HANDSHAKES = Counter "tidegate_tls_handshakes_total" ["listener", "version", "kind"] "TLS handshakes that are through, by version (1.2, 1.3) and kind (full, resumed).";

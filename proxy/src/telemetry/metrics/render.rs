@@ -146,6 +146,7 @@ fn listeners(metrics: &Metrics, page: &mut Page) {
     let all = metrics.listeners.all();
     page.each(names::CONNECTIONS_ACCEPTED, &all, |series| series.0.sum(|shard| &shard.accepted));
     page.each(names::CONNECTIONS, &all, |series| series.0.level(|shard| &shard.open));
+    page.each(names::CONNECTIONS_RESTING, &all, |series| series.0.level(|shard| &shard.resting));
     page.family(names::CONNECTIONS_REJECTED, |to| {
         for (name, series) in &all {
             to.sample(&[name, "limit"], series.0.sum(|shard| &shard.over_limit));

@@ -237,6 +237,7 @@ pub struct ListenerSeries(pub(super) Sharded<ListenerShard>);
 pub(super) struct ListenerShard {
     pub(super) accepted: Count,
     pub(super) open: Count,
+    pub(super) resting: Count,
     pub(super) over_limit: Count,
     pub(super) accept_errors: Count,
     pub(super) errors: Kinds,
@@ -264,6 +265,16 @@ impl ListenerSeries {
     /// An accepted connection is closed.
     pub fn closed(&self, worker: usize) {
         self.0.of(worker).inspect(|shard| shard.open.less());
+    }
+
+    /// An open connection gave back what an idle one does not need, until [`ListenerSeries::woke`].
+    pub fn rested(&self, worker: usize) {
+        self.0.of(worker).inspect(|shard| shard.resting.add(1));
+    }
+
+    /// A connection that rested is asked again, or closed.
+    pub fn woke(&self, worker: usize) {
+        self.0.of(worker).inspect(|shard| shard.resting.less());
     }
 
     /// A connection was turned away: the listener has `connections_max` of them.
