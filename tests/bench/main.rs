@@ -2,20 +2,26 @@
 //! tables; with `write`, writes them and the raw numbers below `docs`, too. Run by `scripts/bench.sh`, which pins it.
 
 mod abis;
+mod endurance;
 mod envoy;
 mod etcd;
 mod generation;
 mod idle;
 mod load;
+mod open;
 mod plugins;
 mod protocols;
 mod proxies;
 mod reload;
+mod replaced;
 mod report;
 mod scale;
 mod shipped;
 mod speech;
+mod start;
+mod steady;
 mod subject;
+mod users;
 
 use std::{
     env,
@@ -34,8 +40,9 @@ struct Part {
 }
 
 /// All of them, in the order of the tables.
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 13] = [
     Part { name: "proxy", measure: proxies::measure, table: proxies::table },
+    Part { name: "users", measure: users::measure, table: users::table },
     Part { name: "protocols", measure: protocols::measure, table: protocols::table },
     Part { name: "idle", measure: idle::measure, table: idle::table },
     Part { name: "plugins", measure: plugins::measure, table: plugins::table },
@@ -43,7 +50,10 @@ const PARTS: [Part; 9] = [
     Part { name: "generation", measure: |_| generation::in_a_child(), table: generation::table },
     Part { name: "scale", measure: scale::measure, table: scale::table },
     Part { name: "reload", measure: reload::measure, table: reload::table },
+    Part { name: "steady", measure: steady::measure, table: steady::table },
     Part { name: "etcd", measure: etcd::measure, table: etcd::table },
+    Part { name: "start", measure: start::measure, table: start::table },
+    Part { name: "endurance", measure: endurance::measure, table: endurance::table },
 ];
 
 /// Asks for the results to be written.

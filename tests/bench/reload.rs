@@ -38,7 +38,7 @@ pub(crate) fn measure(gateway: &Path) -> Value {
         json!({
             "saves": SAVES,
             "median_ms": median(times.iter().copied()),
-            "p99_ms": percentile(99, times.iter().copied()),
+            "p99_ms": percentile(99.0, times.iter().copied()),
             "max_ms": times.iter().copied().fold(0.0, f64::max),
         })
     })

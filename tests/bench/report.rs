@@ -6,14 +6,14 @@ use serde_json::{Map, Value};
 
 /// The middle one.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    percentile(50, values)
+    percentile(50.0, values)
 }
 
 /// The value that `percent` of all are not above.
-pub(crate) fn percentile(percent: usize, values: impl IntoIterator<Item = f64>) -> f64 {
+pub(crate) fn percentile(percent: f64, values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
-    values[(values.len() * percent / 100).min(values.len() - 1)]
+    values[((values.len() as f64 * percent / 100.0) as usize).min(values.len() - 1)]
 }
 
 /// Writes a part to `docs/performance.md`, between its marks, and its numbers to `docs/performance.json`, beside those of the

@@ -91,7 +91,7 @@ fn lookups(routes: usize, hosts: usize) -> (f64, f64) {
         (took - idle).max(0.0)
     });
     let times: Vec<_> = times.collect();
-    (median(times.iter().copied()), percentile(99, times))
+    (median(times.iter().copied()), percentile(99.0, times))
 }
 
 fn nanoseconds(mut find: impl FnMut() -> Option<usize>) -> f64 {

@@ -265,7 +265,7 @@ fn some(read: usize) -> io::Result<usize> {
 }
 
 /// The length of the head and of the body, once the head is whole; an error where it is not a 200.
-fn head(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
+pub(crate) fn head(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let head = &bytes[..end];
     if !head.starts_with(b"HTTP/1.1 200") {

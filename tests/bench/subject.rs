@@ -49,6 +49,20 @@ impl Subject {
 
     /// [`Subject::gateway`] with modules beside the documents.
     pub(crate) fn gateway_with(binary: &Path, files: &[(&str, &str)], modules: &[(&str, &[u8])]) -> Self {
+        Self::gateway_in(binary, None, files, modules)
+    }
+
+    /// [`Subject::gateway_with`], and what it keeps is kept in `state`.
+    pub(crate) fn gateway_keeping(
+        binary: &Path,
+        state: &Path,
+        files: &[(&str, &str)],
+        modules: &[(&str, &[u8])],
+    ) -> Self {
+        Self::gateway_in(binary, Some(state), files, modules)
+    }
+
+    fn gateway_in(binary: &Path, state: Option<&Path>, files: &[(&str, &str)], modules: &[(&str, &[u8])]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let (address, admin) = (free_address(), free_address());
         let texts =
@@ -61,6 +75,9 @@ impl Subject {
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", "0"]).arg(binary).args(["run", "--workers", "1", "--admin"]);
         command.arg(admin.to_string()).arg("--config").arg(folder.path().join("config"));
+        if let Some(state) = state {
+            command.arg("--state-dir").arg(state);
+        }
         Self::start("Tidegate", (address, Some(admin)), folder, command)
     }
 
@@ -122,6 +139,30 @@ impl Subject {
         // Fields 14 and 15 of proc(5), in ticks of 10 ms.
         let [user, kernel] = [11, 12].map(|at| ticks(at).expect("a stat line has its times") * 10_000.0);
         Used { user, kernel }
+    }
+
+    /// CPU time in µs until now of the threads that live, from the scheduler's own clock, which has no ticks.
+    pub(crate) fn precisely_used(&self) -> f64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("the process runs");
+        let of_one = |task: fs::DirEntry| {
+            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<f64>().ok()
+        };
+        tasks.flatten().filter_map(of_one).sum::<f64>() / 1e3
+    }
+
+    /// How many threads it has.
+    pub(crate) fn threads(&self) -> usize {
+        self.entries("task")
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.entries("fd")
+    }
+
+    fn entries(&self, folder: &str) -> usize {
+        fs::read_dir(format!("/proc/{}/{folder}", self.process.id())).expect("the process runs").count()
     }
 
     /// Memory in use, in bytes.

@@ -1,0 +1,138 @@
+//! Open-loop load: requests leave at a fixed rate whether or not those before are answered, as those of many clients do, and a
+//! latency counts from when its request was to leave (a server that stalls is not asked less for it). HTTP/1.1, kept alive.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::yield_now,
+    time::timeout,
+};
+
+use crate::{
+    report::percentile,
+    speech::{HOST, head},
+};
+
+/// Most connections open at once; a request that finds none free fails.
+const CONNECTIONS_MAX: usize = 512;
+/// After which a request that is not answered has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What became of the requests of one span.
+#[derive(Default)]
+pub(crate) struct Lap {
+    /// Of each answered one, in µs, from when it was to leave.
+    pub(crate) latencies_us: Vec<f64>,
+    /// How many were answered with anything but a 200, or not at all.
+    pub(crate) failed: u64,
+}
+
+impl Lap {
+    /// The latency in µs that `percent` are not above.
+    pub(crate) fn percentile(&self, percent: f64) -> f64 {
+        percentile(percent, self.latencies_us.iter().copied())
+    }
+
+    /// Adds those of another span.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.latencies_us.extend(other.latencies_us);
+        self.failed += other.failed;
+    }
+
+    /// Those that were answered.
+    pub(crate) fn answered(&self) -> f64 {
+        self.latencies_us.len() as f64
+    }
+}
+
+/// A load on one address, whose connections stay open from span to span.
+pub(crate) struct Open {
+    address: SocketAddr,
+    request: Rc<[u8]>,
+    idle: Rc<RefCell<Vec<TcpStream>>>,
+    open: Rc<Cell<usize>>,
+}
+
+impl Open {
+    /// One that asks `address` for `path`, with `fields` (each line with its end) besides.
+    pub(crate) fn new(address: SocketAddr, path: &str, fields: &str) -> Self {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: {HOST}\r\nuser-agent: bench\r\naccept: */*\r\n{fields}\r\n");
+        Self { address, request: request.into_bytes().into(), idle: Rc::default(), open: Rc::default() }
+    }
+
+    /// Asks `per_second` times a second for `span`, and waits for the answers.
+    pub(crate) async fn lap(&self, per_second: f64, span: Duration) -> Lap {
+        let lap = Rc::new(RefCell::new(Lap::default()));
+        let (began, under_way) = (Instant::now(), Rc::new(Cell::new(0_usize)));
+        let interval = Duration::from_secs_f64(1.0 / per_second);
+        let mut next = began;
+        while next < began + span {
+            while next > Instant::now() {
+                // The timer is too coarse for that, and this thread has nothing else to do.
+                yield_now().await;
+            }
+            under_way.set(under_way.get() + 1);
+            let asked = self.ask();
+            let (lap, under_way) = (Rc::clone(&lap), Rc::clone(&under_way));
+            tokio::task::spawn_local(async move {
+                let is_answered = matches!(timeout(PATIENCE, asked).await, Ok(Ok(())));
+                let mut lap = lap.borrow_mut();
+                if is_answered {
+                    lap.latencies_us.push(next.elapsed().as_secs_f64() * 1e6);
+                } else {
+                    lap.failed += 1;
+                }
+                under_way.set(under_way.get() - 1);
+            });
+            next += interval;
+        }
+        while under_way.get() > 0 {
+            yield_now().await;
+        }
+        lap.take()
+    }
+
+    fn ask(&self) -> impl Future<Output = io::Result<()>> + use<> {
+        let (address, request, idle) = (self.address, Rc::clone(&self.request), Rc::clone(&self.idle));
+        let (free, open) = (idle.borrow_mut().pop(), Rc::clone(&self.open));
+        async move {
+            let mut socket = match free {
+                Some(socket) => socket,
+                None if open.get() == CONNECTIONS_MAX => return Err(io::Error::other("no connection is free")),
+                None => {
+                    open.set(open.get() + 1);
+                    let socket = TcpStream::connect(address).await?;
+                    socket.set_nodelay(true)?;
+                    socket
+                }
+            };
+            // One that fails stays counted: it was one of those that a server must not lose.
+            exchange(&mut socket, &request).await?;
+            idle.borrow_mut().push(socket);
+            Ok(())
+        }
+    }
+}
+
+async fn exchange(socket: &mut TcpStream, request: &[u8]) -> io::Result<()> {
+    socket.write_all(request).await?;
+    let (mut buffer, mut filled) = ([0; 4096], 0);
+    loop {
+        let read = socket.read(&mut buffer[filled..]).await?;
+        filled += read;
+        match head(&buffer[..filled])? {
+            Some((head, body)) if filled >= head + body => return Ok(()),
+            _ if read == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => {}
+        }
+    }
+}
