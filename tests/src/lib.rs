@@ -17,6 +17,7 @@ pub mod guests;
 pub mod http2;
 pub mod http3;
 pub mod http_wasm;
+pub mod interfaces;
 pub mod origin;
 mod payload;
 pub mod process;

@@ -26,6 +26,7 @@ mod http2_upstream;
 mod http3;
 mod http3_conformance;
 mod http_wasm;
+mod interfaces;
 mod languages;
 mod last_good;
 mod limits;
