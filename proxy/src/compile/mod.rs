@@ -33,6 +33,7 @@ use crate::{
     wasm::{self, Wasm},
 };
 
+use imbl::{OrdMap, ordmap::DiffItem};
 use tokio::sync::Notify;
 
 use lanes::Lanes;
@@ -79,7 +80,10 @@ pub struct Compiled {
 #[derive(Default)]
 pub struct Kept {
     lanes: Lanes,
-    upstreams: BTreeMap<Name, Arc<Upstream>>,
+    upstreams: OrdMap<Name, Arc<Upstream>>,
+    // What the upstreams were made of: their definitions, and how names are resolved.
+    upstream_parts: OrdMap<Name, Arc<Part<UpstreamSpec>>>,
+    dns: Option<Identity>,
     steps: Steps,
     // Held, so that they are found by their identity.
     _tables: Tables,
@@ -147,7 +151,7 @@ impl Compiler {
             states: &self.states,
             sink,
         };
-        let changed = self.kept.changed(spec, &upstreams, &steps);
+        let changed = self.kept.changed(spec, &steps);
         let before = (&self.kept.lanes, changed.as_deref());
         let (listeners, lanes) = planner.listeners(before, &mut self.parts, previous, &mut built)?;
         self.parts.sweep();
@@ -165,7 +169,14 @@ impl Compiler {
             adoptions,
             identity,
             built,
-            kept: Kept { lanes, upstreams, steps, _tables: tables },
+            kept: Kept {
+                lanes,
+                upstreams,
+                upstream_parts: spec.upstreams.clone(),
+                dns: Some(Identity::of(&spec.gateway.dns)),
+                steps,
+                _tables: tables,
+            },
         })
     }
 
@@ -185,11 +196,25 @@ impl Compiler {
         self.kept = kept;
     }
 
-    fn upstreams(&mut self, spec: &Spec, connectors: &Connectors, built: &mut Built) -> BTreeMap<Name, Arc<Upstream>> {
+    // What is defined as before is the same object; what is not may be found all the same, by its identity.
+    fn upstreams(&mut self, spec: &Spec, connectors: &Connectors, built: &mut Built) -> OrdMap<Name, Arc<Upstream>> {
         let dns = Identity::of(&spec.gateway.dns);
-        let each = |(name, part): (&Name, &Arc<Part<UpstreamSpec>>)| {
+        let (mut upstreams, before) = if self.kept.dns == Some(dns) {
+            (self.kept.upstreams.clone(), self.kept.upstream_parts.clone())
+        } else {
+            Default::default()
+        };
+        for difference in before.diff(&spec.upstreams) {
+            let (name, part) = match difference {
+                DiffItem::Add(name, part) | DiffItem::Update { new: (name, part), .. } => (name, part),
+                DiffItem::Remove(name, _) => {
+                    upstreams.remove(name);
+                    continue;
+                }
+            };
             if part.tls.is_some() && !connectors.contains_key(name) {
-                return (Arc::clone(name), self.stand_in(name, part));
+                upstreams.insert(Arc::clone(name), self.stand_in(name, part));
+                continue;
             }
             let identity = Identity::of_all([Identity::of_bytes(name.as_bytes()), part.identity, dns]);
             let upstream = self.parts.upstreams.find_or_make(identity, || {
@@ -198,9 +223,9 @@ impl Compiler {
                 let means = (connector, &spec.gateway.dns);
                 Upstream::build(name, part, means, &self.states, self.metrics.upstream(name))
             });
-            (Arc::clone(name), upstream)
-        };
-        spec.upstreams.iter().map(each).collect()
+            upstreams.insert(Arc::clone(name), upstream);
+        }
+        upstreams
     }
 
     // Of an upstream whose TLS cannot be used: nothing will serve, but steps that name it are looked at all the same, so
@@ -220,15 +245,16 @@ impl Compiler {
 }
 
 impl Kept {
+    /// Whether every upstream that `spec` has too is the same object there.
+    fn has_upstreams_of(&self, spec: &Spec) -> bool {
+        let is_other = |difference| matches!(difference, DiffItem::Update { .. });
+        self.dns == Some(Identity::of(&spec.gateway.dns)) && !self.upstream_parts.diff(&spec.upstreams).any(is_other)
+    }
+
     /// The places of the routes that are others now, where all else that routes depend on is the same object as before:
     /// every upstream, and every step that is not one of theirs alone.
-    fn changed(&self, spec: &Spec, upstreams: &BTreeMap<Name, Arc<Upstream>>, steps: &Steps) -> Option<Vec<usize>> {
-        if !spec.tables.is_empty() {
-            return None;
-        }
-        let moved =
-            |(name, before): (&Name, &Arc<Upstream>)| upstreams.get(name).is_some_and(|now| !Arc::ptr_eq(before, now));
-        if self.upstreams.iter().any(moved) {
+    fn changed(&self, spec: &Spec, steps: &Steps) -> Option<Vec<usize>> {
+        if !spec.tables.is_empty() || !self.has_upstreams_of(spec) {
             return None;
         }
         let changed = self.lanes.changed(&spec.routes)?;

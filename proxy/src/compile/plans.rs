@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use imbl::OrdMap;
+
 use super::{
     Built,
     ends::Nowhere,
@@ -42,7 +44,7 @@ pub(super) type Listeners = BTreeMap<Name, Arc<ListenerPlan>>;
 /// What plans are made of.
 pub(super) struct Planner<'a> {
     pub(super) spec: &'a Spec,
-    pub(super) upstreams: &'a BTreeMap<Name, Arc<Upstream>>,
+    pub(super) upstreams: &'a OrdMap<Name, Arc<Upstream>>,
     pub(super) steps: &'a Steps,
     pub(super) tables: &'a Tables,
     pub(super) acceptors: &'a Acceptors,

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::join_all;
+use imbl::{OrdMap, ordmap::DiffItem};
 
 use super::{Built, Compiler};
 use crate::{
@@ -19,16 +20,24 @@ use crate::{
     wasm,
 };
 
-/// Every middleware by name.
+/// Every middleware by name, and what they were made of: where that is the same, so are they.
 #[derive(Default)]
-pub(super) struct Steps(BTreeMap<Name, Made>);
+pub(super) struct Steps {
+    made: OrdMap<Name, Made>,
+    parts: OrdMap<Name, Arc<Part<Middleware>>>,
+    modules: BTreeMap<Arc<str>, Identity>,
+}
 
+#[derive(Clone)]
 enum Made {
     One(Identity, Action),
     Chain(Vec<Name>),
 }
 
-type Upstreams = BTreeMap<Name, Arc<Upstream>>;
+type Upstreams = OrdMap<Name, Arc<Upstream>>;
+
+/// A middleware of a specification by its name.
+type Defined<'s> = (&'s Name, &'s Arc<Part<Middleware>>);
 
 impl Steps {
     /// Builds what is new of the middleware of `spec`; also what each worker must take before it may run.
@@ -39,9 +48,9 @@ impl Steps {
         upstreams: &Upstreams,
         built: &mut Built,
     ) -> Result<(Self, Vec<Vec<Adoption>>), Vec<Diagnostic>> {
-        let mut made = BTreeMap::new();
+        let (mut made, changed) = compiler.kept.steps.changed(spec, modules, compiler.kept.has_upstreams_of(spec));
         let mut plugins = Vec::new();
-        for (name, part) in &spec.middleware {
+        for (name, part) in changed {
             let identity = identify(name, part, modules, upstreams);
             let step = match (&part.value, compiler.parts.action(identity)) {
                 (Middleware::Chain(names), _) => Made::Chain(names.clone()),
@@ -78,24 +87,44 @@ impl Steps {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        for (_, _, identity) in plugins {
-            let action = made.values().find_map(|made| match made {
-                Made::One(own, action) if *own == identity => Some(action),
-                _ => None,
-            });
-            compiler.parts.keep_action(identity, action.expect("every plugin was made"));
+        for (name, _, identity) in plugins {
+            if let Some(Made::One(_, action)) = made.get(name) {
+                compiler.parts.keep_action(identity, action);
+            }
         }
-        Ok((Self(made), adoptions))
+        let modules = modules.iter().map(|(path, entry)| (Arc::clone(path), entry.identity)).collect();
+        Ok((Self { made, parts: spec.middleware.clone(), modules }, adoptions))
+    }
+
+    /// What of these is a step of `spec` as well, and the middleware that is not among it: all of it where a module has other
+    /// bytes now, or an upstream that a step may call is another one.
+    fn changed<'s>(
+        &self,
+        spec: &'s Spec,
+        modules: &Modules,
+        has_upstreams: bool,
+    ) -> (OrdMap<Name, Made>, Vec<Defined<'s>>) {
+        let is_same =
+            |(path, before): (&Arc<str>, &Identity)| modules.get(path).is_none_or(|now| now.identity == *before);
+        if !(has_upstreams && self.modules.iter().all(is_same)) {
+            return (OrdMap::new(), spec.middleware.iter().collect());
+        }
+        let (mut made, mut changed) = (self.made.clone(), Vec::new());
+        for difference in self.parts.diff(&spec.middleware) {
+            match difference {
+                DiffItem::Add(name, part) | DiffItem::Update { new: (name, part), .. } => changed.push((name, part)),
+                DiffItem::Remove(name, _) => drop(made.remove(name)),
+            }
+        }
+        (made, changed)
     }
 
     /// The names under which another step is to be found in `now`.
     pub(super) fn moved<'a>(&'a self, now: &'a Self) -> impl Iterator<Item = &'a Name> {
-        let moved = |(name, before): &(&'a Name, &'a Made)| match (before, now.0.get(*name)) {
-            (Made::One(before, _), Some(Made::One(now, _))) => before != now,
-            (Made::Chain(before), Some(Made::Chain(now))) => before != now,
-            (_, now) => now.is_some(),
-        };
-        self.0.iter().filter(moved).map(|(name, _)| name)
+        self.made.diff(&now.made).filter_map(|difference| match difference {
+            DiffItem::Update { new: (name, _), .. } => Some(name),
+            DiffItem::Add(..) | DiffItem::Remove(..) => None,
+        })
     }
 
     /// The steps that `names` stand for, chains unfolded.
@@ -107,13 +136,23 @@ impl Steps {
 
     fn unfold(&self, names: &[Name], origin: Origin, steps: &mut Vec<(Identity, Step)>) {
         for name in names {
-            match self.0.get(name) {
+            match self.made.get(name) {
                 Some(Made::One(identity, action)) => {
                     steps.push((*identity, Step { name: Arc::clone(name), action: action.clone(), origin }));
                 }
                 Some(Made::Chain(inner)) => self.unfold(inner, origin, steps),
                 None => unreachable!("checked names exist"),
             }
+        }
+    }
+}
+
+impl PartialEq for Made {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::One(one, _), Self::One(other, _)) => one == other,
+            (Self::Chain(one), Self::Chain(other)) => one == other,
+            _ => false,
         }
     }
 }

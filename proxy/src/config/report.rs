@@ -13,6 +13,9 @@ use crate::source::{Tree, is_document};
 /// The diagnostics as people read them, each with its source line from `tree`, and a summary at the end. Empty where
 /// there are none.
 pub fn text(diagnostics: &[Diagnostic], tree: &Tree, color: bool) -> String {
+    if diagnostics.is_empty() {
+        return String::new();
+    }
     let sources = Sources::of(diagnostics, tree);
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
@@ -20,10 +23,8 @@ pub fn text(diagnostics: &[Diagnostic], tree: &Tree, color: bool) -> String {
         text.push_str(&one(diagnostic, &sources, &renderer));
         text.push_str("\n\n");
     }
-    if !diagnostics.is_empty() {
-        text.push_str(&summary(diagnostics));
-        text.push('\n');
-    }
+    text.push_str(&summary(diagnostics));
+    text.push('\n');
     text
 }
 

@@ -73,6 +73,13 @@ impl<T: Serialize> Part<T> {
     }
 }
 
+/// Equal where their content is, wherever they are defined.
+impl<T> PartialEq for Part<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+}
+
 impl<T> Deref for Part<T> {
     type Target = T;
     fn deref(&self) -> &T {
