@@ -37,6 +37,7 @@ use crate::{
     state::States,
     state_dir::StateDir,
     telemetry::{Metrics, access, trace::Tracing},
+    urgency,
     wasm::{self, Wasm},
     worker::Workers,
 };
@@ -130,6 +131,8 @@ impl Gateway {
         let control = runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("control")
+            // Workers and clocks are not started by one of them, and so do not inherit it.
+            .on_thread_start(|| urgency::lower(urgency::CONTROL))
             .enable_all()
             .build()
             .map_err(|error| StartError::System("the control runtime cannot be made".to_owned(), error))?;

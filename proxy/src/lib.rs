@@ -35,6 +35,7 @@ pub mod state_dir;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
+mod urgency;
 pub mod wasm;
 pub mod worker;
 

@@ -22,7 +22,7 @@ use super::{
     proxy_wasm::{self, Program},
     wasi_http,
 };
-use crate::{identity::Identity, source::Entry, telemetry::Metrics};
+use crate::{identity::Identity, source::Entry, telemetry::Metrics, urgency};
 
 /// A compiled module.
 pub struct Module {
@@ -163,7 +163,10 @@ impl<M: Send + Sync + 'static> Compiler<M> {
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..threads.max(1) {
             let (queue, workshop) = (Arc::clone(&queue), Arc::clone(&workshop));
-            let work = move || work(&queue, &*workshop);
+            let work = move || {
+                urgency::lower(urgency::COMPILE);
+                work(&queue, &*workshop);
+            };
             let spawned = thread::Builder::new().name(format!("wasm-compile-{number}")).spawn(work);
             spawned.map_err(|error| LoadError::Engine(error.to_string()))?;
         }
