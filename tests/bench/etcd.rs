@@ -159,6 +159,12 @@ pub(crate) fn with_plugins(listen: &str) -> (Vec<Vec<u8>>, String) {
     (modules, document)
 }
 
+/// What a request through the chain of [`with_plugins`] has to say.
+pub(crate) fn query() -> String {
+    let said = SHIPPED.iter().filter_map(|plugin| plugin.query.strip_prefix('?'));
+    format!("?{}", said.collect::<Vec<_>>().join("&"))
+}
+
 /// Milliseconds from the `put` to the first response that shows it.
 async fn until_served(client: &Client, socket: &mut TcpStream, number: u64) -> f64 {
     let mark = format!("x-put: {number}\r\n");

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct Shipped {
     pub(crate) name: &'static str,
     pub(crate) config: &'static str,
-    query: &'static str,
+    pub(crate) query: &'static str,
 }
 
 pub(crate) const SHIPPED: [Shipped; 5] = [

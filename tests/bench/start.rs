@@ -1,13 +1,13 @@
 //! From the start of a process to its first response, with 20 plugins whose compiled code is on disk and with none; the size of the
 //! binary; and the memory that an idle process takes, beside the peers.
 
-use std::{fs, net::SocketAddr, path::Path, time::Instant};
+use std::{fs, net::SocketAddr, path::Path};
 
 use serde_json::{Value, json};
 
 use crate::{
     envoy,
-    etcd::{PLUGINS, with_plugins},
+    etcd::{self, PLUGINS, with_plugins},
     load,
     proxies::{HAPROXY, NGINX, START_HAPROXY, START_NGINX},
     report::{median, number},
@@ -42,7 +42,7 @@ pub(crate) fn measure(gateway: &Path) -> Value {
         let plugins = format!("Tidegate, {PLUGINS} plugins");
         let mut rows = vec![
             row("Tidegate", "/", Some(gateway), plain).await,
-            row(&plugins, "/chain", Some(gateway), with_plugins).await,
+            row(&plugins, &format!("/chain{}", etcd::query()), Some(gateway), with_plugins).await,
             row("nginx", "/", None, nginx).await,
             row("HAProxy", "/", None, haproxy).await,
         ];
@@ -76,10 +76,9 @@ pub(crate) fn table(result: &Value) -> String {
 async fn row(name: &str, path: &str, binary: Option<&Path>, start: impl Fn() -> Subject) -> Value {
     let (mut times, mut bytes) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
-        let began = Instant::now();
         let subject = start();
         first_response(subject.address, path).await;
-        times.push(began.elapsed().as_secs_f64() * 1e3);
+        times.push(subject.began.elapsed().as_secs_f64() * 1e3);
         bytes.push(subject.memory_bytes() as f64);
     }
     json!({

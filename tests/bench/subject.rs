@@ -7,6 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,8 @@ pub(crate) struct Subject {
     pub(crate) folder: TempDir,
     /// Where a gateway's admin endpoint listens.
     pub(crate) admin: Option<SocketAddr>,
+    /// When its process was started.
+    pub(crate) began: Instant,
     process: Child,
 }
 
@@ -72,6 +75,8 @@ impl Subject {
             fs::create_dir_all(place.parent().expect("a file has a folder")).expect("a folder can be made");
             fs::write(place, bytes).expect("a file can be written");
         }
+        // A file that was written just now is not read before it has come to rest.
+        thread::park_timeout(Duration::from_millis(200));
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", "0"]).arg(binary).args(["run", "--workers", "1", "--admin"]);
         command.arg(admin.to_string()).arg("--config").arg(folder.path().join("config"));
@@ -125,8 +130,9 @@ impl Subject {
     ) -> Self {
         let log = fs::File::create(folder.path().join("output")).expect("a file can be made");
         let copy = log.try_clone().expect("a file can be shared");
+        let began = Instant::now();
         let process = command.stdin(Stdio::null()).stdout(copy).stderr(log).spawn().expect("taskset is there");
-        let mut subject = Self { name: name.to_owned(), address, folder, admin, process };
+        let mut subject = Self { name: name.to_owned(), address, folder, admin, began, process };
         subject.wait();
         subject
     }
@@ -196,7 +202,7 @@ impl Subject {
                 panic!("{} ended with {status}:\n{}", self.name, said());
             }
             assert!(Instant::now() < end, "{} does not listen:\n{}", self.name, said());
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 }
