@@ -17,7 +17,8 @@ use crate::speech::{Call, Speech};
 /// Connections of one load.
 pub(crate) const CONNECTIONS: usize = 64;
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 64\r\n\r\n\
+/// What the origins answer with.
+pub(crate) const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 64\r\n\r\n\
     {\"message\":\"a small response, as an API gives most of the time\"}";
 
 /// The path that the origin answers with so many bytes.

@@ -5,6 +5,7 @@ mod abis;
 mod endurance;
 mod envoy;
 mod etcd;
+mod extent;
 mod generation;
 mod idle;
 mod load;

@@ -67,9 +67,14 @@ impl Speech {
         [
             ("HTTP/1.1", Self::Http1),
             ("HTTP/1.1 over TLS 1.3", Self::Http1Tls(config(authority, b"http/1.1"))),
-            ("HTTP/2 over TLS 1.3", Self::Http2(config(authority, b"h2"))),
+            ("HTTP/2 over TLS 1.3", Self::http2(authority)),
             ("HTTP/3", Self::Http3(endpoint(&config(authority, b"h3")))),
         ]
+    }
+
+    /// HTTP/2 over TLS 1.3, to whoever shows a certificate of `authority`.
+    pub(crate) fn http2(authority: &Authority) -> Self {
+        Self::Http2(config(authority, b"h2"))
     }
 
     /// Whether it is encrypted.
@@ -158,6 +163,23 @@ impl Call {
         tasks.spawn_local(connection);
         self.http2(sender.clone()).await?;
         Ok(Box::new((tasks, sender)))
+    }
+
+    /// One connection of HTTP/2, asked `streams` times at once; `each` is told of every call that ends whether it was answered
+    /// with 200. Over when all are.
+    pub(crate) async fn at_once(self, streams: usize, each: impl Fn(bool) + Clone + 'static) -> Outcome {
+        let (sender, connection) = begin(self.speech.connect(self.address).await?).await?;
+        let mut tasks = JoinSet::new();
+        for _ in 0..streams {
+            let (call, sender, each) = (self.clone(), sender.clone(), each.clone());
+            tasks.spawn_local(async move { each(call.http2(sender).await.is_ok()) });
+        }
+        drop(sender);
+        let over = async { while tasks.join_next().await.is_some() {} };
+        tokio::select! {
+            () = over => Ok(()),
+            ended = connection => Ok(ended?),
+        }
     }
 
     async fn http1(&self, socket: &mut Box<dyn Io>, buffer: &mut [u8]) -> io::Result<()> {

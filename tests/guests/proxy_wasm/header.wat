@@ -12,7 +12,7 @@
   ;; What it is given is read before anything else is, so that the memory may be used again and again.
   (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
     (local $at i32)
-    (if (i32.gt_u (i32.add (global.get $heap) (local.get $size)) (i32.const 65536))
+    (if (i32.gt_u (i32.add (global.get $heap) (local.get $size)) (i32.const 8192))
       (then (global.set $heap (i32.const 4096))))
     (local.set $at (global.get $heap))
     (global.set $heap (i32.add (global.get $heap) (local.get $size)))

@@ -27,8 +27,8 @@ use crate::{
     },
 };
 
-/// Requests of one VM that are under way; further ones fail at once.
-pub(super) const CALLS_MAX: usize = 1024;
+/// Requests of one VM that are under way; further ones fail at once. Over ten thousand exchanges may wait for one each.
+pub(super) const CALLS_MAX: usize = 16 * 1024;
 
 /// Something that a plugin waits for; given up when it is dropped.
 pub(super) struct UnderWay {
