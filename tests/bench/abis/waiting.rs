@@ -75,11 +75,13 @@ pub(super) async fn measure(gateway: &Path, origin: SocketAddr) -> Value {
 
 fn cases() -> Vec<Case> {
     let text = |wat: &str| wat.as_bytes().to_vec();
+    // A guest that has nothing to do with the response is not held until then.
+    let http_wasm = HTTP_WASM.replace("(param i32 i32)))", "(param i32 i32) nop))");
     let mut cases = vec![
         Case { title: "no plugin", module: None, upstream: "held", path: "/" },
         Case { title: "proxy-wasm", module: Some(("plugins/p.wat", text(PROXY_WASM))), upstream: "origin", path: "/" },
         Case { title: "native", module: Some(("plugins/p.wat", text(NATIVE))), upstream: "origin", path: "/" },
-        Case { title: "http-wasm", module: Some(("plugins/p.wat", text(HTTP_WASM))), upstream: "held", path: "/" },
+        Case { title: "http-wasm", module: Some(("plugins/p.wat", text(&http_wasm))), upstream: "held", path: "/" },
     ];
     if let Some(module) = shipped::module(COMPONENT) {
         let module = Some(("plugins/p.wasm", module));
