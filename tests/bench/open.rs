@@ -3,6 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     io,
     net::SocketAddr,
     rc::Rc,
@@ -57,7 +58,8 @@ impl Lap {
 pub(crate) struct Open {
     address: SocketAddr,
     request: Rc<[u8]>,
-    idle: Rc<RefCell<Vec<TcpStream>>>,
+    // The one that was used longest ago comes first: none is idle for so long that its server closes it.
+    idle: Rc<RefCell<VecDeque<TcpStream>>>,
     open: Rc<Cell<usize>>,
 }
 
@@ -84,12 +86,16 @@ impl Open {
             let asked = self.ask();
             let (lap, under_way) = (Rc::clone(&lap), Rc::clone(&under_way));
             tokio::task::spawn_local(async move {
-                let is_answered = matches!(timeout(PATIENCE, asked).await, Ok(Ok(())));
+                let answered = timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
                 let mut lap = lap.borrow_mut();
-                if is_answered {
-                    lap.latencies_us.push(next.elapsed().as_secs_f64() * 1e6);
-                } else {
-                    lap.failed += 1;
+                match answered {
+                    Ok(()) => lap.latencies_us.push(next.elapsed().as_secs_f64() * 1e6),
+                    Err(error) => {
+                        if lap.failed == 0 {
+                            eprintln!("bench: a request failed: {error}");
+                        }
+                        lap.failed += 1;
+                    }
                 }
                 under_way.set(under_way.get() - 1);
             });
@@ -103,7 +109,7 @@ impl Open {
 
     fn ask(&self) -> impl Future<Output = io::Result<()>> + use<> {
         let (address, request, idle) = (self.address, Rc::clone(&self.request), Rc::clone(&self.idle));
-        let (free, open) = (idle.borrow_mut().pop(), Rc::clone(&self.open));
+        let (free, open) = (idle.borrow_mut().pop_front(), Rc::clone(&self.open));
         async move {
             let mut socket = match free {
                 Some(socket) => socket,
@@ -115,10 +121,12 @@ impl Open {
                     socket
                 }
             };
-            // One that fails stays counted: it was one of those that a server must not lose.
-            exchange(&mut socket, &request).await?;
-            idle.borrow_mut().push(socket);
-            Ok(())
+            let answered = exchange(&mut socket, &request).await;
+            match answered {
+                Ok(()) => idle.borrow_mut().push_back(socket),
+                Err(_) => open.set(open.get() - 1),
+            }
+            answered
         }
     }
 }
