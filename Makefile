@@ -23,7 +23,8 @@ test-languages: plugins ## Build the plugin of examples/plugins in every languag
 	scripts/languages.sh
 	TIDEGATE_LANGUAGES=$(CURDIR)/target/languages cargo test --package tidegate-tests --test suites -- language
 	scripts/proxy-wasm-guests.sh
-	TIDEGATE_PROXY_WASM=$(CURDIR)/target/proxy-wasm cargo test --package tidegate-tests --test suites -- sdks
+	TIDEGATE_PROXY_WASM=$(CURDIR)/target/proxy-wasm TIDEGATE_ENVOY=$(CURDIR)/target/proxy-wasm/tools/envoy \
+	  cargo test --package tidegate-tests --test suites -- sdks interfaces::envoy
 
 plugins: ## Build plugins/* into plugins/dist/NAME.wasm
 	plugins/build.sh

@@ -8,6 +8,7 @@ pub mod collector;
 mod config_dir;
 pub mod depot;
 pub mod dns;
+pub mod envoy;
 pub mod etcd;
 mod eventually;
 mod follower;

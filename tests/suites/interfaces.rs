@@ -1,6 +1,7 @@
 //! What plugins do, by interface: every case of `tests/tables/interfaces.txt` with a guest for each interface, in
 //! WebAssembly text, or in Rust for components. `docs/conformance.md` has the table that this comes to.
 
+mod envoy;
 mod page;
 mod play;
 mod rows;

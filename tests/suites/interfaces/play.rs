@@ -120,7 +120,7 @@ impl Stage {
     }
 }
 
-async fn send(client: &mut Client, host: &str, ask: &Ask) -> Answer {
+pub(super) async fn send(client: &mut Client, host: &str, ask: &Ask) -> Answer {
     let method: Method = ask.method.parse().expect("a method");
     let mut asked = request(method, &format!("http://{host}.test{}", ask.target));
     for (name, value) in &ask.fields {

@@ -84,7 +84,8 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-fn ask(line: &str) -> Ask {
+/// A request and its parts, as a line has them.
+pub(super) fn ask(line: &str) -> Ask {
     let mut parts = line.split(" ; ");
     let (method, target) = parts.next().and_then(|first| first.split_once(' ')).expect("METHOD TARGET");
     let mut ask = Ask { method: method.to_owned(), target: target.to_owned(), ..Ask::default() };
@@ -102,6 +103,9 @@ fn ask(line: &str) -> Ask {
 
 /// `NAME: VALUE`
 pub(super) fn pair(text: &str) -> (String, String) {
+    if let Some(name) = text.strip_suffix(":") {
+        return (name.to_owned(), String::new());
+    }
     let (name, value) = text.split_once(": ").unwrap_or_else(|| panic!("no NAME: VALUE: {text}"));
     (name.to_owned(), value.to_owned())
 }

@@ -70,14 +70,15 @@ async fn a_module_may_have_names_of_its_own_for_upstreams_that_it_is_granted() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_not_answered_in_time_comes_back_without_a_head_and_the_plugin_decides() {
+async fn a_call_that_is_not_answered_in_time_comes_back_as_a_504_and_the_plugin_decides() {
     let does = "(drop (call $effective (global.get $stream)))
-        (if (i32.eqz (local.get $fields)) (then
-          (drop (call $answer (i32.const 504) (i32.const 0) (i32.const 0) @\"late\" (i32.const 0) (i32.const 0) (i32.const -1)))))";
+        (if (local.get $fields) (then
+          (drop (call $get (i32.const 6) @\":status\" (i32.const 0x8000) (i32.const 0x8004)))
+          (drop (call $answer (i32.const 502) (i32.const 0) (i32.const 0) (call $given) (call $given_length) (i32.const 0) (i32.const 0) (i32.const -1)))))";
     let (origin, _dir, gateway) = scene(&calling("origin", 100, does), ", grants: {upstreams: [origin]}").await;
     let _held = origin.hold("/called");
     let answer = gateway.http1().await.get("/").await;
-    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (504, "late"));
+    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (502, "504"));
 }
 
 #[tokio::test]

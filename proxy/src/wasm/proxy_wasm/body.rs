@@ -32,6 +32,10 @@ pub(super) struct Streamed {
     left: Option<u64>,
     // What let the head go.
     first: Option<Frame<Bytes>>,
+    // The end of what the head promises, until the plugin was told of it: who reads no further than that is there.
+    last: Option<Frame<Bytes>>,
+    // What came behind it.
+    behind: Option<Frame<Bytes>>,
 }
 
 type Yield = Option<Result<Frame<Bytes>, Error>>;
@@ -75,7 +79,7 @@ impl Streamed {
             drained: false,
             over: false,
         };
-        Self { reader: Some(reader), step: None, left: declared, first: None }
+        Self { reader: Some(reader), step: None, left: declared, first: None, last: None, behind: None }
     }
 
     /// The body of a head that is held back, as soon as its plugin lets the head go, or [`News::Answers`] in its place.
@@ -141,23 +145,41 @@ impl http_body::Body for Streamed {
         {
             return Poll::Ready(this.check(Some(Ok(first))));
         }
-        if this.step.is_none() {
-            let Some(reader) = this.reader.take() else { return Poll::Ready(None) };
-            this.step = Some(Box::pin(reader.next()));
-        }
-        let Some(step) = &mut this.step else { return Poll::Ready(None) };
-        let (reader, frame) = ready!(step.as_mut().poll(cx));
-        this.step = None;
-        this.reader = Some(reader);
-        let frame = this.check(frame);
-        if !matches!(frame, Some(Ok(_))) {
+        if let Some(behind) = this.behind.take() {
             this.reader = None;
+            return Poll::Ready(Some(Ok(behind)));
         }
-        Poll::Ready(frame)
+        loop {
+            if this.step.is_none() {
+                let Some(reader) = this.reader.take() else { return Poll::Ready(None) };
+                this.step = Some(Box::pin(reader.next()));
+            }
+            let Some(step) = &mut this.step else { return Poll::Ready(None) };
+            let (reader, frame) = ready!(step.as_mut().poll(cx));
+            let over = reader.over;
+            this.step = None;
+            this.reader = Some(reader);
+            match this.check(frame) {
+                Some(Ok(frame)) if this.left == Some(0) && !over && frame.is_data() && this.last.is_none() => {
+                    this.last = Some(frame);
+                }
+                Some(Ok(frame)) => {
+                    let Some(last) = this.last.take() else { return Poll::Ready(Some(Ok(frame))) };
+                    this.behind = Some(frame);
+                    return Poll::Ready(Some(Ok(last)));
+                }
+                end => {
+                    this.reader = None;
+                    let failed = end.is_some();
+                    return Poll::Ready(this.last.take().filter(|_| !failed).map(Ok).or(end));
+                }
+            }
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        let last = self.last.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len) as u64;
+        self.left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + last))
     }
 }
 

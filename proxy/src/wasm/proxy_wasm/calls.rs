@@ -4,11 +4,12 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     rc::Rc,
+    sync::Arc,
     time::Instant,
 };
 
 use bytes::BytesMut;
-use http::{HeaderMap, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use tokio::task::{AbortHandle, JoinHandle};
@@ -22,7 +23,7 @@ use crate::{
     drain::Drain,
     error::{Error, Kind},
     exchange::{
-        Body, Connection, Exchange, Request, Worker,
+        Body, Connection, Exchange, Request, Response, Worker,
         trace::{Ids, TRACEPARENT},
     },
 };
@@ -72,25 +73,22 @@ pub(super) fn send(home: &Rc<Home>, outgoing: Outgoing) {
     let task = tokio::task::spawn_local(async move {
         let until = Instant::now() + outgoing.timeout;
         let received = if full {
-            Err(Kind::Overloaded.name())
+            stand_in(Kind::Overloaded)
         } else {
-            match owner.timers().within(until, perform(outgoing, exchange)).await {
-                Ok(received) => received.map_err(|error| error.kind().name()),
-                Err(_) => Err(Kind::UpstreamTimeout.name()),
-            }
+            let performed = owner.timers().within(until, perform(outgoing, exchange)).await;
+            performed.unwrap_or_else(|_| stand_in(Kind::UpstreamTimeout))
         };
         if let Some(call) = owner.calls.borrow_mut().remove(&token) {
             call.done();
         }
-        let failed = |why| Received { failed: Some(why), ..Received::default() };
-        tell(&local, at.life, (root, token), received.unwrap_or_else(failed)).await;
+        tell(&local, at.life, (root, token), received).await;
     });
     home.calls.borrow_mut().insert(token, UnderWay::new(root, &task));
 }
 
 async fn tell(local: &Rc<Local>, life: u64, (root, token): (u32, u32), received: Received) {
     let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-    let headers = if received.failed.is_some() { 0 } else { count(received.headers.len() + 1) };
+    let headers = received.status.map_or(0, |_| count(received.headers.len() + 1));
     let params = (root, token, headers, count(received.body.len()), count(received.trailers.len()));
     let mut at = local.now();
     at.life = life;
@@ -106,8 +104,34 @@ async fn tell(local: &Rc<Local>, life: u64, (root, token): (u32, u32), received:
     }
 }
 
-async fn perform(outgoing: Outgoing, exchange: Rc<Exchange>) -> Result<Received, Error> {
-    let Outgoing { upstream, mut head, authority, body, trailers, mut bytes_max, .. } = outgoing;
+/// What a plugin is told in the place of an answer that did not come: what Envoy makes of it, since plugins look at the
+/// status and not at whether there is a head.
+fn stand_in(kind: Kind) -> Received {
+    let (status, text) = if kind.status() == StatusCode::GATEWAY_TIMEOUT {
+        (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout".to_owned())
+    } else {
+        let text = "upstream connect error or disconnect/reset before headers. reset reason: ";
+        (StatusCode::SERVICE_UNAVAILABLE, format!("{text}{}", kind.name()))
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_LENGTH, text.len().into());
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    Received { headers, status: Some(status), body: text.into(), ..Received::default() }
+}
+
+async fn perform(outgoing: Outgoing, exchange: Rc<Exchange>) -> Received {
+    let (upstream, bytes_max) = (Arc::clone(&outgoing.upstream), outgoing.bytes_max);
+    match upstream.call(request(outgoing, exchange)).await {
+        Ok(response) => {
+            let broken = |error: Error| Received { failed: Some(error.kind().name()), ..Received::default() };
+            received(response, bytes_max).await.unwrap_or_else(broken)
+        }
+        Err(error) => stand_in(error.kind()),
+    }
+}
+
+fn request(outgoing: Outgoing, exchange: Rc<Exchange>) -> Box<Request> {
+    let Outgoing { mut head, authority, body, trailers, .. } = outgoing;
     // It is part of the same trace, unless the plugin says otherwise.
     if !head.headers.contains_key(&TRACEPARENT) {
         let parent = exchange.trace.traceparent(exchange.trace.span_id);
@@ -121,8 +145,10 @@ async fn perform(outgoing: Outgoing, exchange: Rc<Exchange>) -> Result<Received,
             Body::stream(StreamBody::new(futures_util::stream::iter(frames)))
         }
     };
-    let request = Box::new(Request { head, authority, body, upgrade: None, exchange });
-    let mut response = upstream.call(request).await?;
+    Box::new(Request { head, authority, body, upgrade: None, exchange })
+}
+
+async fn received(mut response: Response, mut bytes_max: usize) -> Result<Received, Error> {
     let too_large = || Error::new(Kind::UpstreamMalformed, "the answer to a plugin's call is over `call-bytes-max`");
     let head: usize = response.head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     bytes_max = bytes_max.checked_sub(head).ok_or_else(too_large)?;

@@ -138,10 +138,11 @@ pub(super) enum Heard {
 #[derive(Debug, Default)]
 pub(super) struct Received {
     pub(super) headers: HeaderMap,
+    /// None where no head came, or what followed it broke off.
     pub(super) status: Option<http::StatusCode>,
     pub(super) body: Bytes,
     pub(super) trailers: HeaderMap,
-    /// Why nothing did.
+    /// Why nothing came.
     pub(super) failed: Option<&'static str>,
 }
 

@@ -11,6 +11,11 @@ pub(super) fn decode<M: prost::Message + Default>(bytes: &[u8]) -> Done<M> {
     M::decode(bytes).map_err(|_| Status::ParseFailure)
 }
 
+/// Writes a message.
+pub(super) fn encode(message: &impl prost::Message) -> Vec<u8> {
+    message.encode_to_vec()
+}
+
 /// `envoy.config.core.v3.GrpcService`: which upstream a call of gRPC goes to.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct GrpcService {
@@ -43,4 +48,52 @@ pub(super) struct DeclareProperty {
     pub(super) name: String,
     #[prost(bool, tag = "2")]
     pub(super) readonly: bool,
+}
+
+/// What the foreign function `verify_signature` takes: a key in one of two forms.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct VerifySignature {
+    #[prost(string, tag = "1")]
+    pub(super) hash_function: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) public_key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(super) signature: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) text: Vec<u8>,
+    #[prost(string, tag = "5")]
+    pub(super) public_key_pem: String,
+}
+
+/// What it answers.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct SignatureVerified {
+    #[prost(bool, tag = "1")]
+    pub(super) result: bool,
+    #[prost(string, tag = "2")]
+    pub(super) error: String,
+}
+
+/// What the foreign function `sign` takes: a key in one of two forms.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Sign {
+    #[prost(string, tag = "1")]
+    pub(super) hash_function: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) private_key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(super) text: Vec<u8>,
+    #[prost(string, tag = "4")]
+    pub(super) private_key_pem: String,
+}
+
+/// What it answers.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Signed {
+    #[prost(bool, tag = "1")]
+    pub(super) result: bool,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) signature: Vec<u8>,
+    #[prost(string, tag = "3")]
+    pub(super) error: String,
 }

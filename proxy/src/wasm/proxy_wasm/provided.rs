@@ -18,7 +18,7 @@ pub(super) const VERSIONS: [(&str, &str); 4] = [
 ];
 
 /// Functions of the module `env`.
-pub(super) const ENV: [&str; 51] = [
+pub(super) const ENV: [&str; 56] = [
     "abort",
     "emscripten_memcpy_big",
     "emscripten_memcpy_js",
@@ -47,6 +47,7 @@ pub(super) const ENV: [&str; 51] = [
     "proxy_get_property",
     "proxy_get_shared_data",
     "proxy_get_status",
+    "proxy_get_upstream_hosts",
     "proxy_grpc_call",
     "proxy_grpc_cancel",
     "proxy_grpc_close",
@@ -54,8 +55,11 @@ pub(super) const ENV: [&str; 51] = [
     "proxy_grpc_stream",
     "proxy_http_call",
     "proxy_increment_metric",
+    "proxy_inject_encoded_data_to_filter_chain",
     "proxy_log",
     "proxy_record_metric",
+    "proxy_redis_call",
+    "proxy_redis_init",
     "proxy_register_shared_queue",
     "proxy_remove_header_map_value",
     "proxy_replace_header_map_value",
@@ -67,6 +71,7 @@ pub(super) const ENV: [&str; 51] = [
     "proxy_set_property",
     "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",
+    "proxy_set_upstream_override_host",
     "pthread_equal",
     "seed",
     "trace",
@@ -123,14 +128,5 @@ pub(in crate::wasm) fn hint(item: &Item) -> Option<String> {
     if item.module != "env" || !name.starts_with("proxy_") {
         return None;
     }
-    Some(
-        if ["proxy_redis_", "proxy_inject_", "proxy_get_upstream_hosts", "proxy_set_upstream_override"]
-            .iter()
-            .any(|own| name.starts_with(own))
-        {
-            format!("{name} is in no version of Proxy-Wasm: one proxy (Higress) added it for its own plugins")
-        } else {
-            format!("{name} is in none of the versions 0.1.0, 0.2.0 and 0.2.1; docs/proxy-wasm.md lists what is")
-        },
-    )
+    Some(format!("{name} is in none of the versions 0.1.0, 0.2.0 and 0.2.1; docs/proxy-wasm.md lists what is"))
 }

@@ -37,7 +37,6 @@ fn what_cannot_be_loaded_is_named_with_the_next_step() {
             "0.2.1",
         ),
         (export("proxy_on_tick"), "no `proxy_abi_version_…`", "docs/proxy-wasm.md"),
-        (proxy_wasm("env", "proxy_redis_call"), "imports what is not provided: env#proxy_redis_call", "Higress"),
         (proxy_wasm("env", "proxy_new"), "env#proxy_new", "in none of the versions"),
         (proxy_wasm("wasi_snapshot_preview1", "thread_spawn"), "wasi_snapshot_preview1#thread_spawn", "WASI preview 1"),
         (

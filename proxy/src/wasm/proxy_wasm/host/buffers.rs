@@ -35,14 +35,14 @@ fn on<T>(guest: &mut Guest<'_>, buffer: u32, f: impl FnOnce(&[u8]) -> T) -> Done
         0 => Ok(f(&body(Direction::Request)?)),
         1 => Ok(f(&body(Direction::Response)?)),
         4 => {
-            let received = guest.data().received.as_ref().filter(|received| received.failed.is_none());
+            let received = guest.data().received.as_ref().filter(|received| received.status.is_some());
             Ok(f(&received.ok_or(Status::NotFound)?.body))
         }
         6 => Ok(f(&guest.data().settings.vm_config)),
         7 => Ok(f(plugin_configuration(guest)?.as_bytes())),
         5 => match &guest.data().heard {
             Some(Heard::Message(message)) => Ok(f(message)),
-            _ => Err(Status::NotFound),
+            _ => Ok(f(&[])),
         },
         // Of connections and foreign functions that call back: there are none.
         _ => Err(Status::NotFound),
@@ -80,13 +80,12 @@ fn set(guest: &mut Guest<'_>, buffer: u32, start: u32, size: u32, value: u32, by
     let direction = match buffer {
         0 => Direction::Request,
         1 => Direction::Response,
-        BUFFERS.. => return Err(Status::BadArgument),
-        _ => return Err(Status::NotFound),
+        _ => return Err(Status::BadArgument),
     };
     let value = copy(guest, value, bytes)?;
-    let stream = stream(guest).ok_or(Status::NotFound)?;
+    let stream = stream(guest).ok_or(Status::BadArgument)?;
     let mut buffer = stream.side(direction).buffer.borrow_mut();
-    splice(buffer.as_mut().ok_or(Status::NotFound)?, start as usize, size as usize, &value)
+    splice(buffer.as_mut().ok_or(Status::BadArgument)?, start as usize, size as usize, &value)
 }
 
 // Puts `value` in the place of `size` bytes from `start`; from the end on it is added.

@@ -6,23 +6,31 @@ use std::io::{Read, Write};
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use wasmtime::{Linker, Result};
 
-use super::{Done, Guest, Status, property, services, streams};
-use crate::wasm::proxy_wasm::{
-    data::Data,
-    guest::{VALUE_BYTES_MAX, copy, give},
-    messages::{DeclareProperty, SetEnvoyFilterState, decode},
+use super::{Done, Guest, Status, property, services, signatures, streams};
+use crate::wasm::{
+    journal::Level,
+    proxy_wasm::{
+        data::Data,
+        guest::{VALUE_BYTES_MAX, copy, give},
+        messages::{DeclareProperty, SetEnvoyFilterState, decode},
+    },
 };
 
 type Foreign = fn(&mut Guest<'_>, &[u8]) -> Done<Vec<u8>>;
 
 /// By name.
-const FOREIGN: [(&str, Foreign); 5] = [
+const FOREIGN: [(&str, Foreign); 7] = [
     ("clear_route_cache", clear_route_cache),
     ("compress", compress),
     ("declare_property", declare_property),
     ("set_envoy_filter_state", set_envoy_filter_state),
+    ("sign", signatures::sign),
     ("uncompress", uncompress),
+    ("verify_signature", signatures::verify),
 ];
+
+/// Of a name that is logged.
+const NAME_BYTES_MAX: usize = 64;
 
 /// Names that a plugin declares.
 const DECLARED_MAX: usize = 256;
@@ -48,8 +56,14 @@ pub(super) fn link(linker: &mut Linker<Data>) -> Result<()> {
 
 fn call(guest: &mut Guest<'_>, name: (u32, u32), args: (u32, u32)) -> Done<Vec<u8>> {
     let (name, args) = (copy(guest, name.0, name.1)?, copy(guest, args.0, args.1)?);
-    let found = FOREIGN.iter().find(|(known, _)| known.as_bytes() == name);
-    found.ok_or(Status::NotFound).and_then(|(_, function)| function(guest, &args))
+    match FOREIGN.iter().find(|(known, _)| known.as_bytes() == name) {
+        Some((_, function)) => function(guest, &args),
+        None => {
+            let name = String::from_utf8_lossy(&name[..name.len().min(NAME_BYTES_MAX)]).into_owned();
+            services::say(guest, Level::Debug, &format!("it calls the foreign function {name}, which there is not"));
+            Err(Status::NotFound)
+        }
+    }
 }
 
 // In the format of zlib (RFC 1950).

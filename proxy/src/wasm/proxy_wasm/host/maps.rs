@@ -31,7 +31,7 @@ fn on<T>(guest: &mut Guest<'_>, map: u32, f: impl FnOnce(&mut View<'_>) -> T) ->
         return Err(Status::BadArgument);
     }
     if map >= 6 {
-        return Ok(guest.data_mut().received.as_mut().filter(|received| received.failed.is_none()).map(|received| {
+        return Ok(guest.data_mut().received.as_mut().filter(|received| received.status.is_some()).map(|received| {
             let (status, fields) = (received.status, &received.headers);
             f(&mut if map == 6 {
                 View::Received { status, fields }

@@ -4,9 +4,11 @@ mod buffers;
 mod calls;
 mod foreign;
 mod grpc;
+mod higress;
 mod maps;
 mod property;
 mod services;
+mod signatures;
 mod streams;
 
 use wasmtime::{Engine, Linker, Result};
@@ -34,6 +36,7 @@ pub(in crate::wasm) fn linker(engine: &Engine) -> Result<Linker<Data>> {
     calls::link(&mut linker)?;
     grpc::link(&mut linker)?;
     foreign::link(&mut linker)?;
+    higress::link(&mut linker)?;
     toolchains::link(&mut linker)?;
     preview1::link(&mut linker)?;
     Ok(linker)

@@ -1,13 +1,17 @@
 //! Properties: what is known of an exchange, by the names of Envoy's attributes, and what plugins set under names of
 //! their own.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::{Duration, SystemTime},
+};
 
 use http::{HeaderMap, Version, header};
 use wasmtime::{Linker, Result};
 
-use super::{Done, Guest, Status, answers, gives, services};
+use super::{Done, Guest, Status, answers, gives, services, streams};
 use crate::{
+    error::Kind,
     exchange::Exchange,
     wasm::proxy_wasm::{
         data::Data,
@@ -43,7 +47,13 @@ fn get(guest: &mut Guest<'_>, path: u32, length: u32) -> Done<Value> {
         ["plugin_root_id"] => plugin.map(|plugin| text(&plugin.proxy_wasm.root_id)),
         ["plugin_vm_id"] => Some(text(&settings.vm_id)),
         ["node", "id"] => Some(text("tidegate")),
+        ["xds", "node", "id"] => Some(text("tidegate")),
         ["listener_direction"] | ["xds", "listener_direction"] => Some(number(1)),
+        // Messages of Protocol Buffers in which nothing is set.
+        ["metadata"]
+        | ["xds", "listener_metadata" | "route_metadata" | "cluster_metadata" | "virtual_host_metadata"] => {
+            Some(Value::new())
+        }
         _ => None,
     };
     match found {
@@ -65,6 +75,7 @@ fn of_stream(stream: &Stream, parts: &[&str]) -> Option<Value> {
     match parts {
         ["request", rest @ ..] => request(stream, rest),
         ["response", rest @ ..] => response(stream, rest),
+        ["connection_id"] => connection(exchange, "id"),
         ["connection", name] => connection(exchange, name),
         ["source", "address"] => Some(text(&client(exchange).to_string())),
         ["source", "port"] => Some(number(client(exchange).port().into())),
@@ -103,7 +114,7 @@ fn request(stream: &Stream, rest: &[&str]) -> Option<Value> {
         ["useragent"] => field(header::USER_AGENT.as_str())?,
         ["id"] => field("x-request-id")?,
         ["protocol"] => text(protocol(exchange.version)),
-        ["size"] => number(length(&head.headers)?),
+        ["size"] => number(length(&head.headers).unwrap_or(0)),
         ["total_size"] => number(length(&head.headers).unwrap_or(0).saturating_add(bytes(&head.headers))),
         ["time"] => number(nanoseconds(
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.saturating_sub(exchange.started.elapsed()),
@@ -116,6 +127,10 @@ fn request(stream: &Stream, rest: &[&str]) -> Option<Value> {
 }
 
 fn response(stream: &Stream, rest: &[&str]) -> Option<Value> {
+    if rest == ["flags"] {
+        let flags = |(kind, _): &(Kind, String)| flag(*kind);
+        return Some(number(stream.exchange.record.read(|recorded| recorded.error.as_ref().map_or(0, flags))));
+    }
     let mut shown = stream.response.borrow_mut();
     let head = shown.as_mut()?;
     Some(match rest {
@@ -133,10 +148,32 @@ fn response(stream: &Stream, rest: &[&str]) -> Option<Value> {
         ["grpc_status"] => {
             let trailers = stream.side(Direction::Response).trailers.borrow();
             let status = trailers.as_ref().and_then(|trailers| trailers.get("grpc-status"));
-            number(status.or_else(|| head.headers.get("grpc-status"))?.to_str().ok()?.parse().ok()?)
+            let said = status.or_else(|| head.headers.get("grpc-status"));
+            let said = said.and_then(|said| said.to_str().ok()?.parse().ok());
+            number(said.unwrap_or_else(|| streams::grpc_status(head.status).into()))
         }
         _ => return None,
     })
+}
+
+// What failed, as the bits of Envoy's response flags.
+const fn flag(kind: Kind) -> i64 {
+    match kind {
+        Kind::NoEndpoint => 0x2,
+        Kind::UpstreamTimeout | Kind::UpstreamTryTimeout | Kind::ExchangeTimeout => 0x4,
+        Kind::UpstreamReset => 0x10,
+        Kind::UpstreamConnect | Kind::UpstreamConnectTimeout => 0x20,
+        Kind::UpstreamMalformed => 0x40,
+        Kind::UpstreamBreakerOpen
+        | Kind::UpstreamQueueTimeout
+        | Kind::UpstreamQueueFull
+        | Kind::UpstreamRequestsMax
+        | Kind::UpstreamConnectionsMax => 0x80,
+        Kind::NoRoute => 0x100,
+        Kind::ClientGone => 0x4000,
+        Kind::UpstreamIdleTimeout => 0x10000,
+        _ => 0,
+    }
 }
 
 // Of a body, as its head has it.
@@ -158,7 +195,8 @@ fn connection(exchange: &Exchange, name: &str) -> Option<Value> {
     let client = tls.and_then(|tls| tls.client.as_ref());
     Some(match name {
         "mtls" => vec![u8::from(client.is_some())],
-        "requested_server_name" => text(tls?.server_name.as_deref()?),
+        "id" => connection_id(exchange),
+        "requested_server_name" => text(tls.and_then(|tls| tls.server_name.as_deref()).unwrap_or_default()),
         "tls_version" => text(&format!("TLSv{}", tls?.version)),
         "subject_peer_certificate" => text(&client?.subject),
         "sha256_peer_certificate_digest" => text(&client?.fingerprint),
@@ -168,11 +206,20 @@ fn connection(exchange: &Exchange, name: &str) -> Option<Value> {
     })
 }
 
+// One for all exchanges of a connection, and no other's while it lasts.
+fn connection_id(exchange: &Exchange) -> Value {
+    let mut hasher = DefaultHasher::new();
+    (exchange.connection.peer, exchange.connection.local).hash(&mut hasher);
+    hasher.finish().to_le_bytes().to_vec()
+}
+
 fn upstream(exchange: &Exchange, name: &str) -> Option<Value> {
     let endpoint = exchange.record.read(|recorded| recorded.endpoint);
     match name {
         "address" => endpoint.map(|endpoint| text(&endpoint.to_string())),
         "port" => endpoint.map(|endpoint| number(endpoint.port().into())),
+        // Of what failed, the log says why.
+        "transport_failure_reason" => Some(Value::new()),
         "request_attempt_count" => Some(number(exchange.record.read(|recorded| recorded.attempts).into())),
         _ => None,
     }

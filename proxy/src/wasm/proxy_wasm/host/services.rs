@@ -169,7 +169,8 @@ fn define_metric(guest: &mut Guest<'_>, kind: u32, name: u32, length: u32, at: u
 fn increment_metric(guest: &mut Guest<'_>, metric: u32, by: i64) -> Done {
     let metric = guest.data().metrics.get(metric as usize).ok_or(Status::NotFound)?;
     match (metric.kind(), u64::try_from(by)) {
-        (GuestKind::Counter, Ok(by)) => on_worker(|worker| metric.add(worker, by)),
+        // By nothing, a counter does not rise.
+        (GuestKind::Counter, Ok(by @ 1..)) => on_worker(|worker| metric.add(worker, by)),
         (GuestKind::Gauge, _) => metric.raise(by as f64),
         (GuestKind::Counter | GuestKind::Histogram, _) => return Err(Status::BadArgument),
     }
@@ -181,11 +182,8 @@ fn record_metric(guest: &mut Guest<'_>, metric: u32, value: u64) -> Done {
     match metric.kind() {
         GuestKind::Gauge => metric.set(value as f64),
         GuestKind::Histogram => on_worker(|worker| metric.observe(worker, value)),
-        // A counter only rises: it can be brought to a value that it has not reached.
-        GuestKind::Counter => {
-            let missing = value.saturating_sub(metric.value().unwrap_or(0.0) as u64);
-            on_worker(|worker| metric.add(worker, missing));
-        }
+        // A counter only rises: what is recorded is added, as in Envoy.
+        GuestKind::Counter => on_worker(|worker| metric.add(worker, value)),
     }
     Ok(())
 }

@@ -133,7 +133,8 @@ fn is_grpc(stream: &Stream) -> bool {
 
 // A gRPC client reads status and message from fields, and a body not at all.
 fn in_grpc(response: &mut Response, message: &[u8], grpc: i32) {
-    let code = if grpc >= 0 { grpc } else { grpc_status(response.head.status) };
+    let own = if response.head.status.is_success() { 0 } else { grpc_status(response.head.status) };
+    let code = if grpc >= 0 { grpc } else { own };
     response.head.status = StatusCode::OK;
     let fields = &mut response.head.headers;
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -152,10 +153,9 @@ fn in_grpc(response: &mut Response, message: &[u8], grpc: i32) {
     }
 }
 
-// As gRPC over HTTP/2 maps them for clients that get no status of its own.
-fn grpc_status(status: StatusCode) -> i32 {
+/// As gRPC over HTTP/2 maps a status for clients that get none of its own.
+pub(super) fn grpc_status(status: StatusCode) -> i32 {
     match status.as_u16() {
-        200..=299 => 0,
         400 => 13,
         401 => 16,
         403 => 7,
