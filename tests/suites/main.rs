@@ -20,6 +20,7 @@ mod gateway_api;
 mod grpc;
 mod guards;
 mod harness;
+mod hostile;
 mod http1_conformance;
 mod http2_conformance;
 mod http2_upstream;

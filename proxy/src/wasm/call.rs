@@ -4,7 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::pin,
     rc::Rc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -14,6 +14,7 @@ use http::request;
 use wasmtime::{PoolConcurrencyLimitError, Trap, component::ResourceAny};
 
 use super::{
+    deadline::Deadline,
     engine::Running,
     guest::{AtOnce, CreateError, Guest, told},
     native::{Exports, Params, Phase, Returned},
@@ -24,7 +25,7 @@ use super::{
 use crate::{
     config::spec::Isolation,
     error::{Error, Kind},
-    exchange::{Authority, Exchange, OpenSpan, Request, Response, Timeout, Timers},
+    exchange::{Authority, Exchange, OpenSpan, Request, Response},
     telemetry::{metrics::TrapKind, trace},
 };
 
@@ -226,8 +227,8 @@ impl Visit {
     ) -> Result<T, Fail> {
         let turn = if self.local.plugin.calls().overlap() { Some(self.turn.lock().await) } else { None };
         let time = CallTime::start(self, phase);
-        let (deadline, mut timeout) = (time.started + time.limit, None);
-        let outcome = poll_fn(|cx| self.poll_within(deadline, &mut timeout, &mut poll, cx)).await;
+        let mut deadline = Deadline::at(time.started + time.limit);
+        let outcome = poll_fn(|cx| self.poll_within(&mut deadline, &mut poll, cx)).await;
         let limit = time.limit;
         let outcome = outcome.unwrap_or(Err(Fail::Timeout(limit)));
         time.stop(&outcome);
@@ -302,8 +303,7 @@ impl Visit {
     // the call is dropped, with its guest.
     fn poll_within<T>(
         self: &Rc<Self>,
-        deadline: Instant,
-        timeout: &mut Option<Timeout>,
+        deadline: &mut Deadline,
         call: &mut impl FnMut(&mut Context<'_>) -> Poll<T>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<T>> {
@@ -313,8 +313,7 @@ impl Visit {
         }
         drop(sight);
         // Most calls never get here, and need no timer.
-        let timeout = timeout.get_or_insert_with(|| self.exchange.worker.locals.of::<Timers>().at(deadline));
-        Pin::new(timeout).poll(cx).map(|()| None)
+        deadline.poll(cx).map(|()| None)
     }
 
     // What is left of the call's, the plugin's and the exchange's time.

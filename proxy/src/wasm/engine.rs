@@ -138,7 +138,6 @@ pub(super) struct Running<'a>(&'a Shard);
 
 // More workers than shards share one, by way of a locked instruction.
 const SHARDS: usize = 64;
-// A missed wake-up costs at most this.
 const REST: Duration = Duration::from_millis(50);
 const TICKS_UNTIL_REST: u32 = 200;
 
@@ -155,8 +154,13 @@ impl Ticker {
                 let (began, ended) = ticker.count();
                 idle = if began == seen && began == ended { idle + 1 } else { 0 };
                 seen = began;
-                let rest = idle >= TICKS_UNTIL_REST;
+                let mut rest = idle >= TICKS_UNTIL_REST;
                 ticker.resting.store(rest, SeqCst);
+                // A call that began before it could know of the rest wakes nobody.
+                if rest && ticker.count().0 != seen {
+                    rest = false;
+                    ticker.resting.store(false, SeqCst);
+                }
                 drop((engine, ticker));
                 thread::park_timeout(if rest { REST } else { TICK });
             }
@@ -175,8 +179,9 @@ impl Ticker {
     #[inline]
     pub(super) fn run(&self, worker: usize) -> Running<'_> {
         let shard = &self.shards[worker % SHARDS];
-        shard.began.fetch_add(1, Relaxed);
-        if self.resting.load(Relaxed)
+        // Either the ticker sees this call before it rests, or this call sees that it does.
+        shard.began.fetch_add(1, SeqCst);
+        if self.resting.load(SeqCst)
             && let Some(thread) = self.thread.get()
         {
             thread.unpark();
@@ -185,7 +190,7 @@ impl Ticker {
     }
 
     fn count(&self) -> (u64, u64) {
-        let sum = |of: fn(&Shard) -> &AtomicU64| self.shards.iter().map(|shard| of(shard).load(Relaxed)).sum();
+        let sum = |of: fn(&Shard) -> &AtomicU64| self.shards.iter().map(|shard| of(shard).load(SeqCst)).sum();
         // Ended first: a call that ends in between then counts as running.
         let ended = sum(|shard| &shard.ended);
         (sum(|shard| &shard.began), ended)

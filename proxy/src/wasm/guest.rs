@@ -11,6 +11,7 @@ use super::{
     compile::Module,
     native::{Exports, Phase, types::Problem},
     plugin::{Calls, Plugin},
+    slice,
 };
 use crate::telemetry::PluginSeries;
 
@@ -214,7 +215,7 @@ pub(super) fn store(engine: &Engine, memory_bytes_max: usize) -> Store<Data> {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|mut store| {
         Ok(match store.data_mut().at_once.as_mut().map(AtOnce::is_over) {
-            None => UpdateDeadline::Yield(1),
+            None => slice::give_way(),
             Some(true) => UpdateDeadline::Interrupt,
             Some(false) => UpdateDeadline::Continue(1),
         })

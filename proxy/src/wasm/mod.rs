@@ -14,6 +14,7 @@ mod budget;
 mod cache;
 mod call;
 mod compile;
+mod deadline;
 mod engine;
 mod filter;
 mod guest;
@@ -32,6 +33,7 @@ mod provided;
 mod proxy_wasm;
 mod pull;
 mod schema;
+mod slice;
 mod standing;
 mod stream;
 mod surface;
@@ -331,6 +333,7 @@ impl Wasm {
             vm_config: vm_config.into_bytes(),
             environment,
             space: self.space(&format!("proxy-wasm:{vm_id}").into(), spec.limits.kv_bytes_max),
+            own_queues: self.queues.group(vm_id),
             queues: Arc::clone(&self.queues),
         };
         let engine = (self.filters.clone(), Arc::clone(&self.counters));

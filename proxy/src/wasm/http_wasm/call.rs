@@ -10,9 +10,8 @@ use std::{
 
 use super::{pool::Lease, sight::Sight, visit::Visit};
 use crate::{
-    exchange::{Timeout, Timers},
     telemetry::trace,
-    wasm::call::Fail,
+    wasm::{call::Fail, deadline::Deadline},
 };
 
 impl Visit {
@@ -69,7 +68,12 @@ impl Visit {
             self.lease.replace(Some(lease));
             Ok(result)
         });
-        let mut time = Time { deadline: started + limit, waiting: None, waited: Duration::ZERO, timeout: None };
+        let mut time = Time {
+            deadline: Deadline::at(started + limit),
+            ends: started + limit,
+            waiting: None,
+            waited: Duration::ZERO,
+        };
         let outcome = poll_fn(|cx| time.poll(self, call.as_mut(), cx)).await.unwrap_or(Err(Fail::Timeout(limit)));
         let spent = started.elapsed().saturating_sub(time.waited);
         self.spent.set(self.spent.get() + spent);
@@ -91,11 +95,11 @@ impl Visit {
 
 /// The time of one call.
 struct Time {
-    deadline: Instant,
+    deadline: Deadline,
+    ends: Instant,
     /// Since when it waits for a body.
     waiting: Option<Instant>,
     waited: Duration,
-    timeout: Option<Timeout>,
 }
 
 impl Time {
@@ -109,7 +113,8 @@ impl Time {
     ) -> Poll<Option<T>> {
         if let Some(since) = self.waiting.take() {
             let waited = since.elapsed();
-            self.deadline += waited;
+            self.ends += waited;
+            self.deadline.set(self.ends);
             self.waited += waited;
         }
         visit.waits.set(false);
@@ -120,11 +125,9 @@ impl Time {
         drop(sight);
         if visit.waits.get() {
             self.waiting = Some(Instant::now());
-            self.timeout = None;
             return Poll::Pending;
         }
         // Most calls never get here, and need no timer.
-        let timers = || visit.exchange.worker.locals.of::<Timers>().at(self.deadline);
-        Pin::new(self.timeout.get_or_insert_with(timers)).poll(cx).map(|()| None)
+        self.deadline.poll(cx).map(|()| None)
     }
 }

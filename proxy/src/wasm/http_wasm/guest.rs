@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Instance, Store, TypedFunc, UpdateDeadline};
+use wasmtime::{Instance, Store, TypedFunc};
 
 use super::data::Data;
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
         native::types::Problem,
         plugin::Plugin,
         preview1::Exit,
+        slice,
     },
 };
 
@@ -39,7 +40,7 @@ impl Guest {
         let mut store = Store::new(program.pre.module().engine(), Data::new(plugin));
         store.limiter(|data| &mut data.limits);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+        store.epoch_deadline_callback(|_| Ok(slice::give_way()));
         let started = match program.pre.instantiate_async(&mut store).await {
             Ok(instance) => start(&mut store, &instance).await,
             Err(error) => Err(error),

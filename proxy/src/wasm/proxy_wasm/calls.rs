@@ -18,6 +18,7 @@ use super::{
     data::{Outgoing, Received},
     home::Home,
     local::Local,
+    outbox::Held,
 };
 use crate::{
     drain::Drain,
@@ -121,7 +122,8 @@ fn stand_in(kind: Kind) -> Received {
 
 async fn perform(outgoing: Outgoing, exchange: Rc<Exchange>) -> Received {
     let (upstream, bytes_max) = (Arc::clone(&outgoing.upstream), outgoing.bytes_max);
-    match upstream.call(request(outgoing, exchange)).await {
+    let (request, _held) = request(outgoing, exchange);
+    match upstream.call(request).await {
         Ok(response) => {
             let broken = |error: Error| Received { failed: Some(error.kind().name()), ..Received::default() };
             received(response, bytes_max).await.unwrap_or_else(broken)
@@ -130,8 +132,8 @@ async fn perform(outgoing: Outgoing, exchange: Rc<Exchange>) -> Received {
     }
 }
 
-fn request(outgoing: Outgoing, exchange: Rc<Exchange>) -> Box<Request> {
-    let Outgoing { mut head, authority, body, trailers, .. } = outgoing;
+fn request(outgoing: Outgoing, exchange: Rc<Exchange>) -> (Box<Request>, Held) {
+    let Outgoing { mut head, authority, body, trailers, held, .. } = outgoing;
     // It is part of the same trace, unless the plugin says otherwise.
     if !head.headers.contains_key(&TRACEPARENT) {
         let parent = exchange.trace.traceparent(exchange.trace.span_id);
@@ -145,7 +147,7 @@ fn request(outgoing: Outgoing, exchange: Rc<Exchange>) -> Box<Request> {
             Body::stream(StreamBody::new(futures_util::stream::iter(frames)))
         }
     };
-    Box::new(Request { head, authority, body, upgrade: None, exchange })
+    (Box::new(Request { head, authority, body, upgrade: None, exchange }), held)
 }
 
 async fn received(mut response: Response, mut bytes_max: usize) -> Result<Received, Error> {

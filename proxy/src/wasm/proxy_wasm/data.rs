@@ -12,7 +12,12 @@ use http::{HeaderMap, request};
 use tokio::sync::mpsc;
 use wasmtime::{Caller, Memory, TypedFunc};
 
-use super::{host, program::Settings, queues::Queue};
+use super::{
+    host,
+    outbox::{Held, Outbox},
+    program::Settings,
+    queues::Queue,
+};
 use crate::{
     exchange::{Authority, Call},
     telemetry::metrics::GuestMetric,
@@ -40,6 +45,8 @@ pub(in crate::wasm) struct Data {
     pub(super) heard: Option<Heard>,
     /// Calls and streams of gRPC that are under way, by token.
     pub(super) conversations: HashMap<u32, Conversation>,
+    /// What its calls hold.
+    pub(super) outbox: Outbox,
     /// What the last callbacks asked for that is done when they have returned.
     pub(super) asked: Vec<Asked>,
 }
@@ -92,6 +99,8 @@ pub(super) struct Outgoing {
     pub(super) trailers: Option<HeaderMap>,
     pub(super) timeout: Duration,
     pub(super) bytes_max: usize,
+    /// Until it is answered.
+    pub(super) held: Held,
 }
 
 /// A call or a stream of gRPC to an upstream.
@@ -104,6 +113,8 @@ pub(super) struct Opening {
     pub(super) head: request::Parts,
     pub(super) authority: Authority,
     pub(super) messages: Messages,
+    /// Until it is over.
+    pub(super) held: Held,
     /// None of a stream.
     pub(super) timeout: Option<Duration>,
     /// Of one message that comes.
@@ -115,14 +126,14 @@ pub(super) enum Messages {
     /// With a call.
     One(Bytes),
     /// On a stream, as the guest gives them.
-    Many(mpsc::Receiver<Bytes>),
+    Many(mpsc::Receiver<(Bytes, Held)>),
 }
 
 /// A call or a stream of gRPC, as a guest acts on it.
 pub(super) enum Conversation {
     Call,
     /// And where its messages go, until it is closed.
-    Stream(Option<mpsc::Sender<Bytes>>),
+    Stream(Option<mpsc::Sender<(Bytes, Held)>>),
 }
 
 /// What came of one.
@@ -163,6 +174,7 @@ impl Data {
             received: None,
             heard: None,
             conversations: HashMap::new(),
+            outbox: Outbox::default(),
             asked: Vec::new(),
         }
     }

@@ -161,12 +161,12 @@ impl End {
 
 // Answers with the one message of a call. A stream only ends.
 async fn converse(opening: Opening, exchange: Rc<Exchange>, line: &Line) -> Result<Bytes, End> {
-    let Opening { upstream, head, authority, messages, bytes_max, .. } = opening;
+    let Opening { upstream, head, authority, messages, bytes_max, held: _held, .. } = opening;
     let one = matches!(messages, Messages::One(_));
     let body = match messages {
         Messages::One(message) => Body::full(framed(&message)),
         Messages::Many(from) => Body::stream(StreamBody::new(stream::unfold(from, |mut from| async {
-            let message = from.recv().await?;
+            let (message, _held) = from.recv().await?;
             Some((Ok(Frame::data(framed(&message))), from))
         }))),
     };

@@ -5,7 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::pin,
     rc::{Rc, Weak},
     sync::Arc,
     task::Poll,
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     exchange::{Timers, Worker},
-    wasm::{call::Fail, guest::CreateError},
+    wasm::{call::Fail, deadline::Deadline, guest::CreateError},
 };
 
 /// See the module.
@@ -194,7 +194,7 @@ impl Home {
             Err(_) => {
                 let turn = Arc::clone(&self.slot).lock_owned();
                 let busy = |_| Fail::Overloaded("its VM is busy with other exchanges".into());
-                self.timers().within(deadline, turn).await.map_err(busy)
+                Deadline::within(deadline, turn).await.map_err(busy)
             }
         }
     }
@@ -266,15 +266,14 @@ async fn run<P: Params, R: Returned>(
     let outcome = {
         let _running = home.shared.filters.ticker.run(home.worker.index);
         let mut call = pin!(func.call_async(&mut vm.store, params));
-        let mut timeout = None;
+        let mut deadline = Deadline::at(deadline);
         poll_fn(|cx| {
             let sight = Sight::open(&home);
             if let Poll::Ready(outcome) = call.as_mut().poll(cx) {
                 return Poll::Ready(Some(outcome));
             }
             drop(sight);
-            let timeout = timeout.get_or_insert_with(|| home.timers().at(deadline));
-            Pin::new(timeout).poll(cx).map(|()| None)
+            deadline.poll(cx).map(|()| None)
         })
         .await
     };

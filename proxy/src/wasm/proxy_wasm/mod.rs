@@ -17,6 +17,7 @@ mod home;
 mod host;
 mod local;
 mod messages;
+mod outbox;
 mod pairs;
 mod program;
 mod provided;

@@ -4,7 +4,13 @@ use std::sync::{Arc, Weak};
 
 use wasmtime::{InstancePre, Linker, Module};
 
-use super::{data::Data, provided::VERSIONS, queues::Queues, stream::Direction, vm::Vm};
+use super::{
+    data::Data,
+    provided::VERSIONS,
+    queues::{Group, Queues},
+    stream::Direction,
+    vm::Vm,
+};
 use crate::{
     state::kv::Space,
     wasm::{Counters, LoadError, compile, engine::Filters, guest::CreateError, plugin::Plugin, pool::InUse},
@@ -76,6 +82,8 @@ pub(in crate::wasm) struct Settings {
     pub(in crate::wasm) environment: Vec<(String, String)>,
     pub(in crate::wasm) space: Arc<Space>,
     pub(in crate::wasm) queues: Arc<Queues>,
+    /// Those of its own name.
+    pub(in crate::wasm) own_queues: Arc<Group>,
 }
 
 /// The VMs of one identity: module, settings and memory.

@@ -25,7 +25,7 @@ use crate::{
     error::{Error, Kind},
     exchange::{Authority, Exchange, Response},
     telemetry::trace,
-    wasm::call::Fail,
+    wasm::{call::Fail, deadline::Deadline},
 };
 
 /// See the module.
@@ -173,8 +173,7 @@ impl Stream {
             }
             let limit = self.local.plugin.limits.exchange_timeout;
             let left = self.exchange.time_left(since).map_or(limit, |left| left.min(limit));
-            let timers = self.local.home.timers();
-            if timers.within(since + left, self.news.notified()).await.is_err() {
+            if Deadline::within(since + left, self.news.notified()).await.is_err() {
                 self.judge(&Fail::Timeout(left))?;
             }
         }

@@ -13,6 +13,7 @@ pub(super) fn data() -> Data {
         vm_config: Vec::new(),
         environment: Vec::new(),
         space: Arc::new(Space::new(1 << 10)),
+        own_queues: Arc::default(),
         queues: Arc::new(Queues::default()),
     };
     Data::new(&Arc::new(settings), 1 << 20)

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use wasmtime::{Instance, Store, UpdateDeadline};
+use wasmtime::{Instance, Store};
 
 use super::{
     data::{Asked, Configuration, Data, Root},
@@ -21,6 +21,7 @@ use crate::{
         plugin::Plugin,
         pool::InUse,
         preview1::Exit,
+        slice,
     },
 };
 
@@ -41,7 +42,7 @@ impl Vm {
         let mut store = Store::new(program.pre.module().engine(), Data::new(&shared.settings, shared.memory_bytes_max));
         store.limiter(|data| &mut data.limits);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+        store.epoch_deadline_callback(|_| Ok(slice::give_way()));
         let started = match program.pre.instantiate_async(&mut store).await {
             Ok(instance) => start(&mut store, &instance).await,
             Err(error) => Err(error),

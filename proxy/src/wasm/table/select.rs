@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     error::Kind,
-    exchange::{Asked, Select, Timers, Trial, Worker},
-    wasm::{budget::Allowance, call::Fail, guest::told},
+    exchange::{Asked, Select, Trial, Worker},
+    wasm::{budget::Allowance, call::Fail, deadline::Deadline, guest::told},
 };
 
 /// A table that chooses.
@@ -61,7 +61,7 @@ impl Selector {
         }
         let (started, generation) = (Instant::now(), asked.generation);
         let running = table.filters.ticker.run(worker.index);
-        let (asked, outcome) = self.ask(&local, worker, asked, started).await;
+        let (asked, outcome) = self.ask(&local, asked, started).await;
         drop(running);
         let result = outcome.as_ref().map(drop).map_err(Fail::kind);
         table.series.finish(worker.index, result, started.elapsed());
@@ -78,21 +78,15 @@ impl Selector {
         (asked, chosen)
     }
 
-    async fn ask(
-        &self,
-        local: &Rc<Local>,
-        worker: &Worker,
-        asked: Asked,
-        started: Instant,
-    ) -> (Asked, Result<Chosen, Fail>) {
+    async fn ask(&self, local: &Rc<Local>, asked: Asked, started: Instant) -> (Asked, Result<Chosen, Fail>) {
         let limit = self.table.limits.call_timeout;
-        let (timers, deadline) = (worker.locals.of::<Timers>(), started + limit);
-        let leased = timers.within(deadline, local.lease()).await;
+        let deadline = started + limit;
+        let leased = Deadline::within(deadline, local.lease()).await;
         let mut lease = match leased.unwrap_or(Err(Fail::Timeout(limit))) {
             Ok(lease) => lease,
             Err(fail) => return (asked, Err(fail)),
         };
-        let called = timers.within(deadline, lease.guest().select(asked)).await;
+        let called = Deadline::within(deadline, lease.guest().select(asked)).await;
         let asked = lease.guest().take();
         let returned = matches!(called, Ok(Ok(_)));
         let outcome = self.judged(called.map_err(|_| limit));

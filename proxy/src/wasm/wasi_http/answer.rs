@@ -67,8 +67,15 @@ impl Given {
     /// The body as it is to be sent, once there is something of it or the guest waits: most have finished a body by then
     /// that is empty, and a request without one should look like it.
     pub(super) async fn settled(mut self) -> Body {
-        if !self.over {
-            self.ahead = poll_fn(|cx| self.poll_ahead(cx)).await;
+        while !self.over {
+            match poll_fn(|cx| Poll::Ready(Pin::new(&mut self).poll_frame(cx))).await {
+                Poll::Ready(frame) => {
+                    self.ahead = frame;
+                    break;
+                }
+                Poll::Pending if self.handling.gives_way.get() => tokio::task::yield_now().await,
+                Poll::Pending => break,
+            }
         }
         Body::stream(self)
     }
@@ -82,17 +89,6 @@ impl Given {
             tokio::task::spawn_local(async move { while let Some(Ok(_)) = self.frame().await {} });
         }
         Body::empty()
-    }
-
-    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match Pin::new(&mut *self).poll_frame(cx) {
-            Poll::Ready(frame) => Poll::Ready(frame),
-            Poll::Pending if self.handling.ticked.get() => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Ready(None),
-        }
     }
 
     fn new(body: WasiBody, headers: &HeaderMap, handling: &Rc<Handling>, guard: Option<Guard>) -> Self {

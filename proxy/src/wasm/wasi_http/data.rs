@@ -18,7 +18,7 @@ use super::{
     Shared, handling, outgoing,
     output::{Output, Stream},
 };
-use crate::exchange::is_framing;
+use crate::{exchange::is_framing, wasm::slice};
 
 /// See the module.
 pub(in crate::wasm) struct Data {
@@ -54,10 +54,15 @@ pub(super) fn store(shared: &Arc<Shared>) -> Store<Data> {
     store.set_hostcall_fuel(ARGUMENT_BYTES_MAX);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|_| {
-        handling::with_active(|handling| handling.ticked.set(true));
-        Ok(UpdateDeadline::Yield(1))
+        handling::with_active(|handling| handling.gives_way.set(true));
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(give_way())))
     });
     store
+}
+
+async fn give_way() {
+    slice::over().await;
+    handling::with_active(|handling| handling.gives_way.set(false));
 }
 
 // Nothing of the machine: no files, no sockets, no names, no arguments, and clocks that begin with the process.

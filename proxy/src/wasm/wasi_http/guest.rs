@@ -67,8 +67,8 @@ pub(super) fn start(handling: &Rc<Handling>, head: request::Parts, body: Lodged)
         let shared = Arc::clone(&handling.local.shared);
         let counted = Counted::new(&handling);
         let mut call = pin!(handle(&shared, Request::from_parts(head, body.boxed_unsync()), secure));
-        let mut timeout = None;
-        let outcome = poll_fn(|cx| handling.poll(call.as_mut(), &mut timeout, cx)).await;
+        let mut deadline = None;
+        let outcome = poll_fn(|cx| handling.poll(call.as_mut(), &mut deadline, cx)).await;
         handling.conclude(outcome);
         drop(counted);
     });

@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     error::Kind,
-    exchange::{Authority, Exchange, OpenSpan, Request, Timeout, Timers},
+    exchange::{Authority, Exchange, OpenSpan, Request},
     telemetry::trace,
-    wasm::{call::Fail, journal::Level},
+    wasm::{call::Fail, deadline::Deadline, journal::Level},
 };
 
 /// See the module.
@@ -31,8 +31,8 @@ pub(super) struct Handling {
     pub(super) exchange: Rc<Exchange>,
     /// Whom the request is for.
     pub(super) authority: Authority,
-    /// Whether the guest gave way because a tick came, and not because it waits.
-    pub(super) ticked: Cell<bool>,
+    /// Whether the guest gives way because a tick came, and does not wait for anything.
+    pub(super) gives_way: Cell<bool>,
     /// Requests that it sent so far.
     pub(super) calls: Cell<u32>,
     news: mpsc::UnboundedSender<News>,
@@ -45,8 +45,8 @@ pub(super) struct Handling {
     // Of the task that the guest runs in.
     waker: RefCell<Option<Waker>>,
     spent: Cell<Duration>,
-    // Since it last waited.
-    stretch: Cell<Duration>,
+    // When it last went on after it had waited, if it computes since then.
+    stretch: Cell<Option<Instant>>,
     // Since it answered.
     after: Cell<Duration>,
     // Its place in the exchange's record.
@@ -105,7 +105,7 @@ impl Handling {
             local,
             exchange,
             authority,
-            ticked: Cell::new(false),
+            gives_way: Cell::new(false),
             calls: Cell::new(0),
             news,
             next: RefCell::new(Next::NotYet),
@@ -213,7 +213,7 @@ impl Handling {
     pub(super) fn poll(
         self: &Rc<Self>,
         call: Pin<&mut impl Future<Output = Result<(), Fail>>>,
-        timeout: &mut Option<(Instant, Timeout)>,
+        deadline: &mut Option<Deadline>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Fail>> {
         let woken_by = cx.waker();
@@ -222,50 +222,51 @@ impl Handling {
         }
         let ticker = &self.local.shared.plugin.module.wasi_http().filters.ticker;
         let running = ticker.run(self.local.worker);
-        self.ticked.set(false);
         let began = Instant::now();
+        self.stretch.set(self.stretch.get().or(Some(began)));
         let sight = Sight::open(Rc::clone(self));
         let polled = call.poll(cx);
         drop((sight, running));
-        if polled.is_ready() {
-            self.ticked.set(false);
-        }
         self.spend(began.elapsed());
         if polled.is_ready() {
             return polled;
         }
-        let limits = &self.local.shared.plugin.limits;
-        for (spent, limit) in [(&self.stretch, limits.call_timeout), (&self.after, limits.exchange_timeout)] {
-            if spent.get() > limit {
-                return Poll::Ready(Err(Fail::Timeout(limit)));
-            }
+        if !self.gives_way.get() {
+            self.stretch.set(None);
         }
-        self.poll_deadline(timeout, cx).map(|()| Err(Fail::Timeout(limits.exchange_timeout)))
+        let exchange_timeout = self.local.shared.plugin.limits.exchange_timeout;
+        if self.after.get() > exchange_timeout {
+            return Poll::Ready(Err(Fail::Timeout(exchange_timeout)));
+        }
+        let Some((at, limit)) = self.next_deadline() else {
+            *deadline = None;
+            return Poll::Pending;
+        };
+        let deadline = deadline.get_or_insert_with(|| Deadline::at(at));
+        deadline.set(at);
+        deadline.poll(cx).map(|()| Err(Fail::Timeout(limit)))
+    }
+
+    // When its time is over if it goes on as it does, and which time that is.
+    fn next_deadline(&self) -> Option<(Instant, Duration)> {
+        let limits = &self.local.shared.plugin.limits;
+        let whole = self.deadline.get().map(|at| (at, limits.exchange_timeout));
+        let stretch = self.stretch.get().map(|since| (since + limits.call_timeout, limits.call_timeout));
+        whole.into_iter().chain(stretch).min()
     }
 
     fn spend(&self, time: Duration) {
         self.spent.set(self.spent.get() + time);
-        self.stretch.set(if self.ticked.get() { self.stretch.get() + time } else { Duration::ZERO });
         if self.answered.get() {
             self.after.set(self.after.get() + time);
         }
         self.exchange.record.spend(&self.step, &self.local.name, time);
     }
 
-    fn poll_deadline(&self, timeout: &mut Option<(Instant, Timeout)>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(at) = self.deadline.get() else {
-            *timeout = None;
-            return Poll::Pending;
-        };
-        if timeout.as_ref().is_none_or(|(armed, _)| *armed != at) {
-            *timeout = Some((at, self.exchange.worker.locals.of::<Timers>().at(at)));
-        }
-        timeout.as_mut().map_or(Poll::Pending, |(_, timeout)| Pin::new(timeout).poll(cx))
-    }
-
     /// The guest has come to an end, of whichever kind. To be called before what it holds is dropped: bodies that it
     /// leaves unfinished end as this says.
     pub(super) fn conclude(&self, outcome: Result<(), Fail>) {
+        self.gives_way.set(false);
         for stream in [Stream::Stdout, Stream::Stderr] {
             self.lines(stream).borrow_mut().end(|line| self.log(stream.level(), line));
         }

@@ -26,14 +26,13 @@ fn on<T>(guest: &mut Guest<'_>, buffer: u32, f: impl FnOnce(&[u8]) -> T) -> Done
     if buffer >= BUFFERS {
         return Err(Status::BadArgument);
     }
-    let body = |direction| {
-        let stream = stream(guest).ok_or(Status::NotFound)?;
-        let buffer = stream.side(direction).buffer.borrow();
-        Ok(buffer.as_deref().unwrap_or_default().to_vec())
-    };
     match buffer {
-        0 => Ok(f(&body(Direction::Request)?)),
-        1 => Ok(f(&body(Direction::Response)?)),
+        0 | 1 => {
+            let direction = if buffer == 0 { Direction::Request } else { Direction::Response };
+            let stream = stream(guest).ok_or(Status::NotFound)?;
+            let buffer = stream.side(direction).buffer.borrow();
+            Ok(f(buffer.as_deref().unwrap_or_default()))
+        }
         4 => {
             let received = guest.data().received.as_ref().filter(|received| received.status.is_some());
             Ok(f(&received.ok_or(Status::NotFound)?.body))

@@ -83,6 +83,7 @@ fn call(guest: &mut Guest<'_>, asked: &Sending, token_at: u32) -> Done {
     }
     let trailers = Some(fields(&pairs::read(&trailers)?)?).filter(|trailers| !trailers.is_empty());
     let root = services::root(guest)?;
+    let held = guest.data().outbox.hold(headers.len() + body.len() + asked.trailers.1 as usize)?;
     let stream = count(guest, &plugin)?;
     let token = guest.data_mut().next_token();
     let timeout = timeout(&plugin, asked.timeout_ms);
@@ -97,6 +98,7 @@ fn call(guest: &mut Guest<'_>, asked: &Sending, token_at: u32) -> Done {
         trailers,
         timeout,
         bytes_max: plugin.limits.call_bytes_max,
+        held,
     };
     services::ask(guest, Asked::Call(Box::new(outgoing)))?;
     write_u32(guest, token_at, token)

@@ -84,6 +84,8 @@ fn open(
     let mut head = head(&service, &method, &pairs)?;
     let authority = authority_of(&pairs, authority, &name)?;
     let root = services::root(guest)?;
+    let bytes = metadata.len() + one.as_ref().map_or(0, |(message, _)| message.len());
+    let held = guest.data().outbox.hold(bytes)?;
     let stream = calls::count(guest, &plugin)?;
     let data = guest.data_mut();
     let token = data.next_token();
@@ -101,7 +103,7 @@ fn open(
         }
     };
     let bytes_max = plugin.limits.call_bytes_max;
-    let opening = Opening { token, root, stream, upstream, head, authority, messages, timeout, bytes_max };
+    let opening = Opening { token, root, stream, upstream, head, authority, messages, held, timeout, bytes_max };
     if let Err(status) = services::ask(guest, Asked::Open(Box::new(opening))) {
         guest.data_mut().conversations.remove(&token);
         return Err(status);
@@ -142,11 +144,12 @@ fn authority_of(pairs: &[(&[u8], &[u8])], authority: String, name: &str) -> Done
 
 fn send(guest: &mut Guest<'_>, token: u32, message: u32, length: u32, end: u32) -> Done {
     let message = copy(guest, message, length)?;
+    let held = guest.data().outbox.hold(message.len())?;
     match guest.data_mut().conversations.get_mut(&token).ok_or(Status::NotFound)? {
         Conversation::Call | Conversation::Stream(None) => Err(Status::BadArgument),
         Conversation::Stream(to) => {
             let sender = to.as_ref().ok_or(Status::BadArgument)?;
-            sender.try_send(message.into()).map_err(|_| Status::InternalFailure)?;
+            sender.try_send((message.into(), held)).map_err(|_| Status::InternalFailure)?;
             if end != 0 {
                 *to = None;
             }

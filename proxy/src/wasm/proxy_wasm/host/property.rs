@@ -30,7 +30,7 @@ pub(super) fn link(linker: &mut Linker<Data>) -> Result<()> {
 }
 
 /// Bytes of a property's name, and of its value.
-const BYTES_MAX: usize = 4 << 10;
+pub(super) const BYTES_MAX: usize = 4 << 10;
 /// Properties that plugins set in one exchange.
 const SET_MAX: usize = 64;
 

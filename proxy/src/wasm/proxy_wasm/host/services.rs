@@ -242,7 +242,7 @@ fn register_queue(guest: &mut Guest<'_>, name: u32, length: u32, at: u32) -> Don
     let name = copy(guest, name, length)?;
     let root = root(guest)?;
     let settings = Arc::clone(&guest.data().settings);
-    let (number, queue) = settings.queues.register(&settings.vm_id, name)?;
+    let (number, queue) = settings.queues.register(&settings.own_queues, name)?;
     write_u32(guest, at, number)?;
     ask(guest, Asked::Watch { root, number, queue })
 }
@@ -251,9 +251,8 @@ fn resolve_queue(guest: &mut Guest<'_>, vm: u32, vm_length: u32, name: u32, leng
     let (vm, name) = (copy(guest, vm, vm_length)?, copy(guest, name, length)?);
     let settings = Arc::clone(&guest.data().settings);
     // A module that does not know its VM's name means its own.
-    let vm =
-        if vm.is_empty() { settings.vm_id.clone() } else { String::from_utf8(vm).map_err(|_| Status::NotFound)? };
-    let number = settings.queues.resolve(vm, name)?;
+    let vm = if vm.is_empty() { &settings.vm_id } else { str::from_utf8(&vm).map_err(|_| Status::NotFound)? };
+    let number = settings.queues.resolve(vm, &name)?;
     write_u32(guest, at, number)
 }
 

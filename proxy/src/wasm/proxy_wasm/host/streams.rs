@@ -3,7 +3,7 @@
 use http::{HeaderValue, StatusCode, header};
 use wasmtime::{Linker, Result};
 
-use super::{Done, Guest, Status, answers};
+use super::{Done, Guest, Status, answers, services};
 use crate::{
     exchange::{Body, Response},
     wasm::proxy_wasm::{
@@ -95,8 +95,7 @@ fn done(guest: &mut Guest<'_>) -> Done {
         return Err(Status::NotFound);
     }
     let context = guest.data().effective;
-    guest.data_mut().asked.push(Asked::Finish { context });
-    Ok(())
+    services::ask(guest, Asked::Finish { context })
 }
 
 fn send(guest: &mut Guest<'_>, status: u32, body: (u32, u32), headers: (u32, u32), grpc: i32) -> Done {
