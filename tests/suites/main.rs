@@ -43,6 +43,7 @@ mod proxy_protocol;
 mod proxy_wasm;
 mod proxying;
 mod publish;
+mod recycling;
 mod refusal;
 mod retrying;
 mod routing;

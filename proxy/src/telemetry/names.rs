@@ -88,6 +88,7 @@ families! {
     TABLE_DURATION = Histogram "tidegate_table_duration_seconds" ["table"] "Time inside a routing table.";
     TABLE_TRAPS = Counter "tidegate_table_traps_total" ["table", "kind"] "Guests of tables that trapped and were thrown away, by how.";
     TABLE_GUESTS = Gauge "tidegate_table_guests" ["table"] "Guests of tables that stand, busy or not.";
+    TABLE_MEMORY = Gauge "tidegate_table_guest_memory_bytes" ["table"] "Linear memory of the guests of tables that stand.";
     MIRRORS = Counter "tidegate_mirror_requests_total" ["middleware", "outcome"] "Copies of requests, by what became of them (answered, crowded, too_large, cut, failed).";
     GATES = Counter "tidegate_concurrency_requests_total" ["middleware", "outcome"] "Exchanges that came to a concurrency limit, by what became of them (passed, waited, refused, late).";
     CACHE_REQUESTS = Counter "tidegate_cache_requests_total" ["middleware", "outcome"] "Requests that came to a response cache, by what became of them (hit, stale, revalidated, miss, bypass).";

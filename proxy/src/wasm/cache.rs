@@ -24,6 +24,8 @@ pub(super) struct Cache {
 
 /// Modules in the directory; over it, those that were written first are removed.
 const FILES_MAX: usize = 256;
+/// Bytes of all of them together; the same.
+const BYTES_MAX: u64 = 2 << 30;
 /// Of one file; more than any module that is taken compiles to.
 const COMPILED_BYTES_MAX: u64 = 4 << 30;
 
@@ -62,24 +64,37 @@ impl Cache {
     }
 
     fn write(&self, identity: Identity, code: &[u8]) -> io::Result<()> {
-        self.make_room()?;
+        self.make_room(code.len() as u64)?;
         self.directory.write(&self.name(identity), &[Identity::of_bytes(code).as_bytes(), code], true)
     }
 
-    fn make_room(&self) -> io::Result<()> {
+    fn make_room(&self, bytes: u64) -> io::Result<()> {
         let mut files = Vec::new();
         for entry in fs::read_dir(self.directory.path())? {
             let entry = entry?;
-            files.push((entry.metadata()?.modified()?, entry.path()));
+            let about = entry.metadata()?;
+            files.push((about.modified()?, about.len(), entry.path()));
         }
         files.sort();
-        let surplus = (files.len() + 1).saturating_sub(FILES_MAX);
-        files.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
+        let surplus = surplus(&files.iter().map(|(_, bytes, _)| *bytes).collect::<Vec<_>>(), bytes);
+        files.iter().take(surplus).try_for_each(|(_, _, path)| fs::remove_file(path))
     }
 
     fn name(&self, identity: Identity) -> String {
         format!("{identity}-{}.cwasm", self.compatibility)
     }
+}
+
+// How many of the files, of these lengths and the oldest first, go before one of `bytes` comes.
+fn surplus(files: &[u64], bytes: u64) -> usize {
+    let too_many = (files.len() + 1).saturating_sub(FILES_MAX);
+    let mut sum = files.iter().fold(bytes, |sum, file| sum.saturating_add(*file));
+    let too_large = files.iter().take_while(|file| {
+        let over = sum > BYTES_MAX;
+        sum = sum.saturating_sub(**file);
+        over
+    });
+    too_large.count().max(too_many)
 }
 
 fn compatibility(engine: &Engine) -> String {
@@ -113,5 +128,19 @@ impl std::hash::Hasher for Hashed {
 
     fn finish(&self) -> u64 {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_make_room_by_number_and_by_length() {
+        assert_eq!(surplus(&[1; FILES_MAX - 1], 1), 0);
+        assert_eq!(surplus(&[1; FILES_MAX + 4], 1), 5);
+        assert_eq!(surplus(&[BYTES_MAX / 2; 2], 1), 1);
+        assert_eq!(surplus(&[1, BYTES_MAX, 1], 1), 2);
+        assert_eq!(surplus(&[1, 1], BYTES_MAX + 1), 2, "the newest is kept, whatever its length");
     }
 }

@@ -8,12 +8,13 @@ use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline, component::Resour
 use super::{
     Counters,
     budget::LogBudget,
+    census::Counted,
     compile::Module,
     native::{Exports, Phase, types::Problem},
     plugin::{Calls, Plugin},
     slice,
 };
-use crate::telemetry::PluginSeries;
+use crate::{config::spec::PluginLimits, telemetry::PluginSeries};
 
 /// What a store holds: nothing of any exchange.
 pub(super) struct Data {
@@ -54,12 +55,7 @@ pub(super) struct Guest {
     pub(super) store: Store<Data>,
     pub(super) exports: Exports,
     plugins: HashMap<u64, ResourceAny, foldhash::fast::RandomState>,
-    home: Option<Home>,
-    counters: Arc<Counters>,
-    /// Into it, so far.
-    calls: u64,
-    /// Of its memory, as the series has it.
-    counted_bytes: usize,
+    counted: Counted,
 }
 
 /// When a guest is worn, so that a fresh one takes its place.
@@ -71,10 +67,12 @@ pub(super) struct Wear {
     pub(super) bytes_max: usize,
 }
 
-// The worker that a guest lives on, and the series that counts it there.
-struct Home {
-    worker: usize,
-    series: Arc<PluginSeries>,
+impl Wear {
+    /// As a plugin's limits have it.
+    pub(super) fn of(limits: &PluginLimits) -> Self {
+        let calls_max = limits.guest_calls_max.unwrap_or(u64::MAX);
+        Self { calls_max, bytes_max: limits.guest_bytes_max.unwrap_or(usize::MAX) }
+    }
 }
 
 /// Why a plugin was not created in a guest.
@@ -99,36 +97,18 @@ impl Guest {
         let mut store = store(module.pre.engine(), memory_bytes_max);
         let instance = module.pre.instantiate_async(&mut store).await.map_err(|error| explained(&mut store, error))?;
         let exports = module.indices.bind(&mut store, &instance)?;
-        counters.instantiated();
-        let (plugins, counters) = (HashMap::default(), Arc::clone(counters));
-        Ok(Box::new(Self { store, exports, plugins, home: None, counters, calls: 0, counted_bytes: 0 }))
+        Ok(Box::new(Self { store, exports, plugins: HashMap::default(), counted: Counted::new(counters) }))
     }
 
     /// Says that it lives on `worker` from now on. To be called there.
     pub(super) fn settle(&mut self, worker: usize, series: &Arc<PluginSeries>) {
-        series.instantiated(worker);
-        series.adopted(worker);
-        self.home = Some(Home { worker, series: Arc::clone(series) });
-        self.count_memory();
+        self.counted.settle(worker, series, self.store.data().limits.memory_bytes());
     }
 
     /// A call into it has returned. Answers whether it is worn.
     #[inline]
     pub(super) fn returned(&mut self, wear: Wear) -> bool {
-        self.calls += 1;
-        let bytes = self.store.data().limits.memory_bytes();
-        if bytes != self.counted_bytes {
-            self.count_memory();
-        }
-        self.calls >= wear.calls_max || bytes > wear.bytes_max
-    }
-
-    fn count_memory(&mut self) {
-        let bytes = self.store.data().limits.memory_bytes();
-        if let Some(Home { worker, series }) = &self.home {
-            series.remembers(*worker, self.counted_bytes, bytes);
-            self.counted_bytes = bytes;
-        }
+        self.counted.returned(self.store.data().limits.memory_bytes(), wear)
     }
 
     /// The plugin's handle, if it is configured here.
@@ -232,16 +212,6 @@ impl fmt::Display for CreateError {
             }
             Self::Failed(error) => f.write_str(&told(error)),
             Self::Lacks(method) => write!(f, "it declares a phase for which it does not export {method}"),
-        }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        self.counters.dropped();
-        if let Some(home) = &self.home {
-            home.series.dropped(home.worker);
-            home.series.remembers(home.worker, self.counted_bytes, 0);
         }
     }
 }

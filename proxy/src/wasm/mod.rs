@@ -13,6 +13,7 @@ mod breaker;
 mod budget;
 mod cache;
 mod call;
+mod census;
 mod compile;
 mod deadline;
 mod engine;
@@ -304,11 +305,7 @@ impl Wasm {
         }
         let limits = (spec.limits.memory_bytes_max, spec.limits.guests_max, self.workers);
         let engine = (self.filters.clone(), Arc::clone(&self.counters));
-        let wear = Wear {
-            calls_max: spec.limits.guest_calls_max.unwrap_or(u64::MAX),
-            bytes_max: spec.limits.guest_bytes_max.unwrap_or(usize::MAX),
-        };
-        let shared = Arc::new(Shared::new((key, Arc::clone(module)), engine, limits, wear));
+        let shared = Arc::new(Shared::new((key, Arc::clone(module)), engine, limits, Wear::of(&spec.limits)));
         pools.insert(key, Arc::downgrade(&shared));
         shared
     }
@@ -318,10 +315,13 @@ impl Wasm {
         let settings = &spec.proxy_wasm;
         let vm_id = settings.vm_id.as_deref().unwrap_or(name);
         let vm_config = problem::plain_text(&settings.vm_config);
-        let memory_bytes_max = spec.limits.memory_bytes_max;
+        let (memory_bytes_max, wear) = (spec.limits.memory_bytes_max, Wear::of(&spec.limits));
         let environment: Vec<_> = spec.environment.iter().chain(&settings.environment).cloned().collect();
-        let key =
-            Identity::of_all([module.identity(), Identity::of(&(vm_id, &vm_config, &environment, memory_bytes_max))]);
+        let key = Identity::of_all([
+            module.identity(),
+            Identity::of(&(vm_id, &vm_config, &environment, memory_bytes_max)),
+            Identity::of(&(wear.calls_max, wear.bytes_max)),
+        ]);
         let mut vms = self.vms.lock().unwrap_or_else(PoisonError::into_inner);
         vms.retain(|_, shared| shared.strong_count() > 0);
         if let Some(found) = vms.get(&key).and_then(Weak::upgrade) {
@@ -337,7 +337,7 @@ impl Wasm {
             queues: Arc::clone(&self.queues),
         };
         let engine = (self.filters.clone(), Arc::clone(&self.counters));
-        let limits = (memory_bytes_max, self.workers);
+        let limits = (memory_bytes_max, wear, self.workers);
         let shared = Arc::new(proxy_wasm::Shared::new(Arc::clone(module), settings, engine, limits));
         vms.insert(key, Arc::downgrade(&shared));
         shared

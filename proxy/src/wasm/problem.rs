@@ -121,6 +121,10 @@ pub(super) fn misplaced(name: &str, spec: &spec::Plugin, made: &Made) -> Option<
         Made::Native(_) | Made::HttpWasm(_) | Made::WasiHttp(_) if spec.proxy_wasm != spec::ProxyWasm::default() => {
             ": `proxy-wasm` goes with modules of Proxy-Wasm, and this is none"
         }
+        Made::WasiHttp(_) if spec.limits.guest_calls_max.is_some() || spec.limits.guest_bytes_max.is_some() => {
+            ": `guest-calls-max` and `guest-bytes-max` go with guests that serve many exchanges, and a component of wasi:http \
+             has a fresh one for each"
+        }
         Made::Native(_) if !spec.environment.is_empty() => {
             ": `environment` goes with modules that have WASI, and native ones have none"
         }

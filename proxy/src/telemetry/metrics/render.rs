@@ -139,7 +139,9 @@ fn guests(metrics: &Metrics, page: &mut Page) {
 
 fn tables(metrics: &Metrics, page: &mut Page) {
     let [calls, errors, duration] = [names::TABLE_CALLS, names::TABLE_ERRORS, names::TABLE_DURATION];
-    called(page, &metrics.tables.all(), [calls, errors, duration, names::TABLE_TRAPS, names::TABLE_GUESTS]);
+    let all = metrics.tables.all();
+    called(page, &all, [calls, errors, duration, names::TABLE_TRAPS, names::TABLE_GUESTS]);
+    page.each(names::TABLE_MEMORY, &all, |series| series.0.level(|shard| &shard.memory));
 }
 
 fn listeners(metrics: &Metrics, page: &mut Page) {

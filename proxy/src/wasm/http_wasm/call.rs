@@ -64,7 +64,8 @@ impl Visit {
                     lease
                 }
             };
-            let (lease, result) = call(lease).await?;
+            let (mut lease, result) = call(lease).await?;
+            lease.returned();
             self.lease.replace(Some(lease));
             Ok(result)
         });

@@ -9,7 +9,8 @@ use crate::{
     telemetry::PluginSeries,
     wasm::{
         Counters,
-        guest::{CreateError, told},
+        census::Counted,
+        guest::{CreateError, Wear, told},
         native::types::Problem,
         plugin::Plugin,
         preview1::Exit,
@@ -22,8 +23,7 @@ pub(super) struct Guest {
     pub(super) store: Store<Data>,
     pub(super) handle_request: TypedFunc<(), u64>,
     pub(super) handle_response: TypedFunc<(u32, u32), ()>,
-    counters: Arc<Counters>,
-    home: Option<(usize, Arc<PluginSeries>)>,
+    counted: Counted,
 }
 
 // What the start of a program is called: the one, or the other. The first is a library's, and so is none; then there may
@@ -46,15 +46,18 @@ impl Guest {
             Err(error) => Err(error),
         };
         let (handle_request, handle_response) = started.map_err(|error| explained(&mut store, error))?;
-        counters.instantiated();
-        Ok(Box::new(Self { store, handle_request, handle_response, counters: Arc::clone(counters), home: None }))
+        Ok(Box::new(Self { store, handle_request, handle_response, counted: Counted::new(counters) }))
     }
 
     /// Says that it lives on `worker` from now on. To be called there.
     pub(super) fn settle(&mut self, worker: usize, series: &Arc<PluginSeries>) {
-        series.instantiated(worker);
-        series.adopted(worker);
-        self.home = Some((worker, Arc::clone(series)));
+        self.counted.settle(worker, series, self.store.data().limits.memory_bytes());
+    }
+
+    /// A call into it has returned. Answers whether it is worn.
+    #[inline]
+    pub(super) fn returned(&mut self, wear: Wear) -> bool {
+        self.counted.returned(self.store.data().limits.memory_bytes(), wear)
     }
 
     /// What went wrong in a call, with what it asked for beyond its limits, if that is why.
@@ -99,15 +102,6 @@ fn explained(store: &mut Store<Data>, error: wasmtime::Error) -> CreateError {
             let why = why.lines().next().unwrap_or_default();
             let message = format!("it does not start: {said} ({why})");
             CreateError::Problems(vec![Problem { pointer: String::new(), message }])
-        }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        self.counters.dropped();
-        if let Some((worker, series)) = &self.home {
-            series.dropped(*worker);
         }
     }
 }

@@ -15,7 +15,13 @@ use crate::{
     config::spec::Isolation,
     exchange::Worker,
     wasm::{
-        Counters, breaker::Breaker, budget::LogBudget, call::Fail, engine::Filters, guest::CreateError, plugin::Plugin,
+        Counters,
+        breaker::Breaker,
+        budget::LogBudget,
+        call::Fail,
+        engine::Filters,
+        guest::{CreateError, Wear},
+        plugin::Plugin,
         pool::InUse,
     },
 };
@@ -27,6 +33,7 @@ pub(super) struct Shared {
     counters: Arc<Counters>,
     /// Guests that may be out at a time on one worker.
     busy_max: usize,
+    wear: Wear,
     /// One for each worker, made on the control plane and not adopted yet.
     nursery: Mutex<Vec<Option<Box<Guest>>>>,
 }
@@ -35,7 +42,8 @@ impl Shared {
     pub(super) fn new(plugin: Arc<Plugin>, filters: Filters, counters: Arc<Counters>, workers: usize) -> Self {
         let busy_max = plugin.limits.guests_max.div_ceil(workers.max(1)).max(1);
         let nursery = Mutex::new((0..workers).map(|_| None).collect());
-        Self { plugin, filters, counters, busy_max, nursery }
+        let wear = Wear::of(&plugin.limits);
+        Self { plugin, filters, counters, busy_max, wear, nursery }
     }
 
     /// Makes the guest that waits for `worker`.
@@ -83,6 +91,8 @@ pub(super) struct Local {
 pub(super) struct Lease {
     guest: Option<Box<Guest>>,
     local: Rc<Local>,
+    /// The guest is not used for another exchange.
+    worn: bool,
 }
 
 impl Leased {
@@ -151,7 +161,7 @@ impl Local {
             return Err(Fail::Overloaded(format!("{busy} of its guests are in use on this worker")));
         }
         self.busy.set(busy + 1);
-        let mut lease = Lease { guest: None, local: Rc::clone(self) };
+        let mut lease = Lease { guest: None, local: Rc::clone(self), worn: false };
         if self.plugin().isolation == Isolation::Reused {
             lease.guest = self.free.borrow_mut().pop();
             self.spare.set(self.spare.get().min(self.free.borrow().len()));
@@ -184,9 +194,17 @@ impl Lease {
         self.guest.as_mut().expect("taken out only when released")
     }
 
-    /// Gives the guest back for the next exchange: it returned in good order.
+    /// A call has returned in good order.
+    #[inline]
+    pub(super) fn returned(&mut self) {
+        let wear = self.local.shared.wear;
+        self.worn |= self.guest().returned(wear);
+    }
+
+    /// Gives the guest back for the next exchange: it returned in good order. One that is worn is dropped instead.
     pub(super) fn release(mut self) {
         if self.local.plugin().isolation == Isolation::Reused
+            && !self.worn
             && let Some(guest) = self.guest.take()
         {
             self.local.free.borrow_mut().push(guest);

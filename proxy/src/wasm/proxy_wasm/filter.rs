@@ -37,7 +37,11 @@ impl Filter for ProxyWasmFilter {
     fn begin(&self, exchange: &Rc<Exchange>) -> Rc<dyn Visit> {
         let residents = exchange.worker.locals.of::<Residents>();
         let adopt = || residents.adopt(&exchange.worker, &self.plugin, &self.shared, &Arc::downgrade(&self.in_use));
-        Stream::new(&residents.local(self.plugin.id).unwrap_or_else(adopt), exchange)
+        let local = residents.local(self.plugin.id).unwrap_or_else(adopt);
+        if local.home.worn.get() {
+            residents.renew(&local.home);
+        }
+        Stream::new(&local, exchange)
     }
 
     fn describe(&self) -> String {

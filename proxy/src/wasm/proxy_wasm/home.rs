@@ -39,6 +39,10 @@ pub(super) struct Home {
     /// Counts the VMs that were here: what belongs to one before is over.
     life: Cell<u64>,
     again: Cell<Option<Instant>>,
+    /// Its VM is, and takes no further exchange once there is another.
+    pub(super) worn: Cell<bool>,
+    /// Another one is being made to take its place.
+    pub(super) renewing: Cell<bool>,
     contexts: Cell<u32>,
     pub(super) locals: RefCell<Vec<Weak<Local>>>,
     /// By context number.
@@ -75,6 +79,8 @@ impl Home {
             slot: Arc::new(Mutex::new(vm)),
             life: Cell::new(0),
             again: Cell::new(None),
+            worn: Cell::new(false),
+            renewing: Cell::new(false),
             contexts: Cell::new(CONTEXTS_FIRST),
             locals: RefCell::default(),
             streams: RefCell::default(),
@@ -163,6 +169,13 @@ impl Home {
         }
     }
 
+    /// Starts a VM and waits for it; answers whether there is one.
+    pub(super) async fn begin(self: &Rc<Self>) -> bool {
+        let slot = Arc::clone(&self.slot).lock_owned().await;
+        self.start(slot);
+        self.slot.lock().await.is_some()
+    }
+
     /// Starts a VM where none moved in.
     pub(super) fn start_if_empty(self: &Rc<Self>) {
         if let Ok(slot) = Arc::clone(&self.slot).try_lock_owned()
@@ -213,6 +226,7 @@ impl Home {
                     *slot = Some(vm);
                     drop(slot);
                     home.again.set(None);
+                    home.worn.set(false);
                     home.serve(asked);
                 }
                 Ok(Err(error)) => home.give_up(&error.to_string()),
@@ -281,7 +295,9 @@ async fn run<P: Params, R: Returned>(
         Some(Ok(answer)) => {
             let asked = vm.take_asked();
             (vm.store.data_mut().received, vm.store.data_mut().heard) = (None, None);
-            vm.count_memory();
+            if vm.returned(home.shared.wear) {
+                home.worn.set(true);
+            }
             *slot = Some(vm);
             drop(slot);
             home.serve(asked);

@@ -30,10 +30,10 @@ pub(super) struct Local {
     pub(super) home: Rc<Home>,
     /// The number of its root context in the present VM.
     pub(super) root: Cell<u32>,
-    pub(super) breaker: Breaker,
+    pub(super) breaker: Rc<Breaker>,
     /// Of what it logs itself.
-    pub(super) log: LogBudget,
-    failures: LogBudget,
+    pub(super) log: Rc<LogBudget>,
+    failures: Rc<LogBudget>,
     pub(super) in_use: Weak<InUse>,
     /// Streams whose exchange is over and whose context is not.
     pub(super) lingering: Cell<usize>,
@@ -55,9 +55,19 @@ impl Drop for Task {
     }
 }
 
-/// All of a worker, by plugin.
+/// All of a worker.
 #[derive(Default)]
-pub(in crate::wasm) struct Residents(RefCell<HashMap<u64, Rc<Local>, foldhash::fast::RandomState>>);
+pub(in crate::wasm) struct Residents {
+    /// By plugin.
+    present: RefCell<HashMap<u64, Rc<Local>, foldhash::fast::RandomState>>,
+    /// How many are in VMs that are worn: they end with the exchanges that they are in.
+    former: Cell<usize>,
+}
+
+/// Plugins of a worker in worn VMs that still have exchanges. With as many, a VM that is worn goes on.
+const FORMER_MAX: usize = 16;
+/// How often it is looked whether they still do.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Queues that one plugin watches.
 const WATCHES_MAX: usize = 64;
@@ -65,7 +75,7 @@ const WATCHES_MAX: usize = 64;
 impl Residents {
     /// The worker's part of a plugin.
     pub(super) fn local(&self, plugin: u64) -> Option<Rc<Local>> {
-        self.0.borrow().get(&plugin).cloned()
+        self.present.borrow().get(&plugin).cloned()
     }
 
     /// Makes the worker's part of a plugin; the VM that waits for the worker moves in, with all plugins in it.
@@ -96,7 +106,7 @@ impl Residents {
         for (root, plugin, in_use) in residents {
             let local = Rc::new(Local::new(&home, plugin, root, in_use));
             home.locals.borrow_mut().push(Rc::downgrade(&local));
-            self.0.borrow_mut().insert(local.plugin.id, local);
+            self.present.borrow_mut().insert(local.plugin.id, local);
         }
         home.serve(asked);
         home.start_if_empty();
@@ -106,10 +116,58 @@ impl Residents {
     /// Lets go of plugins that no snapshot uses and no exchange is in.
     pub(in crate::wasm) fn retire(&self) {
         let unused = |local: &Rc<Local>| local.in_use.strong_count() == 0 && Rc::strong_count(local) == 1;
-        let gone: Vec<_> = self.0.borrow_mut().extract_if(|_, local| unused(local)).collect();
+        let gone: Vec<_> = self.present.borrow_mut().extract_if(|_, local| unused(local)).collect();
         for (_, local) in gone {
             local.leave();
         }
+    }
+
+    /// Puts a fresh VM in the place of one that is worn, when it is there. Until then, and for the exchanges that are in
+    /// it, the worn one goes on.
+    pub(super) fn renew(self: &Rc<Self>, worn: &Rc<Home>) {
+        if self.former.get() >= FORMER_MAX || worn.renewing.replace(true) {
+            return;
+        }
+        let (residents, worn) = (Rc::clone(self), Rc::clone(worn));
+        tokio::task::spawn_local(async move {
+            let fresh = Home::new(&worn.shared, &worn.worker, None);
+            let before: Vec<_> = worn.locals.borrow().iter().filter_map(std::rc::Weak::upgrade).collect();
+            let made: Vec<_> = before.iter().map(|local| Rc::new(local.renewed(&fresh))).collect();
+            fresh.locals.borrow_mut().extend(made.iter().map(Rc::downgrade));
+            if fresh.begin().await {
+                before.into_iter().zip(made).for_each(|(before, made)| residents.replace(before, made));
+            }
+            // Where it failed, and where some plugin stayed: the next exchange tries again.
+            worn.renewing.set(false);
+        });
+    }
+
+    fn replace(self: &Rc<Self>, before: Rc<Local>, made: Rc<Local>) {
+        let mut present = self.present.borrow_mut();
+        match present.get_mut(&before.plugin.id) {
+            Some(local) if Rc::ptr_eq(local, &before) => {
+                *local = made;
+                tokio::task::spawn_local(Rc::clone(self).see_off(before));
+            }
+            // It was let go of meanwhile.
+            _ => made.leave(),
+        }
+    }
+
+    // Lets one in a worn VM go when it has no exchange any more.
+    async fn see_off(self: Rc<Self>, local: Rc<Local>) {
+        self.former.set(self.former.get() + 1);
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if local.home.streams.borrow().is_empty() {
+                local.tasks.take();
+                if Rc::strong_count(&local) == 1 {
+                    break;
+                }
+            }
+        }
+        self.former.set(self.former.get() - 1);
+        local.leave();
     }
 }
 
@@ -117,16 +175,23 @@ impl Local {
     fn new(home: &Rc<Home>, plugin: Arc<Plugin>, root: u32, in_use: Weak<InUse>) -> Self {
         Self {
             name: Arc::from(&*plugin.name),
-            breaker: Breaker::of(&plugin),
+            breaker: Rc::new(Breaker::of(&plugin)),
             plugin,
             home: Rc::clone(home),
             root: Cell::new(root),
-            log: LogBudget::default(),
-            failures: LogBudget::default(),
+            log: Rc::default(),
+            failures: Rc::default(),
             in_use,
             lingering: Cell::new(0),
             tasks: RefCell::default(),
         }
+    }
+
+    // The same plugin in another VM: what is known of how it does stays known.
+    fn renewed(&self, home: &Rc<Home>) -> Self {
+        let (breaker, log, failures) = (Rc::clone(&self.breaker), Rc::clone(&self.log), Rc::clone(&self.failures));
+        let made = Self::new(home, Arc::clone(&self.plugin), 0, Weak::clone(&self.in_use));
+        Self { breaker, log, failures, ..made }
     }
 
     /// Now, in the present VM.

@@ -13,7 +13,13 @@ use super::{
 };
 use crate::{
     state::kv::Space,
-    wasm::{Counters, LoadError, compile, engine::Filters, guest::CreateError, plugin::Plugin, pool::InUse},
+    wasm::{
+        Counters, LoadError, compile,
+        engine::Filters,
+        guest::{CreateError, Wear},
+        plugin::Plugin,
+        pool::InUse,
+    },
 };
 
 /// A module.
@@ -93,6 +99,7 @@ pub(in crate::wasm) struct Shared {
     pub(super) filters: Filters,
     pub(super) counters: Arc<Counters>,
     pub(super) memory_bytes_max: usize,
+    pub(super) wear: Wear,
     /// One for each worker, made on the control plane and not adopted yet.
     nursery: Vec<tokio::sync::Mutex<Option<Box<Vm>>>>,
 }
@@ -103,10 +110,10 @@ impl Shared {
         module: Arc<compile::Module>,
         settings: Settings,
         (filters, counters): (Filters, Arc<Counters>),
-        (memory_bytes_max, workers): (usize, usize),
+        (memory_bytes_max, wear, workers): (usize, Wear, usize),
     ) -> Self {
         let nursery = (0..workers).map(|_| tokio::sync::Mutex::default()).collect();
-        Self { module, settings: Arc::new(settings), filters, counters, memory_bytes_max, nursery }
+        Self { module, settings: Arc::new(settings), filters, counters, memory_bytes_max, wear, nursery }
     }
 
     /// Configures a plugin in the VM that waits for `worker`, which is made if there is none.

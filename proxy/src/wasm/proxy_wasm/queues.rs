@@ -36,9 +36,12 @@ struct Registry {
 /// The queues of one VM's name: there for as long as somebody holds this.
 #[derive(Debug, Default)]
 pub(in crate::wasm) struct Group {
-    queues: Mutex<HashMap<Vec<u8>, (u32, Arc<Queue>)>>,
+    queues: Mutex<Named>,
     bytes: Arc<AtomicUsize>,
 }
+
+// By name: number and queue.
+type Named = HashMap<Vec<u8>, (u32, Arc<Queue>)>;
 
 /// One queue.
 #[derive(Debug)]

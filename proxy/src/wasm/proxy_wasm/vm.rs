@@ -15,8 +15,8 @@ use super::{
 use crate::{
     telemetry::PluginSeries,
     wasm::{
-        Counters,
-        guest::{CreateError, told},
+        census::Counted,
+        guest::{CreateError, Wear, told},
         native::types::Problem,
         plugin::Plugin,
         pool::InUse,
@@ -29,10 +29,7 @@ use crate::{
 pub(super) struct Vm {
     pub(super) store: Store<Data>,
     pub(super) exports: Exports,
-    counters: Arc<Counters>,
-    home: Option<(usize, Arc<PluginSeries>)>,
-    /// Of its memory, as the series has it.
-    counted_bytes: usize,
+    counted: Counted,
 }
 
 impl Vm {
@@ -48,34 +45,23 @@ impl Vm {
             Err(error) => Err(error),
         };
         let exports = started.map_err(|error| explained(&store, error))?;
-        shared.counters.instantiated();
-        let counters = Arc::clone(&shared.counters);
-        Ok(Box::new(Self { store, exports, counters, home: None, counted_bytes: 0 }))
+        Ok(Box::new(Self { store, exports, counted: Counted::new(&shared.counters) }))
     }
 
     /// Says that it lives on `worker` from now on. To be called there.
     pub(super) fn settle(&mut self, worker: usize, series: &Arc<PluginSeries>) {
-        series.instantiated(worker);
-        series.adopted(worker);
-        self.home = Some((worker, Arc::clone(series)));
-        self.count_memory();
+        self.counted.settle(worker, series, self.store.data().limits.memory_bytes());
     }
 
-    /// Counts what it has of memory now, where it has another amount than it had.
+    /// A callback has returned. Answers whether the VM is worn.
     #[inline]
-    pub(super) fn count_memory(&mut self) {
-        let bytes = self.store.data().limits.memory_bytes();
-        if bytes != self.counted_bytes
-            && let Some((worker, series)) = &self.home
-        {
-            series.remembers(*worker, self.counted_bytes, bytes);
-            self.counted_bytes = bytes;
-        }
+    pub(super) fn returned(&mut self, wear: Wear) -> bool {
+        self.counted.returned(self.store.data().limits.memory_bytes(), wear)
     }
 
     /// Whether somebody counts it.
     pub(super) const fn is_settled(&self) -> bool {
-        self.home.is_some()
+        self.counted.is_settled()
     }
 
     /// Whether all its plugins are ones that somebody has, and nobody was given it.
@@ -189,14 +175,4 @@ pub(super) fn explained(store: &Store<Data>, error: wasmtime::Error) -> wasmtime
 pub(super) fn failure(store: &Store<Data>, error: &wasmtime::Error) -> String {
     let denied = store.data().limits.denied().map(|text| format!(" ({text})")).unwrap_or_default();
     told(error) + &denied
-}
-
-impl Drop for Vm {
-    fn drop(&mut self) {
-        self.counters.dropped();
-        if let Some((worker, series)) = &self.home {
-            series.dropped(*worker);
-            series.remembers(*worker, self.counted_bytes, 0);
-        }
-    }
 }

@@ -12,8 +12,10 @@ use super::{Table, bindings, host::TableData};
 use crate::{
     exchange::Asked,
     source::Entry,
+    telemetry::PluginSeries,
     wasm::{
-        Counters, LoadError,
+        LoadError,
+        census::Counted,
         compile::{Code, Make, Press},
         guest::told,
         load::{self, Abi},
@@ -44,7 +46,7 @@ pub(in crate::wasm) struct Workshop {
 pub(super) struct TableGuest {
     store: Store<TableData>,
     select: Option<SelectRoute>,
-    counters: Arc<Counters>,
+    counted: Counted,
 }
 
 /// Why a table was not made in a guest.
@@ -117,8 +119,7 @@ impl TableGuest {
             Ok((Err(problems), _)) => return Err(MakeError::Problems(problems)),
             Err(error) => return Err(MakeError::Failed(explained(&store, error))),
         };
-        table.counters.instantiated();
-        Ok((Box::new(Self { store, select, counters: Arc::clone(&table.counters) }), definition))
+        Ok((Box::new(Self { store, select, counted: Counted::new(&table.counters) }), definition))
     }
 
     /// Asks which route serves `asked`, which [`TableGuest::take`] gives back, whatever came of it. An error, and a call
@@ -131,15 +132,19 @@ impl TableGuest {
         Ok(called.map_err(|error| explained(&self.store, error))?.0)
     }
 
+    /// Says that it lives on `worker` from now on. To be called there.
+    pub(super) fn settle(&mut self, worker: usize, series: &Arc<PluginSeries>) {
+        self.counted.settle(worker, series, self.store.data().limits.memory_bytes());
+    }
+
+    /// A call has returned in good order.
+    pub(super) fn returned(&mut self) {
+        self.counted.remember(self.store.data().limits.memory_bytes());
+    }
+
     /// What was last asked about.
     pub(super) fn take(&mut self) -> Asked {
         self.store.data_mut().asked.take().expect("taken once after each call")
-    }
-}
-
-impl Drop for TableGuest {
-    fn drop(&mut self) {
-        self.counters.dropped();
     }
 }
 

@@ -74,9 +74,8 @@ impl Tables {
 
 impl Local {
     /// Puts a guest among the warm ones.
-    pub(super) fn put(&self, guest: TableGuestBox) {
-        self.table.series.instantiated(self.worker);
-        self.table.series.adopted(self.worker);
+    pub(super) fn put(&self, mut guest: TableGuestBox) {
+        guest.settle(self.worker, &self.table.series);
         self.free.borrow_mut().push(guest);
     }
 
@@ -91,21 +90,14 @@ impl Local {
         lease.guest = self.free.borrow_mut().pop();
         if lease.guest.is_none() {
             let made = TableGuest::make(&self.table).await;
-            let (guest, _) = made.map_err(|error| match error.is_overload() {
+            let (mut guest, _) = made.map_err(|error| match error.is_overload() {
                 true => Fail::Overloaded("all guest slots of the process are taken".into()),
                 false => Fail::Trap(format!("while it was made in a further guest: {error}")),
             })?;
-            self.table.series.instantiated(self.worker);
-            self.table.series.adopted(self.worker);
+            guest.settle(self.worker, &self.table.series);
             lease.guest = Some(guest);
         }
         Ok(lease)
-    }
-}
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        self.free.take().iter().for_each(|_| self.table.series.dropped(self.worker));
     }
 }
 
@@ -117,6 +109,7 @@ impl Lease {
 
     /// Gives the guest back for the next call: it returned in good order.
     pub(super) fn release(mut self) {
+        self.guest().returned();
         let mut free = self.local.free.borrow_mut();
         if free.len() < WARM_MAX {
             free.extend(self.guest.take());
@@ -127,8 +120,5 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.local.busy.set(self.local.busy.get() - 1);
-        if self.guest.is_some() {
-            self.local.table.series.dropped(self.local.worker);
-        }
     }
 }

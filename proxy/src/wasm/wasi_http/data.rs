@@ -170,6 +170,7 @@ impl ResourceLimiter for Limits {
             return Ok(false);
         }
         self.memory_bytes = total;
+        handling::with_active(|handling| handling.remember(total));
         Ok(true)
     }
 

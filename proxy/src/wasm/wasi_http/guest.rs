@@ -65,12 +65,12 @@ pub(super) fn start(handling: &Rc<Handling>, head: request::Parts, body: Lodged)
     let secure = handling.exchange.secure;
     let task = tokio::task::spawn_local(async move {
         let shared = Arc::clone(&handling.local.shared);
-        let counted = Counted::new(&handling);
+        let stands = handling.count();
         let mut call = pin!(handle(&shared, Request::from_parts(head, body.boxed_unsync()), secure));
         let mut deadline = None;
         let outcome = poll_fn(|cx| handling.poll(call.as_mut(), &mut deadline, cx)).await;
         handling.conclude(outcome);
-        drop(counted);
+        drop(stands);
     });
     Guard(Some(task.abort_handle()))
 }
@@ -111,27 +111,6 @@ fn failure(store: &Store<Data>, error: wasmtime::Error) -> Fail {
             Fail::Trap(text + &store.data().denied().map(|denied| format!(" ({denied})")).unwrap_or_default())
         }
         other => other,
-    }
-}
-
-/// Counts a guest for as long as there is one.
-struct Counted(Rc<Handling>);
-
-impl Counted {
-    fn new(handling: &Rc<Handling>) -> Self {
-        let shared = &handling.local.shared;
-        shared.counters.instantiated();
-        shared.plugin.series.instantiated(handling.local.worker);
-        shared.plugin.series.adopted(handling.local.worker);
-        Self(Rc::clone(handling))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let shared = &self.0.local.shared;
-        shared.counters.dropped();
-        shared.plugin.series.dropped(self.0.local.worker);
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     error::Kind,
     exchange::{Authority, Exchange, OpenSpan, Request},
     telemetry::trace,
-    wasm::{call::Fail, deadline::Deadline, journal::Level},
+    wasm::{call::Fail, census::Counted, deadline::Deadline, journal::Level},
 };
 
 /// See the module.
@@ -55,6 +55,8 @@ pub(super) struct Handling {
     span_id: Option<u64>,
     stdout: RefCell<Lines>,
     stderr: RefCell<Lines>,
+    // Its guest, from its task's beginning to its end.
+    counted: RefCell<Option<Counted>>,
     _lease: Lease,
 }
 
@@ -122,9 +124,26 @@ impl Handling {
             span: RefCell::new(span),
             stdout: RefCell::default(),
             stderr: RefCell::default(),
+            counted: RefCell::default(),
             _lease: lease,
         });
         (handling, receiver)
+    }
+
+    /// Counts its guest, as long as the answer is not dropped.
+    pub(super) fn count(self: &Rc<Self>) -> Stands {
+        let shared = &self.local.shared;
+        let mut counted = Counted::new(&shared.counters);
+        counted.settle(self.local.worker, &shared.plugin.series, 0);
+        self.counted.replace(Some(counted));
+        Stands(Rc::clone(self))
+    }
+
+    /// The guest has so many bytes of memory now.
+    pub(super) fn remember(&self, bytes: usize) {
+        if let Some(counted) = self.counted.borrow_mut().as_mut() {
+            counted.remember(bytes);
+        }
     }
 
     /// The span of the call, where the exchange is traced.
@@ -297,6 +316,15 @@ impl Drop for Handling {
     fn drop(&mut self) {
         let result = self.failed.get().map_or(Ok(()), Err);
         self.local.shared.plugin.series.finish(self.local.worker, result, self.spent.get());
+    }
+}
+
+/// A guest that stands.
+pub(super) struct Stands(Rc<Handling>);
+
+impl Drop for Stands {
+    fn drop(&mut self) {
+        self.0.counted.take();
     }
 }
 

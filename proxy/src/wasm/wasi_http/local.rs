@@ -48,7 +48,7 @@ impl Handlers {
                 shared: Arc::clone(shared),
                 name: Arc::from(&*shared.plugin.name),
                 worker: worker.index,
-                breaker: Breaker::default(),
+                breaker: Breaker::of(&shared.plugin),
                 log: LogBudget::default(),
                 failures: LogBudget::default(),
                 busy: Cell::new(0),
