@@ -7,6 +7,7 @@ mod envoy;
 mod etcd;
 mod extent;
 mod generation;
+mod hostile;
 mod idle;
 mod load;
 mod open;
@@ -41,13 +42,14 @@ struct Part {
 }
 
 /// All of them, in the order of the tables.
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 14] = [
     Part { name: "proxy", measure: proxies::measure, table: proxies::table },
     Part { name: "users", measure: users::measure, table: users::table },
     Part { name: "protocols", measure: protocols::measure, table: protocols::table },
     Part { name: "idle", measure: idle::measure, table: idle::table },
     Part { name: "plugins", measure: plugins::measure, table: plugins::table },
     Part { name: "abis", measure: abis::measure, table: abis::table },
+    Part { name: "hostile", measure: hostile::measure, table: hostile::table },
     Part { name: "generation", measure: |_| generation::in_a_child(), table: generation::table },
     Part { name: "scale", measure: scale::measure, table: scale::table },
     Part { name: "reload", measure: reload::measure, table: reload::table },
