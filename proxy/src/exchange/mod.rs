@@ -8,7 +8,7 @@ pub mod rpc;
 mod secured;
 mod select;
 mod span;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod testing;
 mod timer;
 pub mod trace;

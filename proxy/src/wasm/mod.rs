@@ -18,6 +18,8 @@ mod compile;
 mod deadline;
 mod engine;
 mod filter;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod guest;
 mod http_wasm;
 mod inspect;

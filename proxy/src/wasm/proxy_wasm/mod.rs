@@ -25,8 +25,8 @@ mod queues;
 mod sight;
 mod status;
 mod stream;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, fuzzing))]
+pub(super) mod testing;
 mod vm;
 
 use std::sync::Arc;

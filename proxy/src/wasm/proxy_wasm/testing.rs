@@ -6,7 +6,7 @@ use super::{Data, Queues, Settings};
 use crate::state::kv::Space;
 
 /// Of a VM that nothing is in.
-pub(super) fn data() -> Data {
+pub(in crate::wasm) fn data() -> Data {
     let settings = Settings {
         first: false,
         vm_id: "test".into(),

@@ -1,0 +1,6 @@
+//! Guests of http-wasm made of bytes: whatever they call, their exchanges come to an end.
+#![no_main]
+
+use tidegate::wasm::fuzz::{Interface, run};
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(Interface::HttpWasm, data));
