@@ -74,9 +74,11 @@ const fn kind(own: &WasmType) -> &'static str {
     }
 }
 
-/// Functions that components import here: by interface, with what each takes and gives, once as a component has it and once as
-/// numbers.
-const WASI: [(&str, &str, &str, &[&str], &[&str]); 11] = [
+/// A function that components import: its interface, its name, what it takes and gives as a component has it, and both as numbers.
+type Imported = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+
+/// Those that are called here.
+const WASI: [Imported; 11] = [
     (
         "types",
         "[method]incoming-request.path-with-query",

@@ -117,7 +117,7 @@ async fn exchange(
     let exchange = Rc::clone(&request.exchange);
     let step = Step { name: "step".into(), origin: Origin::Route, action: Action::Around(Arc::clone(plugin)) };
     let upstream: Arc<dyn Call> = Arc::new(Echo);
-    let chain = Chain::new([step].into_iter());
+    let chain = Chain::new([step]);
     let response = chain.run(request, &upstream);
     let answered = tokio::time::timeout(1000 * TIME, async {
         let response = response.await;
