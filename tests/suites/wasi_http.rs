@@ -2,6 +2,7 @@
 
 mod bodies;
 mod containment;
+mod drafts;
 mod outgoing;
 
 use http::Method;

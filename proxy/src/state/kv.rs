@@ -143,6 +143,17 @@ impl Space {
         Ok(sum)
     }
 
+    /// The rest of every key that begins with `prefix`, in no order. Looks at all there are, a shard at a time.
+    pub fn keys(&self, prefix: &str, now: Instant) -> Vec<String> {
+        let mut keys = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let living = shard.entries.iter().filter(|(_, entry)| entry.lives(now));
+            keys.extend(living.filter_map(|(key, _)| key.strip_prefix(prefix).map(str::to_owned)));
+        }
+        keys
+    }
+
     /// Keys and values together, with what they take beside.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)

@@ -23,7 +23,7 @@ use crate::{exchange::is_framing, wasm::slice};
 /// See the module.
 pub(in crate::wasm) struct Data {
     pub(super) shared: Arc<Shared>,
-    table: ResourceTable,
+    pub(super) table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: Hooks,

@@ -147,6 +147,7 @@ async fn on_request(visit: Rc<Visit>, request: Box<Request>) -> Result<Seen, Err
             visit.judge(&fail)?;
             visit.go_on(before, &lodging).map(Continue)
         }
+        News::Interim(_) => unreachable!("they are passed on where news are awaited"),
     }
 }
 
@@ -177,6 +178,7 @@ async fn on_response(visit: Rc<Visit>, response: Response) -> Result<Response, E
         },
         News::Failed(fail) => fail,
         News::Next(..) => unreachable!("the rest of the chain is asked for once"),
+        News::Interim(_) => unreachable!("they are passed on where news are awaited"),
     };
     // What failed further along failed because a body of the guest's was broken off.
     visit.exchange.record.note(|recorded| drop(recorded.error.take_if(|(kind, _)| *kind == Kind::PluginFailed)));
@@ -236,7 +238,7 @@ impl Talk {
     fn poll_early(&self, open: bool, cx: &mut Context<'_>) -> Poll<()> {
         let mut begun = self.begun.borrow_mut();
         let Some(begun) = begun.as_mut().filter(|_| self.early.borrow().is_none()) else { return Poll::Pending };
-        let news = ready!(begun.news.poll_recv(cx)).unwrap_or(News::Failed(Fail::Lost));
+        let news = ready!(begun.poll_news(cx));
         let goes_on = open && matches!(news, News::Failed(_));
         self.early.replace(Some(news));
         if goes_on { Poll::Pending } else { Poll::Ready(()) }
@@ -245,8 +247,19 @@ impl Talk {
 
 impl Begun {
     async fn news(&mut self) -> News {
-        // The guest's task says something before it ends, or is ended by us.
-        self.news.recv().await.unwrap_or(News::Failed(Fail::Lost))
+        poll_fn(|cx| self.poll_news(cx)).await
+    }
+
+    // Interim responses are put where the server looks when the chain was polled.
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<News> {
+        loop {
+            match ready!(self.news.poll_recv(cx)) {
+                Some(News::Interim(head)) => self.handling.exchange.interims.borrow_mut().push(*head),
+                Some(news) => return Poll::Ready(news),
+                // The guest's task says something before it ends, or is ended by us.
+                None => return Poll::Ready(News::Failed(Fail::Lost)),
+            }
+        }
     }
 }
 

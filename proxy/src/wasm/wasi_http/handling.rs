@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::Response;
+use http::{Response, response};
 use tokio::sync::{mpsc, oneshot};
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
@@ -35,6 +35,8 @@ pub(super) struct Handling {
     pub(super) gives_way: Cell<bool>,
     /// Requests that it sent so far.
     pub(super) calls: Cell<u32>,
+    // Interim responses so far.
+    interims: Cell<u32>,
     news: mpsc::UnboundedSender<News>,
     next: RefCell<Next>,
     answered: Cell<bool>,
@@ -60,6 +62,9 @@ pub(super) struct Handling {
     _lease: Lease,
 }
 
+/// Interim responses of a guest in one exchange.
+const INTERIMS_MAX: u32 = 16;
+
 /// What a guest's request for the rest of the chain came to.
 enum Next {
     NotYet,
@@ -71,10 +76,12 @@ enum Next {
 /// The response to a request of the guest's.
 pub(super) type Received = Result<Response<WasiBody>, WasiError>;
 
-/// What the exchange outside has to know. Of each there is one at most.
+/// What the exchange outside has to know. Of each there is one at most, but for interim responses.
 pub(super) enum News {
     /// A request for the rest of the chain, and its body.
     Next(Box<Request>, Given),
+    /// An interim response, which goes before the answer.
+    Interim(Box<response::Parts>),
     /// The answer.
     Answer(Box<Response<WasiBody>>),
     /// There will be no answer.
@@ -109,6 +116,7 @@ impl Handling {
             authority,
             gives_way: Cell::new(false),
             calls: Cell::new(0),
+            interims: Cell::new(0),
             news,
             next: RefCell::new(Next::NotYet),
             answered: Cell::new(false),
@@ -197,6 +205,17 @@ impl Handling {
             self.allow(left);
         }
         drop(sender.send(Ok(response)));
+    }
+
+    /// Sends an interim response. Answers whether there may be one more.
+    pub(super) fn inform(&self, head: response::Parts) -> bool {
+        let so_far = self.interims.get();
+        if so_far >= INTERIMS_MAX || self.answered.get() {
+            return false;
+        }
+        self.interims.set(so_far + 1);
+        drop(self.news.send(News::Interim(Box::new(head))));
+        true
     }
 
     /// The guest has answered: from now on its time is the reader's.

@@ -9,7 +9,7 @@ use wasmtime_wasi::p2;
 
 use super::{
     data::Data,
-    handling,
+    handling, inform, keyvalue,
     provided::{CONFIG, LOGGING},
 };
 use crate::wasm::journal::Level;
@@ -19,6 +19,8 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Data>> {
     let mut linker = Linker::new(engine);
     p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    inform::add(&mut linker)?;
+    keyvalue::add(&mut linker)?;
     for interface in CONFIG {
         config(&mut linker, interface)?;
     }

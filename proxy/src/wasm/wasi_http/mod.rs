@@ -5,7 +5,7 @@
 //! `provided` says which components fit, `program` is one compiled, `data` what a guest's store holds; `handling` is one
 //! exchange inside a guest and `guest` the call itself, `filter` the exchange outside of it, `answer` what the guest
 //! sends back, `outgoing` where its requests go, `lodge` how bodies of this worker pass through a store, `output` and
-//! `settings` its log and its configuration. `docs/wasi-http.md` tells it to operators.
+//! `settings` its log and its configuration, `keyvalue` what it keeps, `inform` its interim responses. `docs/wasi-http.md` tells it to operators.
 
 mod answer;
 mod data;
@@ -13,6 +13,8 @@ mod errors;
 mod filter;
 mod guest;
 mod handling;
+mod inform;
+mod keyvalue;
 mod linker;
 mod local;
 mod lodge;

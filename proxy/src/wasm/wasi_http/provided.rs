@@ -2,6 +2,7 @@
 
 use wasmparser::{Encoding, Parser, Payload};
 
+use super::keyvalue;
 use crate::wasm::{
     LoadError, load,
     surface::{Item, Surface},
@@ -102,7 +103,7 @@ fn is_second(version: &str) -> bool {
 /// Whether an import is provided.
 pub(in crate::wasm) fn provides(item: &Item) -> bool {
     let module = item.module.as_str();
-    if module == LOGGING || CONFIG.contains(&module) {
+    if module == LOGGING || CONFIG.contains(&module) || keyvalue::has(module) {
         return true;
     }
     // What a core module imports to make resources of the host's; exports have none of their own.
@@ -129,7 +130,10 @@ pub(in crate::wasm) fn hint(item: &Item) -> Option<String> {
         "wasi_unstable" => {
             Some("this is for WASI before preview 1: build it anew, with a toolchain of this decade".into())
         }
-        "wasi:keyvalue" => elsewhere("a key-value store"),
+        "wasi:keyvalue" => Some(
+            "of wasi:keyvalue there are `store`, `atomics` and `batch`, in the versions 0.2.0-draft and 0.2.0-draft2"
+                .into(),
+        ),
         "wasi:blobstore" => elsewhere("an object store"),
         "wasi:messaging" => elsewhere("a message broker"),
         "wasi:sql" => elsewhere("a database"),
@@ -142,7 +146,10 @@ pub(in crate::wasm) fn hint(item: &Item) -> Option<String> {
         "wasi:http" | "wasi:io" | "wasi:cli" | "wasi:clocks" | "wasi:random" | "wasi:filesystem" | "wasi:sockets" => {
             Some(format!("{interface} is provided in versions 0.2, and this asks for {version}"))
         }
-        _ => Some("a component may import WASI 0.2, wasi:config and wasi:logging; see docs/wasi-http.md".into()),
+        _ => Some(
+            "a component may import WASI 0.2, wasi:config, wasi:keyvalue and wasi:logging; see docs/wasi-http.md"
+                .into(),
+        ),
     }
 }
 
@@ -159,7 +166,9 @@ mod tests {
         for module in ["wasi:http/types@0.2.0", "wasi:io/streams@0.2.12", "wasi:config/store@0.2.0-rc.1"] {
             assert!(provides(&item(module)), "{module}");
         }
-        for module in ["wasi:http/types@0.2.0-rc-2023-11-10", "wasi:io/poll@0.3.0", "wasi:keyvalue/store@0.2.0-draft"] {
+        for module in
+            ["wasi:http/types@0.2.0-rc-2023-11-10", "wasi:io/poll@0.3.0", "wasi:keyvalue/watcher@0.2.0-draft2"]
+        {
             assert!(!provides(&item(module)), "{module}");
             assert!(hint(&item(module)).is_some(), "{module}");
         }

@@ -2,6 +2,7 @@
 //! the ill-behaved included.
 
 mod ill;
+mod keyvalue;
 mod proxy;
 mod write;
 
@@ -55,6 +56,7 @@ impl Guest for Probe {
                 text(out, 200, &lines.collect::<Vec<_>>().join("\n"));
             }
             "config" => text(out, 200, &format!("{:?}", config::wasi::config::store::get(&rest))),
+            "kept" => text(out, 200, &keyvalue::keep(&rest)),
             "clock" => {
                 let began = monotonic_clock::now();
                 monotonic_clock::subscribe_duration(1_000_000).block();
