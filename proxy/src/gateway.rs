@@ -26,7 +26,7 @@ use crate::{
     fleet::{self, Reporter, Says},
     last_good::{Keeper, LastGood},
     reload::{
-        self, Board, First, Hands, Reloader, Sockets,
+        self, Board, First, Hands, Reloader, Remembered, Sockets,
         status::{Attempt, Status, Trigger},
     },
     snapshot::{Graveyard, Remains},
@@ -301,12 +301,14 @@ async fn assemble(options: Options) -> Result<Gateway, StartError> {
     };
     let board = Arc::new(Board::new(Arc::clone(&drain), Arc::clone(&tunnels), Arc::clone(&metrics), count, process));
     let sockets = Sockets::new(Arc::clone(&tunnels), Arc::clone(&metrics));
+    let remembered = state_dir.map(|state| Remembered::open(&state.fallbacks()));
     let hands = Hands {
         workers: Arc::clone(&workers),
         drain: Arc::clone(&drain),
         board: Arc::clone(&board),
         fetcher,
         keeper: keeper.clone(),
+        remembered: remembered.transpose().map_err(StartError::Refused)?,
     };
     let reloader = Reloader::begin(compiler, hands, sockets, first)
         .await

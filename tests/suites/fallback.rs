@@ -1,6 +1,8 @@
 //! The policy `previous`: a version of a plugin that fails is replaced by the last one that worked, by itself and as every
 //! other change; and what stands around it: the breaker's limits, and guests that are replaced when they are worn.
 
+use std::time::Duration;
+
 use tidegate_tests::{ConfigDir, Gateway, Origin, WEB, guests, soon};
 
 async fn scene(more: &str) -> (Origin, ConfigDir, Gateway) {
@@ -135,4 +137,57 @@ async fn traps_are_counted_by_kind_and_memory_by_plugin() {
     }
     let traps = async |kind: &str| gateway.metric("tidegate_plugin_traps_total", &format!("kind=\"{kind}\"")).await;
     assert_eq!((traps("unreachable").await, traps("memory").await), (2.0, 0.0));
+}
+
+#[tokio::test]
+async fn a_version_that_failed_stays_replaced_after_a_restart() {
+    let state = tempfile::tempdir().unwrap();
+    let (_origin, dir, gateway) = scene(QUICK).await;
+    gateway.shutdown(Duration::from_secs(5)).await;
+    let restarted = async || Gateway::keeping(&dir, state.path()).await.unwrap();
+    let gateway = restarted().await;
+    assert_eq!(answer(&gateway, "/").await, "00000001");
+    dir.write("plugin.wat", guests::UNRULY);
+    dir.edit("gateway.yaml", "edit: 1", "edit: 2");
+    gateway.apply().await;
+    soon("the first version serves again", async || answer(&gateway, "/trap").await == "00000001").await;
+    soon("it is said", async || !gateway.status().await["fallbacks"].is_null()).await;
+    gateway.shutdown(Duration::from_secs(5)).await;
+
+    let gateway = restarted().await;
+    assert_eq!(answer(&gateway, "/trap").await, "00000001", "no request meets the version that failed");
+    let status = gateway.status().await;
+    assert_eq!(status["fallbacks"][0]["module"], "plugin.wat", "{status:#}");
+    assert!(status["degraded"][0].as_str().is_some_and(|why| why.contains("`plugin` failed")), "{status:#}");
+    dir.write("plugin.wat", &guests::stamp(3));
+    gateway.apply().await;
+    assert_eq!(answer(&gateway, "/trap").await, "00000003");
+    assert!(gateway.status().await["fallbacks"].is_null());
+    gateway.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn what_worked_before_a_restart_takes_the_place_of_what_came_with_it() {
+    let state = tempfile::tempdir().unwrap();
+    let (_origin, dir, gateway) = scene(QUICK).await;
+    gateway.shutdown(Duration::from_secs(5)).await;
+    let gateway = Gateway::keeping(&dir, state.path()).await.unwrap();
+    assert_eq!(answer(&gateway, "/").await, "00000001");
+    // Written when a version works for the first time, beside the exchange.
+    let kept = || std::fs::read_dir(state.path().join("fallbacks")).unwrap().map(|file| file.unwrap().path());
+    let worked = || kept().any(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains("\"worked\":true")));
+    soon("it is kept", async || worked()).await;
+    gateway.shutdown(Duration::from_secs(5)).await;
+    dir.write("plugin.wat", guests::UNRULY);
+    let gateway = Gateway::keeping(&dir, state.path()).await.unwrap();
+    soon("the first version serves again", async || answer(&gateway, "/trap").await == "00000001").await;
+    gateway.shutdown(Duration::from_secs(5)).await;
+
+    // What is kept and cannot be trusted is left out.
+    for path in kept().filter(|path| path.extension().is_some_and(|kind| kind == "wasm")) {
+        std::fs::write(path, "other").unwrap();
+    }
+    let gateway = Gateway::keeping(&dir, state.path()).await.unwrap();
+    assert_eq!(answer(&gateway, "/trap").await, "503");
+    gateway.shutdown(Duration::from_secs(5)).await;
 }

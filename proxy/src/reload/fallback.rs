@@ -9,11 +9,14 @@ use super::{
     Reloader,
     course::Course,
     load::Loaded,
+    remembered::{Failed, Kind, Note, Remembered},
     status::{Fallback, Outcome, Trigger},
 };
 use crate::{
     compile::Compiler,
-    config::spec::{Middleware, Name, Part, Plugin, Spec},
+    config::spec::{
+        FailurePolicy, Grants, Isolation, Middleware, ModuleTerms, Name, Part, Plugin, PluginLimits, ProxyWasm, Spec,
+    },
     identity::Identity,
     resolve::Modules,
     source::Entry,
@@ -25,6 +28,10 @@ use crate::{
 pub(super) struct Fallbacks {
     distress: Arc<Notify>,
     by_name: BTreeMap<Name, History>,
+    /// Where it is kept from one run to the next, if it is.
+    remembered: Option<Remembered>,
+    /// Whether what was read from there stands in for something, and has not served yet.
+    untried: bool,
 }
 
 struct History {
@@ -52,8 +59,34 @@ struct Fallen {
 }
 
 impl Fallbacks {
-    pub(super) fn new(compiler: &Compiler) -> Self {
-        Self { distress: compiler.distress(), by_name: BTreeMap::new() }
+    /// With what is remembered of the last run.
+    pub(super) fn new(compiler: &Compiler, remembered: Option<Remembered>) -> Self {
+        let notes = remembered.as_ref().map(Remembered::read).unwrap_or_default();
+        let known = notes.into_iter().filter_map(|(note, entries)| {
+            Some((Name::from(note.name.as_str()), History::recalled(&note, entries, compiler)?))
+        });
+        let by_name: BTreeMap<_, _> = known.collect();
+        let untried = by_name.values().any(|history| history.fallen.is_some());
+        Self { distress: compiler.distress(), by_name, remembered, untried }
+    }
+
+    /// Leaves what was read aside, where something of it stands in for another and does not stand itself. Answers whether that
+    /// changes something.
+    pub(super) fn disbelieve(&mut self) -> bool {
+        let untried = std::mem::take(&mut self.untried);
+        if untried {
+            tracing::warn!("a version of a plugin that took another's place in the last run does not stand any more");
+            self.by_name.clear();
+        }
+        untried
+    }
+
+    /// Keeps what is known, if that changed.
+    pub(super) async fn keep(&self) {
+        if let Some(remembered) = &self.remembered {
+            let notes = self.by_name.iter().map(|(name, history)| history.noted(name));
+            remembered.write(notes.collect()).await;
+        }
     }
 
     /// Resolves when a version may have failed.
@@ -115,6 +148,7 @@ impl Fallbacks {
     /// Takes note of what serves now.
     pub(super) fn serve(&mut self, loaded: &Loaded, compiler: &Compiler) {
         let (spec, modules) = (&loaded.spec, &loaded.modules);
+        self.untried = false;
         self.by_name.retain(|name, _| with_policy(spec, name).is_some());
         for (name, part) in &spec.middleware {
             let Middleware::Plugin(plugin) = &part.value else { continue };
@@ -160,7 +194,11 @@ impl Reloader {
     /// whatever the sources hold meanwhile.
     pub(super) async fn fall_back(&mut self) {
         let marked = self.fallbacks.mark();
-        let Some(loaded) = self.serving.clone().filter(|_| !marked.is_empty()) else { return };
+        if marked.is_empty() {
+            // A version works for the first time.
+            return self.fallbacks.keep().await;
+        }
+        let Some(loaded) = self.serving.clone() else { return };
         let attempt = self.carry_on(Ok(loaded), Course::new(Trigger::Fallback, false)).await;
         let (generation, refused) = (attempt.generation, attempt.outcome == Outcome::Refused);
         for plugin in &marked {
@@ -178,12 +216,54 @@ impl Reloader {
         }
         if refused {
             self.fallbacks.unmark(&marked);
+            self.fallbacks.keep().await;
         }
         self.board.fell_back(self.fallbacks.shown(), if refused { &[] } else { &marked });
     }
 }
 
 impl History {
+    // What was known in the last run; none where it says nothing.
+    fn recalled(note: &Note, entries: Vec<Entry>, compiler: &Compiler) -> Option<Self> {
+        let versions =
+            note.kinds().zip(entries).map(|(kind, entry)| Version::recalled(&note.name, kind, entry, compiler));
+        let mut versions = versions.collect::<Vec<_>>().into_iter();
+        let (serving, good) = (versions.next()?, versions.next());
+        good.iter().for_each(|good| good.standing.recall());
+        if note.worked {
+            serving.standing.recall();
+        }
+        let fallen = match &note.failed {
+            None => None,
+            Some(Failed { version, sha256 }) => {
+                let (bad, bad_module) = (Identity::parse(version)?, Identity::parse(sha256)?);
+                Some(Fallen { bad, bad_module, instead: serving.clone(), since: Timestamp::now() })
+            }
+        };
+        Some(Self { serving, good, fallen })
+    }
+
+    fn noted(&self, name: &Name) -> (Note, Vec<Entry>) {
+        let kind = |version: &Version| Kind {
+            module: version.plugin.module.to_string(),
+            config: version.plugin.config.clone(),
+            sha256: version.entry.identity.to_string(),
+        };
+        let serving = self.fallen.as_ref().map_or(&self.serving, |fallen| &fallen.instead);
+        let failed = self
+            .fallen
+            .as_ref()
+            .map(|fallen| Failed { version: fallen.bad.to_string(), sha256: fallen.bad_module.to_string() });
+        let note = Note {
+            name: name.to_string(),
+            serving: kind(serving),
+            worked: self.fallen.is_some() || (serving.standing.has_worked() && !serving.standing.has_failed()),
+            good: self.good.as_ref().map(kind),
+            failed,
+        };
+        (note, std::iter::once(serving).chain(&self.good).map(|version| version.entry.clone()).collect())
+    }
+
     // Whether nothing changes for the plugin when the configuration has this version of it.
     fn stays(&self, identity: Identity) -> bool {
         match &self.fallen {
@@ -200,6 +280,29 @@ impl History {
             standing.has_worked() && !standing.has_failed()
         });
         [serving, instead, self.good].into_iter().flatten().find(|version| version.identity != but)
+    }
+}
+
+impl Version {
+    fn recalled(name: &str, kind: &Kind, entry: Entry, compiler: &Compiler) -> Self {
+        // What it may do is what the configuration says when it takes another's place.
+        let plugin = Plugin {
+            module: kind.module.as_str().into(),
+            module_terms: ModuleTerms::default(),
+            module_place: None,
+            config: kind.config.clone(),
+            config_places: Arc::default(),
+            grants: Grants::default(),
+            limits: PluginLimits::default(),
+            on_failure: FailurePolicy::Closed,
+            fall_back: true,
+            isolation: Isolation::Reused,
+            proxy_wasm: ProxyWasm::default(),
+            environment: Vec::new(),
+        };
+        let identity = plugin.version(name, entry.identity);
+        let standing = compiler.standing(identity);
+        Self { identity, entry, plugin: Box::new(plugin), standing }
     }
 }
 

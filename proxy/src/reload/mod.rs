@@ -8,6 +8,7 @@ mod course;
 mod doors;
 mod fallback;
 mod load;
+mod remembered;
 mod sources;
 pub mod status;
 
@@ -39,6 +40,7 @@ use doors::Planned;
 pub use doors::Sockets;
 use fallback::Fallbacks;
 use load::{Loaded, Refused};
+pub use remembered::Remembered;
 use sources::Sources;
 use status::{Attempt, Outcome, Phase, Trigger};
 
@@ -117,6 +119,8 @@ pub struct Hands {
     pub fetcher: Arc<Fetcher>,
     /// Keeps what was applied, if anything does.
     pub keeper: Option<Arc<Keeper>>,
+    /// What the last run knew of versions of plugins.
+    pub remembered: Option<Remembered>,
 }
 
 impl First {
@@ -157,10 +161,10 @@ impl Reloader {
     /// The attempt, refused.
     pub async fn begin(compiler: Compiler, hands: Hands, sockets: Sockets, first: First) -> Result<Self, Attempt> {
         let First { sources, memo, course, loaded, refused } = first;
-        let Hands { workers, drain, board, fetcher, keeper } = hands;
+        let Hands { workers, drain, board, fetcher, keeper, remembered } = hands;
         board.follows(sources.monitors());
         let mut reloader = Self {
-            fallbacks: Fallbacks::new(&compiler),
+            fallbacks: Fallbacks::new(&compiler, remembered),
             serving: None,
             compiler,
             workers,
@@ -178,7 +182,10 @@ impl Reloader {
             ended: false,
         };
         let tree = loaded.tree.clone();
-        let attempt = reloader.carry_on(Ok(loaded), course).await;
+        let mut attempt = reloader.carry_on(Ok(loaded.clone()), course).await;
+        if attempt.outcome == Outcome::Refused && reloader.fallbacks.disbelieve() {
+            attempt = reloader.carry_on(Ok(loaded), Course::new(Trigger::Start, false)).await;
+        }
         let refused = match (attempt.outcome, refused) {
             (Outcome::Applied, None) => return Ok(reloader),
             (Outcome::Applied, Some(refused)) => refused,
@@ -275,6 +282,7 @@ impl Reloader {
                 if advanced.is_ok() && !course.dry_run {
                     self.fallbacks.serve(&loaded, &self.compiler);
                     self.board.fell_back(self.fallbacks.shown(), &[]);
+                    self.fallbacks.keep().await;
                     self.serving = Some(loaded.clone());
                 }
                 let (outcome, more) = match advanced {

@@ -98,6 +98,11 @@ impl StateDir {
         self.0.join("fetched")
     }
 
+    /// Where versions of plugins are that may take another's place.
+    pub fn fallbacks(&self) -> PathBuf {
+        self.0.join("fallbacks")
+    }
+
     /// Where the last good tree is.
     pub fn last_good(&self) -> PathBuf {
         self.0.join("last-good")

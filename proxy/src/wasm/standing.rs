@@ -44,9 +44,16 @@ impl Standing {
         self.failed.store(false, Relaxed);
     }
 
-    /// A call ended well.
-    pub(super) fn work(&self) {
+    /// It worked before, in another run of the process.
+    pub fn recall(&self) {
         self.worked.store(true, Relaxed);
+    }
+
+    /// A call ended well. Whoever keeps what is known of versions is told of the first.
+    pub(super) fn work(&self) {
+        if !self.worked.load(Relaxed) && !self.worked.swap(true, Relaxed) {
+            self.distress.notify_one();
+        }
     }
 
     /// A worker leaves it alone.
@@ -71,7 +78,7 @@ impl Standings {
         made
     }
 
-    /// Told when a version fails.
+    /// Told when a version fails, or works for the first time.
     pub(super) fn distress(&self) -> Arc<Notify> {
         Arc::clone(&self.distress)
     }
