@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn keys_come_page_by_page() {
         let keys = |count: usize| (0..count).map(|number| number.to_string());
-        assert_eq!(page(keys(KEYS_MAX)).1, false);
+        assert!(!page(keys(KEYS_MAX)).1);
         let (first, more) = page(keys(KEYS_MAX + 1));
         assert_eq!((first.len(), more), (KEYS_MAX, true));
     }
