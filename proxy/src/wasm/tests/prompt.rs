@@ -27,7 +27,7 @@ fn a_loop_holds_its_worker_for_its_time_and_no_longer() {
         let (got, gave_way) = fails_beside_another(&bench, &prompt, "x-loop").await;
         assert_eq!((got.status.as_u16(), got.error(), gave_way), (503, Some("plugin_timeout"), false));
         assert_eq!(bench.send(&[&prompt], bench.get(&[])).await.status, StatusCode::OK);
-        let patient = |spec: &mut spec::Plugin| spec.limits.call_timeout = Duration::from_millis(20);
+        let patient = |spec: &mut spec::Plugin| spec.limits.call_timeout = Duration::from_millis(500);
         let patient = bench.plugin("patient", guest!("loop"), patient).await;
         let (got, gave_way) = fails_beside_another(&bench, &patient, "x-loop").await;
         assert_eq!((got.error(), gave_way), (Some("plugin_timeout"), true));
