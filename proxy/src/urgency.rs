@@ -1,12 +1,11 @@
 //! How urgent a thread is: those that no request waits for go after the workers where both want a core. Knows nothing of what
 //! a thread does.
 
-/// Threads of the control plane: a third of a worker's share of a core (sched(7)), so that what a reload takes, requests do not wait
-/// for.
-pub(crate) const CONTROL: i32 = 5;
+/// Threads of the control plane: half of a worker's share of a core (sched(7)), so that what a reload takes, requests do not wait for.
+pub(crate) const CONTROL: i32 = 3;
 
-/// Threads that compile modules, a second of a core and more for each megabyte: a tenth of a worker's share.
-pub(crate) const COMPILE: i32 = 10;
+/// Threads that compile modules, a second of a core and more for each megabyte: a fifth of a worker's share.
+pub(crate) const COMPILE: i32 = 7;
 
 /// Makes the calling thread, and those that it starts from then on, as nice as this, if it is less so. A system on which only
 /// processes have a niceness leaves it as it is.
