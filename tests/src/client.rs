@@ -102,9 +102,24 @@ impl Client {
     /// # Panics
     /// When no answer comes for 30 seconds.
     pub async fn try_send(&mut self, request: Request<Bytes>) -> Result<Answer, hyper::Error> {
+        self.try_send_within(PATIENCE, request).await
+    }
+
+    /// [`Client::try_send`] for what may take longer, or must take less.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// When no answer comes within `patience`.
+    pub async fn try_send_within(
+        &mut self,
+        patience: Duration,
+        request: Request<Bytes>,
+    ) -> Result<Answer, hyper::Error> {
         let body = |bytes: Bytes| http_body_util::Full::new(bytes).map_err(|never| match never {}).boxed();
         let answer = async { Answer::read(self.exchange(request.map(body)).await?).await };
-        tokio::time::timeout(PATIENCE, answer).await.expect("the gateway answers")
+        tokio::time::timeout(patience, answer).await.expect("the gateway answers")
     }
 
     /// Sends a request and answers with the response's head; its body follows.
