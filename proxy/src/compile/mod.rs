@@ -81,10 +81,9 @@ pub struct Compiled {
 pub struct Kept {
     lanes: Lanes,
     upstreams: OrdMap<Name, Arc<Upstream>>,
-    // What the upstreams were made of: their definitions, and how names are resolved.
-    upstream_parts: OrdMap<Name, Arc<Part<UpstreamSpec>>>,
-    dns: Option<Identity>,
     steps: Steps,
+    // What these were made of.
+    spec: Arc<Spec>,
     // Held, so that they are found by their identity.
     _tables: Tables,
 }
@@ -169,14 +168,7 @@ impl Compiler {
             adoptions,
             identity,
             built,
-            kept: Kept {
-                lanes,
-                upstreams,
-                upstream_parts: spec.upstreams.clone(),
-                dns: Some(Identity::of(&spec.gateway.dns)),
-                steps,
-                _tables: tables,
-            },
+            kept: Kept { lanes, upstreams, steps, spec: whole, _tables: tables },
         })
     }
 
@@ -199,19 +191,13 @@ impl Compiler {
     // What is defined as before is the same object; what is not may be found all the same, by its identity.
     fn upstreams(&mut self, spec: &Spec, connectors: &Connectors, built: &mut Built) -> OrdMap<Name, Arc<Upstream>> {
         let dns = Identity::of(&spec.gateway.dns);
-        let (mut upstreams, before) = if self.kept.dns == Some(dns) {
-            (self.kept.upstreams.clone(), self.kept.upstream_parts.clone())
+        let kept = &self.kept;
+        let (mut upstreams, defined) = if kept.resolves_as(spec) {
+            taken_over(&kept.upstreams, &kept.spec.upstreams, &spec.upstreams)
         } else {
-            Default::default()
+            (OrdMap::new(), spec.upstreams.iter().collect())
         };
-        for difference in before.diff(&spec.upstreams) {
-            let (name, part) = match difference {
-                DiffItem::Add(name, part) | DiffItem::Update { new: (name, part), .. } => (name, part),
-                DiffItem::Remove(name, _) => {
-                    upstreams.remove(name);
-                    continue;
-                }
-            };
+        for (name, part) in defined {
             if part.tls.is_some() && !connectors.contains_key(name) {
                 upstreams.insert(Arc::clone(name), self.stand_in(name, part));
                 continue;
@@ -245,10 +231,15 @@ impl Compiler {
 }
 
 impl Kept {
+    /// Whether names are resolved as they are by `spec`.
+    fn resolves_as(&self, spec: &Spec) -> bool {
+        self.spec.gateway.dns == spec.gateway.dns
+    }
+
     /// Whether every upstream that `spec` has too is the same object there.
     fn has_upstreams_of(&self, spec: &Spec) -> bool {
         let is_other = |difference| matches!(difference, DiffItem::Update { .. });
-        self.dns == Some(Identity::of(&spec.gateway.dns)) && !self.upstream_parts.diff(&spec.upstreams).any(is_other)
+        self.resolves_as(spec) && !self.spec.upstreams.diff(&spec.upstreams).any(is_other)
     }
 
     /// The places of the routes that are others now, where all else that routes depend on is the same object as before:
@@ -262,6 +253,25 @@ impl Kept {
         let own = |step: &Name| step.split_once('/').is_some_and(|(route, _)| ids.contains(route));
         self.steps.moved(steps).all(own).then_some(changed)
     }
+}
+
+/// A part of a specification by its name.
+type Defined<'s, P> = (&'s Name, &'s Arc<Part<P>>);
+
+/// What of the things that were made of `before` is made of `now` as well, and the definitions that are not among it.
+fn taken_over<'s, T: Clone, P>(
+    made: &OrdMap<Name, T>,
+    before: &OrdMap<Name, Arc<Part<P>>>,
+    now: &'s OrdMap<Name, Arc<Part<P>>>,
+) -> (OrdMap<Name, T>, Vec<Defined<'s, P>>) {
+    let (mut made, mut defined) = (made.clone(), Vec::new());
+    for difference in before.diff(now) {
+        match difference {
+            DiffItem::Add(name, part) | DiffItem::Update { new: (name, part), .. } => defined.push((name, part)),
+            DiffItem::Remove(name, _) => drop(made.remove(name)),
+        }
+    }
+    (made, defined)
 }
 
 // Both, or all that is wrong with either.

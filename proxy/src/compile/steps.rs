@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use futures_util::future::join_all;
 use imbl::{OrdMap, ordmap::DiffItem};
 
-use super::{Built, Compiler};
+use super::{Built, Compiler, Defined, Kept, taken_over};
 use crate::{
     config::{
         diagnostic::Diagnostic,
@@ -20,11 +20,10 @@ use crate::{
     wasm,
 };
 
-/// Every middleware by name, and what they were made of: where that is the same, so are they.
+/// Every middleware by name, and the modules that they were made of.
 #[derive(Default)]
 pub(super) struct Steps {
     made: OrdMap<Name, Made>,
-    parts: OrdMap<Name, Arc<Part<Middleware>>>,
     modules: BTreeMap<Arc<str>, Identity>,
 }
 
@@ -36,9 +35,6 @@ enum Made {
 
 type Upstreams = OrdMap<Name, Arc<Upstream>>;
 
-/// A middleware of a specification by its name.
-type Defined<'s> = (&'s Name, &'s Arc<Part<Middleware>>);
-
 impl Steps {
     /// Builds what is new of the middleware of `spec`; also what each worker must take before it may run.
     pub(super) async fn build(
@@ -48,7 +44,7 @@ impl Steps {
         upstreams: &Upstreams,
         built: &mut Built,
     ) -> Result<(Self, Vec<Vec<Adoption>>), Vec<Diagnostic>> {
-        let (mut made, changed) = compiler.kept.steps.changed(spec, modules, compiler.kept.has_upstreams_of(spec));
+        let (mut made, changed) = Self::changed(&compiler.kept, spec, modules);
         let mut plugins = Vec::new();
         for (name, part) in changed {
             let identity = identify(name, part, modules, upstreams);
@@ -93,30 +89,22 @@ impl Steps {
             }
         }
         let modules = modules.iter().map(|(path, entry)| (Arc::clone(path), entry.identity)).collect();
-        Ok((Self { made, parts: spec.middleware.clone(), modules }, adoptions))
+        Ok((Self { made, modules }, adoptions))
     }
 
-    /// What of these is a step of `spec` as well, and the middleware that is not among it: all of it where a module has other
+    /// What of the steps kept is a step of `spec` as well, and the middleware that is not among it: all of it where a module has other
     /// bytes now, or an upstream that a step may call is another one.
     fn changed<'s>(
-        &self,
+        kept: &Kept,
         spec: &'s Spec,
         modules: &Modules,
-        has_upstreams: bool,
-    ) -> (OrdMap<Name, Made>, Vec<Defined<'s>>) {
+    ) -> (OrdMap<Name, Made>, Vec<Defined<'s, Middleware>>) {
         let is_same =
             |(path, before): (&Arc<str>, &Identity)| modules.get(path).is_none_or(|now| now.identity == *before);
-        if !(has_upstreams && self.modules.iter().all(is_same)) {
+        if !(kept.has_upstreams_of(spec) && kept.steps.modules.iter().all(is_same)) {
             return (OrdMap::new(), spec.middleware.iter().collect());
         }
-        let (mut made, mut changed) = (self.made.clone(), Vec::new());
-        for difference in self.parts.diff(&spec.middleware) {
-            match difference {
-                DiffItem::Add(name, part) | DiffItem::Update { new: (name, part), .. } => changed.push((name, part)),
-                DiffItem::Remove(name, _) => drop(made.remove(name)),
-            }
-        }
-        (made, changed)
+        taken_over(&kept.steps.made, &kept.spec.middleware, &spec.middleware)
     }
 
     /// The names under which another step is to be found in `now`.
