@@ -3,7 +3,6 @@
 
 use std::{
     cell::Cell,
-    fs,
     net::SocketAddr,
     path::Path,
     rc::Rc,
@@ -15,12 +14,12 @@ use serde_json::{Value, json};
 use tidegate_tests::guests;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     task::JoinSet,
     time::sleep,
 };
 
-use crate::{load, open::Open, report::number, subject::Subject};
+use crate::{etcd, load, open::Open, report::number, subject::Subject};
 
 const RELOADS: u64 = 10_000;
 /// After which everything that grows at first has grown.
@@ -91,7 +90,7 @@ async fn reloads(gateway: &Path, origin: SocketAddr) -> Value {
     let mut probe = TcpStream::connect(subject.address).await.expect("the gateway listens");
     let (mut rows, mut most) = (Vec::new(), 0.0_f64);
     for edit in 1..=RELOADS {
-        save(&subject, &document(edit));
+        subject.place("routes.yaml", &document(edit));
         until(&mut probe, &format!("x-edit: {edit}\r\n")).await;
         if edit % 50 == 0 {
             most = most.max(subject.metric("tidegate_live_generations"));
@@ -120,25 +119,9 @@ routes:
     )
 }
 
-fn save(subject: &Subject, text: &str) {
-    let staged = subject.folder.path().join("staged");
-    fs::write(&staged, text).expect("a file can be written");
-    fs::rename(&staged, subject.folder.path().join("config/routes.yaml")).expect("a rename in a folder succeeds");
-}
-
 async fn until(probe: &mut TcpStream, mark: &str) {
     let began = Instant::now();
-    loop {
-        probe.write_all(b"GET /probe HTTP/1.1\r\nhost: bench.example\r\n\r\n").await.expect("the gateway reads");
-        let (mut answer, mut filled) = (vec![0; 4096], 0);
-        while !answer[..filled].ends_with(b"served") {
-            let read = probe.read(&mut answer[filled..]).await.expect("the gateway answers");
-            assert!(read > 0, "the gateway closed");
-            filled += read;
-        }
-        if String::from_utf8_lossy(&answer[..filled]).contains(mark) {
-            return;
-        }
+    while !etcd::ask(probe).await.contains(mark) {
         assert!(began.elapsed() < PATIENCE, "{mark} never served");
         sleep(Duration::from_millis(1)).await;
     }
@@ -156,7 +139,7 @@ routes:
 ";
 
 async fn open(gateway: &Path) -> Value {
-    let (sockets, calls) = (serve(echo).await, serve(echo_calls).await);
+    let (sockets, calls) = (load::serve(echo).await, load::serve(echo_calls).await);
     let text = OPEN.replace("{sockets}", &sockets.to_string()).replace("{calls}", &calls.to_string());
     let subject = Subject::gateway(
         gateway,
@@ -190,7 +173,7 @@ async fn open(gateway: &Path) -> Value {
     let mut closed = 0;
     for edit in 1..=RELOADS_WITH_THEM {
         let text = document(edit).replace("middleware: [stamp], upstream: origin", "upstream: sockets");
-        save(&subject, &text.replace(&format!("plugins/m{}.wat", edit / 10 % MODULES), "m.wat"));
+        subject.place("routes.yaml", &text.replace(&format!("plugins/m{}.wat", edit / 10 % MODULES), "m.wat"));
         until(&mut probe, &format!("x-edit: {edit}\r\n")).await;
         if [SETTLED, RELOADS_WITH_THEM].contains(&edit) {
             closed = still_open(&mut websockets, &mut streams).await;
@@ -253,18 +236,6 @@ async fn call(sender: h2::client::SendRequest<Bytes>) -> Call {
     let response = response.await.expect("the gateway answers");
     assert_eq!(response.status(), 200, "a call was refused");
     Call { send, receive: response.into_body() }
-}
-
-/// A server whose connections are each given to `answer`.
-async fn serve<F: Future<Output = ()> + 'static>(answer: impl Fn(TcpStream) -> F + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("a bound socket has an address");
-    tokio::task::spawn_local(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            tokio::task::spawn_local(answer(socket));
-        }
-    });
-    address
 }
 
 /// Switches protocols, then sends back whatever comes.

@@ -225,7 +225,8 @@ fn route(number: usize) -> String {
     )
 }
 
-async fn ask(socket: &mut TcpStream) -> String {
+/// Asks for the route that changes; answers with the whole response.
+pub(crate) async fn ask(socket: &mut TcpStream) -> String {
     socket.write_all(b"GET /probe HTTP/1.1\r\nhost: bench.example\r\n\r\n").await.expect("the gateway reads");
     let mut answer = vec![0; 4096];
     let mut filled = 0;

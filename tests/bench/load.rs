@@ -30,11 +30,24 @@ pub(crate) fn path_of(bytes: usize) -> String {
 pub(crate) fn beside_an_origin<T>(measure: impl AsyncFnOnce(SocketAddr) -> T) -> T {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     LocalSet::new().block_on(&runtime, async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("a bound socket has an address");
-        tokio::task::spawn_local(accept(listener));
-        measure(address).await
+        let origin = serve(answer).await;
+        measure(origin).await
     })
+}
+
+/// A server on this thread whose connections are each given to `answer`; where it listens.
+pub(crate) async fn serve<F>(answer: impl Fn(TcpStream) -> F + 'static) -> SocketAddr
+where
+    F: Future<Output: 'static> + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    tokio::task::spawn_local(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::task::spawn_local(answer(socket));
+        }
+    });
+    address
 }
 
 /// What a span of load was measured over.
@@ -67,12 +80,6 @@ pub(crate) async fn span_of(call: &Call, loops: usize, span: Duration, cost: imp
     }
     tasks.shutdown().await;
     span
-}
-
-async fn accept(listener: TcpListener) {
-    while let Ok((socket, _)) = listener.accept().await {
-        tokio::task::spawn_local(answer(socket));
-    }
 }
 
 async fn answer(mut socket: TcpStream) -> io::Result<()> {

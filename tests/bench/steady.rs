@@ -193,26 +193,19 @@ async fn save(subject: &Subject, edits: &[Edit], number: &mut u64) {
         *number += 1;
         let edit = edits[turn as usize % edits.len()];
         match edit {
-            Edit::Route => place(
-                subject,
+            Edit::Route => subject.place(
                 &format!("routes/r{}.yaml", *number as usize % ROUTES),
                 &route(*number as usize % ROUTES, *number),
             ),
             Edit::Plugin | Edit::Module => {
                 let module = if matches!(edit, Edit::Module) { *number % 2 } else { 0 };
                 let plugin = *number as usize % PLUGINS;
-                place(subject, &format!("plugins/p{plugin}.yaml"), &self::plugin(plugin, *number, module));
+                subject.place(&format!("plugins/p{plugin}.yaml"), &self::plugin(plugin, *number, module));
             }
         }
         let next = began + (turn + 1) * Duration::from_secs(1) / RELOADS_PER_SECOND;
         sleep(next.saturating_duration_since(Instant::now())).await;
     }
-}
-
-fn place(subject: &Subject, path: &str, text: &str) {
-    let staged = subject.folder.path().join("staged");
-    fs::write(&staged, text).expect("a file can be written");
-    fs::rename(&staged, subject.folder.path().join("config").join(path)).expect("a rename in a folder succeeds");
 }
 
 fn start(gateway: &Path, origin: &str) -> Subject {
@@ -253,7 +246,7 @@ async fn compiling(subject: &Subject, load: &Open, rate: f64) -> Value {
         .expect("it ships")
         .config
         .replace("{copy}", "1");
-    place(subject, "plugins/p0.yaml", &format!("middleware:\n  p0: {{module: plugins/new.wasm, config: {jwt}}}\n"));
+    subject.place("plugins/p0.yaml", &format!("middleware:\n  p0: {{module: plugins/new.wasm, config: {jwt}}}\n"));
     let began = Instant::now();
     let mut meanwhile = Lap::default();
     while subject.metric("tidegate_generation") == generation {

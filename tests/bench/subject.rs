@@ -157,6 +157,13 @@ impl Subject {
         tasks.flatten().filter_map(of_one).sum::<f64>() / 1e3
     }
 
+    /// Puts a file of a gateway's configuration in place, in one step: written beside it, then renamed.
+    pub(crate) fn place(&self, path: &str, text: &str) {
+        let staged = self.folder.path().join("staged");
+        fs::write(&staged, text).expect("a file can be written");
+        fs::rename(&staged, self.folder.path().join("config").join(path)).expect("a rename in a folder succeeds");
+    }
+
     /// How many threads it has.
     pub(crate) fn threads(&self) -> usize {
         self.entries("task")

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tidegate_tests::Authority;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::watch,
     task::JoinSet,
     time::sleep,
@@ -23,7 +23,7 @@ use tokio::{
 use super::{COMPONENT, HTTP_WASM};
 use crate::{
     extent,
-    load::ANSWER,
+    load::{self, ANSWER},
     shipped,
     speech::{Call, HOST, Speech},
     subject::Subject,
@@ -167,16 +167,10 @@ struct Held {
 
 impl Held {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("a bound socket has an address");
         let (open, seen) = watch::channel(true);
         let waiting = Rc::new(Cell::new(0));
         let counted = Rc::clone(&waiting);
-        tokio::task::spawn_local(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                tokio::task::spawn_local(hold(socket, seen.clone(), Rc::clone(&counted)));
-            }
-        });
+        let address = load::serve(move |socket| hold(socket, seen.clone(), Rc::clone(&counted))).await;
         Self { address, waiting, open }
     }
 
