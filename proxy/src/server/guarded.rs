@@ -192,9 +192,9 @@ impl Guarded {
 /// Has the connection looked at once it was idle for as long as it takes to rest: when the last response was written, hyper does
 /// not look for more, if it did before.
 pub(super) fn look_again(session: &Session, cx: &mut Context<'_>) {
-    if let Some(at) = session.idle_since().map(|since| since + REST_AFTER).filter(|at| *at > Instant::now()) {
+    if let Some(since) = session.idle_since() {
         // Looked at by `poll_late`, which comes first whenever the task is woken.
-        let _is_over = session.alarm.poll_at(at, cx);
+        let _is_over = session.alarm.poll_at(since + REST_AFTER, cx);
     }
 }
 
