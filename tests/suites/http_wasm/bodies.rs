@@ -135,12 +135,13 @@ async fn a_guests_own_answer_can_be_read_back() {
     );
     let (_origin, _dir, gateway) = scene(&handlers(&does, ""), "").await;
     let answer = gateway.http1().await.get("/").await;
-    assert_eq!((answer.text().as_str(), answer.header("x-read")), ("answer", "6"));
+    assert_eq!((answer.status.as_u16(), answer.text().as_str(), answer.header("x-read")), (200, "answer", "6"));
     // Where it goes on after all, what it wrote comes first.
     let (_origin, _dir, gateway) =
         scene(&handlers(&format!("(call $write (i32.const 1) @\"first, \") {NEXT}"), ""), "").await;
     for mut client in [gateway.http1().await, gateway.http2().await] {
-        assert_eq!(client.get("/bytes/3").await.text(), "first, xxx");
+        let answer = client.get("/bytes/3").await;
+        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "first, xxx"));
     }
 }
 
