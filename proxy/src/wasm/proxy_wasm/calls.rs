@@ -68,7 +68,7 @@ pub(super) fn send(home: &Rc<Home>, outgoing: Outgoing) {
     let Some(local) = home.local(outgoing.root) else { return };
     let stream = outgoing.stream.and_then(|stream| home.streams.borrow().get(&stream).cloned());
     let exchange = stream.map_or_else(|| background(&home.worker), |stream| Rc::clone(&stream.exchange));
-    let (at, root, token) = (local.now(), outgoing.root, outgoing.token);
+    let (life, root, token) = (home.life(), outgoing.root, outgoing.token);
     let full = home.calls.borrow().len() >= CALLS_MAX;
     let owner = Rc::clone(home);
     let task = tokio::task::spawn_local(async move {
@@ -82,7 +82,7 @@ pub(super) fn send(home: &Rc<Home>, outgoing: Outgoing) {
         if let Some(call) = owner.calls.borrow_mut().remove(&token) {
             call.done();
         }
-        tell(&local, at.life, (root, token), received).await;
+        tell(&local, life, (root, token), received).await;
     });
     home.calls.borrow_mut().insert(token, UnderWay::new(root, &task));
 }
@@ -97,7 +97,7 @@ async fn tell(local: &Rc<Local>, life: u64, (root, token): (u32, u32), received:
         vm.store.data_mut().received = Some(received);
         params
     };
-    let told = local.home.call(at, root, |exports| exports.on_http_call_response.clone(), show).await;
+    let told = local.home.call(at, root, |exports| exports.on_http_call_response.as_ref(), show).await;
     if let Err(fail) = told
         && !matches!(fail, crate::wasm::call::Fail::Lost)
     {

@@ -15,6 +15,9 @@ pub(super) type OnHttpCallResponse = Tell<(u32, u32, u32, u32, u32)>;
 /// A callback of calls and streams of gRPC: context, token, and a number: of fields, of bytes, or the status.
 pub(super) type OnGrpc = Tell<(u32, u32, u32)>;
 
+/// Which callback: none where the module does not export it.
+pub(super) type Export<P, R> = for<'a> fn(&'a Exports) -> Option<&'a TypedFunc<P, R>>;
+
 /// What a callback takes.
 pub(super) trait Params: WasmParams + Sync + 'static {}
 impl<P: WasmParams + Sync + 'static> Params for P {}
@@ -43,7 +46,6 @@ pub(super) struct Exports {
 }
 
 /// The callbacks of one direction.
-#[derive(Clone)]
 pub(super) struct Phases {
     pub(super) headers: Option<OnHeaders>,
     pub(super) body: Option<Ask<(u32, u32, u32)>>,
@@ -51,7 +53,6 @@ pub(super) struct Phases {
 }
 
 /// Version 0.1.0 has no flag for the end of the stream; SDKs of its time export either.
-#[derive(Clone)]
 pub(super) enum OnHeaders {
     Two(Ask<(u32, u32)>),
     Three(Ask<(u32, u32, u32)>),
@@ -86,6 +87,22 @@ impl Exports {
 }
 
 impl Phases {
+    /// The callback for the head that takes two numbers.
+    pub(super) const fn two(&self) -> Option<&Ask<(u32, u32)>> {
+        match &self.headers {
+            Some(OnHeaders::Two(export)) => Some(export),
+            _ => None,
+        }
+    }
+
+    /// The callback for the head that takes three.
+    pub(super) const fn three(&self) -> Option<&Ask<(u32, u32, u32)>> {
+        match &self.headers {
+            Some(OnHeaders::Three(export)) => Some(export),
+            _ => None,
+        }
+    }
+
     fn of(store: &mut Store<Data>, instance: &Instance, side: &str) -> Result<Self> {
         let name = format!("proxy_on_{side}_headers");
         let three = instance.get_func(&mut *store, &name).is_some_and(|func| func.ty(&*store).params().len() == 3);

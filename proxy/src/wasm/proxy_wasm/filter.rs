@@ -14,7 +14,7 @@ use super::{
     body::Streamed,
     local::Residents,
     program::Shared,
-    stream::{Direction, News, Stream},
+    stream::{Direction, News, Shown, Stream},
 };
 use crate::{
     config::spec::FailurePolicy,
@@ -54,6 +54,10 @@ impl Visit for Stream {
         Wait::on(on_request(self, request))
     }
 
+    fn sees_response(&self) -> bool {
+        self.midway.borrow().is_some() || self.is_open() && !self.skipped.get() && self.local.home.program().sees_more()
+    }
+
     fn response(self: Rc<Self>, response: Response) -> Wait<Response> {
         let response = match self.midway.take() {
             None => response,
@@ -74,29 +78,33 @@ impl Visit for Stream {
     }
 }
 
-async fn on_request(stream: Rc<Stream>, request: Box<Request>) -> Result<Seen, Error> {
+async fn on_request(stream: Rc<Stream>, mut request: Box<Request>) -> Result<Seen, Error> {
     if !stream.local.breaker.allows() {
         return stream.left_alone().map(|()| Continue(request));
     }
-    let Request { head, authority, mut body, upgrade, exchange } = *request;
     let open = stream.local.plugin.on_failure == FailurePolicy::Open;
-    let before = open.then(|| (head.clone(), authority.clone()));
-    let fields = head.headers.len() + PSEUDO;
-    stream.request.replace(Some((head, authority)));
+    let before = open.then(|| (request.head.clone(), request.authority.clone()));
+    let (fields, mut body) = (request.head.headers.len() + PSEUDO, request.body.take());
+    stream.request.replace(Some(Shown::Here(request)));
     let mut news = see_request(&stream, fields, body.is_empty()).await?;
     let mut held = None;
     if let News::HoldsHead = news {
         let (streamed, then) = Streamed::after_head(&stream, Direction::Request, body.take()).await?;
         (held, news) = (Some(streamed), then);
     }
-    let shown = stream.request.take();
-    let (head, authority) = before.filter(|_| stream.skipped.get()).or(shown).expect("shown above, and taken once");
-    stream.request.replace(Some((head.clone(), authority.clone())));
     if let News::Answers(answer) = news {
         let answer = on_response(stream, *answer).await?;
         return Ok(Break(Box::new(answer)));
     }
-    let mut request = Box::new(Request { head, authority, body, upgrade, exchange });
+    let shown = stream.request.take().and_then(Shown::into_here);
+    let mut request = shown.expect("shown above, and taken only here");
+    if let Some((head, authority)) = before.filter(|_| stream.skipped.get()) {
+        (request.head, request.authority) = (head, authority);
+    }
+    if stream.local.home.program().sees_more() {
+        stream.request.replace(Some(Shown::gone(&request)));
+    }
+    request.body = body;
     if let Some(mut streamed) = held {
         streamed.declare(declared(&request.head.headers));
         request.body = Body::stream(streamed);
@@ -114,7 +122,7 @@ async fn on_request(stream: Rc<Stream>, request: Box<Request>) -> Result<Seen, E
 const PSEUDO: usize = 4;
 
 async fn see_request(stream: &Rc<Stream>, fields: usize, end: bool) -> Result<News, Error> {
-    stream.open().await?;
+    let opened = stream.open().await?;
     if !stream.is_open() {
         return Ok(News::GoesOn);
     }
@@ -123,13 +131,12 @@ async fn see_request(stream: &Rc<Stream>, fields: usize, end: bool) -> Result<Ne
     } else {
         forget_at_end(stream);
     }
-    see(stream, Direction::Request, fields, end).await
+    see(stream, Direction::Request, opened, (fields, end)).await
 }
 
 // Shows a head and waits for the end of the pause that may follow.
-async fn see(stream: &Stream, direction: Direction, fields: usize, end: bool) -> Result<News, Error> {
-    let since = Instant::now();
-    match stream.headers(direction, fields, end).await? {
+async fn see(stream: &Stream, direction: Direction, since: Instant, head: (usize, bool)) -> Result<News, Error> {
+    match stream.headers(direction, since, head).await? {
         News::Pauses => stream.paused(direction, since).await,
         news => Ok(news),
     }
@@ -137,7 +144,7 @@ async fn see(stream: &Stream, direction: Direction, fields: usize, end: bool) ->
 
 async fn on_response(stream: Rc<Stream>, response: Response) -> Result<Response, Error> {
     let Response { head, mut body, tunnel } = response;
-    let head_request = stream.request.borrow().as_ref().is_some_and(|(head, _)| head.method == Method::HEAD);
+    let head_request = stream.request.borrow().as_ref().is_some_and(|shown| shown.head().0.method == Method::HEAD);
     let status = head.status;
     let bodyless = tunnel.is_some()
         || head_request
@@ -146,7 +153,7 @@ async fn on_response(stream: Rc<Stream>, response: Response) -> Result<Response,
     let before = (stream.local.plugin.on_failure == FailurePolicy::Open).then(|| head.clone());
     let fields = head.headers.len() + 1;
     stream.response.replace(Some(head));
-    let mut news = see(&stream, Direction::Response, fields, bodyless || body.is_empty()).await?;
+    let mut news = see(&stream, Direction::Response, Instant::now(), (fields, bodyless || body.is_empty())).await?;
     let mut held = None;
     if let News::HoldsHead = news {
         let (streamed, then) = Streamed::after_head(&stream, Direction::Response, body.take()).await?;

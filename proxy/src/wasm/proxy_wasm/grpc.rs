@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, StreamBody};
 use super::{
     calls::{CALLS_MAX, UnderWay, background},
     data::{Heard, Messages, Opening},
-    exports::{Exports, OnGrpc},
+    exports::Export,
     home::{At, Home},
     local::Local,
 };
@@ -44,7 +44,7 @@ pub(super) fn open(home: &Rc<Home>, opening: Opening) {
     let exchange = exchange.map_or_else(|| background(&home.worker), |stream| Rc::clone(&stream.exchange));
     drop(streams);
     let (token, root) = (opening.token, opening.root);
-    let line = Line { local: Rc::downgrade(&local), life: local.now().life, root, token };
+    let line = Line { local: Rc::downgrade(&local), life: home.life(), root, token };
     let full = home.calls.borrow().len() >= CALLS_MAX;
     let timers = home.timers();
     let task = tokio::task::spawn_local(async move {
@@ -75,18 +75,17 @@ impl Line {
             call.done();
         }
         let (root, token) = (self.root, self.token);
-        let export = |exports: &Exports| heard.callback(exports).cloned();
         let params = (root, token, heard.number());
-        let shown = heard.clone();
+        let export = heard.callback();
         let show = |vm: &mut super::vm::Vm| {
             let data = vm.store.data_mut();
-            data.heard = Some(shown);
+            data.heard = Some(heard);
             if last {
                 data.conversations.remove(&token);
             }
             params
         };
-        let at = At { life: self.life, limit: local.now().limit };
+        let at = At { life: self.life, ..local.now() };
         let told = local.home.call(at, root, export, show).await;
         if let Err(fail) = told
             && !matches!(fail, Fail::Lost)
@@ -105,12 +104,12 @@ impl Line {
 }
 
 impl Heard {
-    fn callback<'a>(&self, exports: &'a Exports) -> Option<&'a OnGrpc> {
+    fn callback(&self) -> Export<(u32, u32, u32), ()> {
         match self {
-            Self::Initial(_) => exports.on_grpc_receive_initial_metadata.as_ref(),
-            Self::Message(_) => exports.on_grpc_receive.as_ref(),
-            Self::Trailing(_) => exports.on_grpc_receive_trailing_metadata.as_ref(),
-            Self::Closed(..) => exports.on_grpc_close.as_ref(),
+            Self::Initial(_) => |exports| exports.on_grpc_receive_initial_metadata.as_ref(),
+            Self::Message(_) => |exports| exports.on_grpc_receive.as_ref(),
+            Self::Trailing(_) => |exports| exports.on_grpc_receive_trailing_metadata.as_ref(),
+            Self::Closed(..) => |exports| exports.on_grpc_close.as_ref(),
         }
     }
 

@@ -12,17 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Mutex, OwnedMutexGuard};
-use wasmtime::TypedFunc;
-
 use super::{
     calls::UnderWay,
     data::Asked,
-    exports::{Exports, Params, Returned},
+    exports::{Export, Params, Returned},
     local::Local,
     program::{Program, Shared},
     sight::Sight,
     stream::Stream,
+    turn::{Place, Turn},
     vm::{Vm, failure},
 };
 use crate::{
@@ -35,7 +33,7 @@ pub(super) struct Home {
     pub(super) shared: Arc<Shared>,
     pub(super) worker: Rc<Worker>,
     /// Nothing while a callback has it, or when it could not be made anew.
-    slot: Arc<Mutex<Option<Box<Vm>>>>,
+    slot: Rc<Place<Box<Vm>>>,
     /// Counts the VMs that were here: what belongs to one before is over.
     life: Cell<u64>,
     again: Cell<Option<Instant>>,
@@ -52,7 +50,7 @@ pub(super) struct Home {
 }
 
 /// A turn at the place of the VM.
-type Slot = OwnedMutexGuard<Option<Box<Vm>>>;
+type Slot = Turn<Box<Vm>>;
 
 /// When a callback is made.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +59,8 @@ pub(super) struct At {
     pub(super) life: u64,
     /// How long it may take, its wait for its turn included.
     pub(super) limit: Duration,
+    /// Since when.
+    pub(super) since: Instant,
 }
 
 /// How long a VM may take to start and configure its plugins.
@@ -76,7 +76,7 @@ impl Home {
         Rc::new(Self {
             shared: Arc::clone(shared),
             worker: Rc::clone(worker),
-            slot: Arc::new(Mutex::new(vm)),
+            slot: Place::new(vm),
             life: Cell::new(0),
             again: Cell::new(None),
             worn: Cell::new(false),
@@ -105,14 +105,14 @@ impl Home {
         self: &Rc<Self>,
         at: At,
         context: u32,
-        export: impl FnOnce(&Exports) -> Option<TypedFunc<P, R>>,
+        export: Export<P, R>,
         params: impl FnOnce(&mut Vm) -> P,
     ) -> Result<Option<R>, Fail>
     where
         P: Params,
         R: Returned,
     {
-        let deadline = Instant::now() + at.limit;
+        let deadline = at.since + at.limit;
         let mut slot = self.turn(deadline).await?;
         if slot.is_none() && self.may_start() {
             self.start(slot);
@@ -124,10 +124,12 @@ impl Home {
         let Some(vm) = slot.as_mut() else {
             return Err(Fail::Trap("its VM could not be started again".into()));
         };
-        let Some(func) = export(&vm.exports) else { return Ok(None) };
+        if export(&vm.exports).is_none() {
+            return Ok(None);
+        }
         let params = params(vm);
         vm.store.data_mut().effective = context;
-        let mut run = Box::pin(run(Rc::clone(self), slot, func, params, (deadline, at.limit)));
+        let mut run = Box::pin(run(Rc::clone(self), slot, export, params, at));
         if let Poll::Ready(outcome) = poll_fn(|cx| Poll::Ready(run.as_mut().poll(cx))).await {
             return outcome.map(Some);
         }
@@ -171,14 +173,14 @@ impl Home {
 
     /// Starts a VM and waits for it; answers whether there is one.
     pub(super) async fn begin(self: &Rc<Self>) -> bool {
-        let slot = Arc::clone(&self.slot).lock_owned().await;
+        let slot = self.slot.take().await;
         self.start(slot);
-        self.slot.lock().await.is_some()
+        self.slot.take().await.is_some()
     }
 
     /// Starts a VM where none moved in.
     pub(super) fn start_if_empty(self: &Rc<Self>) {
-        if let Ok(slot) = Arc::clone(&self.slot).try_lock_owned()
+        if let Some(slot) = self.slot.try_take()
             && slot.is_none()
         {
             self.start(slot);
@@ -187,7 +189,7 @@ impl Home {
 
     /// Drops a root context.
     pub(super) async fn forget(&self, root: u32) {
-        if let Some(vm) = &mut *self.slot.lock().await {
+        if let Some(vm) = &mut *self.slot.take().await {
             vm.forget(root);
         }
     }
@@ -202,12 +204,11 @@ impl Home {
     }
 
     async fn turn(&self, deadline: Instant) -> Result<Slot, Fail> {
-        match Arc::clone(&self.slot).try_lock_owned() {
-            Ok(slot) => Ok(slot),
-            Err(_) => {
-                let turn = Arc::clone(&self.slot).lock_owned();
+        match self.slot.try_take() {
+            Some(slot) => Ok(slot),
+            None => {
                 let busy = |_| Fail::Overloaded("its VM is busy with other exchanges".into());
-                Deadline::within(deadline, turn).await.map_err(busy)
+                Deadline::within(deadline, self.slot.take()).await.map_err(busy)
             }
         }
     }
@@ -271,16 +272,18 @@ impl Home {
 async fn run<P: Params, R: Returned>(
     home: Rc<Home>,
     mut slot: Slot,
-    func: TypedFunc<P, R>,
+    export: Export<P, R>,
     params: P,
-    (deadline, limit): (Instant, Duration),
+    at: At,
 ) -> Result<R, Fail> {
     let Some(mut vm) = slot.take() else { return Err(Fail::Lost) };
     vm.store.set_epoch_deadline(1);
     let outcome = {
         let _running = home.shared.filters.ticker.run(home.worker.index);
-        let mut call = pin!(func.call_async(&mut vm.store, params));
-        let mut deadline = Deadline::at(deadline);
+        let Vm { store, exports, .. } = &mut *vm;
+        let func = export(exports).expect("looked for before it was asked for");
+        let mut call = pin!(func.call_async(store, params));
+        let mut deadline = Deadline::at(at.since + at.limit);
         poll_fn(|cx| {
             let sight = Sight::open(&home);
             if let Poll::Ready(outcome) = call.as_mut().poll(cx) {
@@ -304,7 +307,7 @@ async fn run<P: Params, R: Returned>(
             return Ok(answer);
         }
         Some(Err(error)) => Fail::Trap(failure(&vm.store, &error)),
-        None => Fail::Timeout(limit),
+        None => Fail::Timeout(at.limit),
     };
     drop(vm);
     home.end(slot);

@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     rc::Rc,
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::task::AbortHandle;
@@ -196,7 +196,7 @@ impl Local {
 
     /// Now, in the present VM.
     pub(super) fn now(&self) -> At {
-        At { life: self.home.life(), limit: self.plugin.limits.call_timeout }
+        At { life: self.home.life(), limit: self.plugin.limits.call_timeout, since: Instant::now() }
     }
 
     /// Logs and counts a failure; answers with what it is for an exchange.
@@ -207,12 +207,12 @@ impl Local {
 
     /// Calls `proxy_on_tick` every `period`; no more, if that is nothing.
     pub(super) fn tick(self: &Rc<Self>, root: u32, period: Duration) {
-        let (weak, at) = (Rc::downgrade(self), self.now());
+        let (weak, life) = (Rc::downgrade(self), self.home.life());
         let ticks = async move {
             loop {
                 tokio::time::sleep(period).await;
-                let Some(local) = weak.upgrade().filter(|local| local.home.life() == at.life) else { return };
-                let called = local.home.call(at, root, |exports| exports.on_tick.clone(), |_| (root,)).await;
+                let Some(local) = weak.upgrade().filter(|local| local.home.life() == life) else { return };
+                let called = local.home.call(local.now(), root, |exports| exports.on_tick.as_ref(), |_| (root,)).await;
                 match called {
                     Ok(Some(())) => {}
                     Ok(None) => return,
@@ -227,7 +227,7 @@ impl Local {
 
     /// Calls `proxy_on_queue_ready` for items that come into a queue.
     pub(super) fn watch(self: &Rc<Self>, root: u32, number: u32, queue: Arc<Queue>) {
-        let (weak, at) = (Rc::downgrade(self), self.now());
+        let (weak, life) = (Rc::downgrade(self), self.home.life());
         let watch = async move {
             // The registry never closes it.
             while let Ok(permit) = queue.ready.acquire().await {
@@ -235,12 +235,12 @@ impl Local {
                 if queue.is_empty() {
                     continue;
                 }
-                let Some(local) = weak.upgrade().filter(|local| local.home.life() == at.life) else {
+                let Some(local) = weak.upgrade().filter(|local| local.home.life() == life) else {
                     // Somebody else shall be told.
                     return queue.ready.add_permits(1);
                 };
                 let params = |_: &mut _| (root, number);
-                match local.home.call(at, root, |exports| exports.on_queue_ready.clone(), params).await {
+                match local.home.call(local.now(), root, |exports| exports.on_queue_ready.as_ref(), params).await {
                     Ok(Some(())) => {}
                     Ok(None) => return queue.ready.add_permits(1),
                     Err(fail) => return drop(local.report(&fail, None)),
@@ -260,10 +260,10 @@ impl Local {
         let root = self.root.get();
         self.home.calls.borrow_mut().retain(|_, call| call.root() != root);
         tokio::task::spawn_local(async move {
-            let (at, root) = (self.now(), self.root.get());
-            let done = self.home.call(at, root, |exports| exports.on_done.clone(), |_| (root,)).await;
+            let root = self.root.get();
+            let done = self.home.call(self.now(), root, |exports| exports.on_done.as_ref(), |_| (root,)).await;
             let deleted = match done {
-                Ok(_) => self.home.call(at, root, |exports| exports.on_delete.clone(), |_| (root,)).await,
+                Ok(_) => self.home.call(self.now(), root, |exports| exports.on_delete.as_ref(), |_| (root,)).await,
                 Err(fail) => Err(fail),
             };
             if let Err(fail) = deleted {

@@ -27,6 +27,7 @@ mod status;
 mod stream;
 #[cfg(any(test, fuzzing))]
 pub(super) mod testing;
+mod turn;
 mod vm;
 
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use wasmtime::{InstancePre, Linker, Module};
+use wasmtime::{ExternType, InstancePre, Linker, Module};
 
 use super::{
     data::Data,
@@ -29,9 +29,27 @@ pub(in crate::wasm) struct Program {
     first: bool,
     /// Whether it was made for Higress, whose plugins hold a head back alone.
     holds_head: bool,
+    request: Sees,
+    response: Sees,
     sees_end: bool,
-    sees_request_body: bool,
-    sees_response_body: bool,
+    sees_calls: bool,
+}
+
+/// What it is called for of one direction.
+struct Sees {
+    head: Head,
+    body: bool,
+}
+
+/// With how many numbers it is called for a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Head {
+    /// It is not.
+    Unseen,
+    /// As 0.1.0 has it.
+    Two,
+    /// As later versions have it.
+    Three,
 }
 
 impl Program {
@@ -49,9 +67,10 @@ impl Program {
             pre,
             first,
             holds_head: exports(VERSIONS[3].1),
+            request: Sees::of(module, "request"),
+            response: Sees::of(module, "response"),
             sees_end: any(&["proxy_on_done", "proxy_on_log", "proxy_on_delete"]),
-            sees_request_body: any(&["proxy_on_request_body", "proxy_on_request_trailers"]),
-            sees_response_body: any(&["proxy_on_response_body", "proxy_on_response_trailers"]),
+            sees_calls: module.exports().any(|export| AT_ANY_TIME.contains(&export.name())),
         })
     }
 
@@ -70,12 +89,51 @@ impl Program {
         self.sees_end
     }
 
+    /// How it is called for a head.
+    pub(super) const fn head(&self, direction: Direction) -> Head {
+        self.sees(direction).head
+    }
+
     /// Whether it is called for a body, or for what follows it.
     pub(super) const fn sees_body(&self, direction: Direction) -> bool {
+        self.sees(direction).body
+    }
+
+    /// Whether it can be called in a stream's context when the head of its request has been shown: only then must
+    /// there be something that shows what went on, and what came back.
+    pub(super) fn sees_more(&self) -> bool {
+        let response = self.response.body || self.response.head != Head::Unseen;
+        response || self.request.body || self.sees_end || self.sees_calls
+    }
+
+    const fn sees(&self, direction: Direction) -> &Sees {
         match direction {
-            Direction::Request => self.sees_request_body,
-            Direction::Response => self.sees_response_body,
+            Direction::Request => &self.request,
+            Direction::Response => &self.response,
         }
+    }
+}
+
+// Callbacks that may act on a stream whenever they like.
+const AT_ANY_TIME: [&str; 7] = [
+    "proxy_on_tick",
+    "proxy_on_queue_ready",
+    "proxy_on_http_call_response",
+    "proxy_on_grpc_receive_initial_metadata",
+    "proxy_on_grpc_receive",
+    "proxy_on_grpc_receive_trailing_metadata",
+    "proxy_on_grpc_close",
+];
+
+impl Sees {
+    fn of(module: &Module, side: &str) -> Self {
+        let export = |part: &str| module.get_export(&format!("proxy_on_{side}_{part}"));
+        let head = match export("headers") {
+            Some(ExternType::Func(func)) if func.params().len() == 3 => Head::Three,
+            Some(_) => Head::Two,
+            None => Head::Unseen,
+        };
+        Self { head, body: export("body").is_some() || export("trailers").is_some() }
     }
 }
 

@@ -2,6 +2,7 @@
 //! are made and their failures judged. Pausing and resuming are state here: no callback ever waits.
 
 mod phases;
+mod shown;
 
 use std::{
     cell::{Cell, RefCell},
@@ -10,12 +11,12 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{HeaderMap, request, response};
+use http::{HeaderMap, response};
 use tokio::sync::Notify;
-use wasmtime::TypedFunc;
 
+pub(super) use self::shown::Shown;
 use super::{
-    exports::{Exports, Params, Phases, Returned},
+    exports::{Export, Params, Returned},
     home::At,
     local::Local,
     vm::Vm,
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     config::spec::FailurePolicy,
     error::{Error, Kind},
-    exchange::{Authority, Exchange, Response},
+    exchange::{Exchange, Response},
     telemetry::trace,
     wasm::{call::Fail, deadline::Deadline},
 };
@@ -34,8 +35,7 @@ pub(super) struct Stream {
     pub(super) exchange: Rc<Exchange>,
     context: Cell<u32>,
     life: Cell<u64>,
-    /// Its head; later phases read a copy of what went on.
-    pub(super) request: RefCell<Option<(request::Parts, Authority)>>,
+    pub(super) request: RefCell<Option<Shown>>,
     pub(super) response: RefCell<Option<response::Parts>>,
     pub(super) request_side: Side,
     pub(super) response_side: Side,
@@ -120,24 +120,24 @@ impl Stream {
         })
     }
 
-    /// Makes its context.
+    /// Makes its context; answers when it was done.
     ///
     /// # Errors
     /// Where that fails, and the policy is `closed`.
-    pub(super) async fn open(self: &Rc<Self>) -> Result<(), Error> {
+    pub(super) async fn open(self: &Rc<Self>) -> Result<Instant, Error> {
         let home = &self.local.home;
         let context = home.next_context();
         self.life.set(home.life());
         self.context.set(context);
         home.streams.borrow_mut().insert(context, Rc::clone(self));
         let root = |_: &mut Vm| (context, self.local.root.get());
-        let opened = self.call("context", |exports| exports.on_context_create.clone(), root).await;
+        let opened = self.call_at(Instant::now(), "context", |exports| exports.on_context_create.as_ref(), root).await;
         if opened.is_err() || self.skipped.get() {
             // The module knows nothing of it, and is told nothing more.
             self.forget();
             self.context.set(0);
         }
-        opened.map(drop)
+        opened.map(|(_, ended)| ended)
     }
 
     /// Whether the plugin was told of it.
@@ -159,7 +159,7 @@ impl Stream {
         Ok(self.side(direction).resumed.take().then_some(News::GoesOn))
     }
 
-    /// Waits until a pause is over: never [`News::Pauses`].
+    /// Waits until a pause, which began at `since`, is over: never [`News::Pauses`].
     ///
     /// # Errors
     /// Where the plugin takes too long, closes the stream or is lost, and the policy is `closed`.
@@ -214,30 +214,46 @@ impl Stream {
     pub(super) async fn call<P, R>(
         &self,
         phase: &'static str,
-        export: impl FnOnce(&Exports) -> Option<TypedFunc<P, R>>,
+        export: Export<P, R>,
         params: impl FnOnce(&mut Vm) -> P,
     ) -> Result<Option<R>, Error>
     where
         P: Params,
         R: Returned,
     {
+        self.call_at(Instant::now(), phase, export, params).await.map(|(answer, _)| answer)
+    }
+
+    /// As [`Stream::call`], where the time is known; answers with the time at its end, too. Looking at the clock is not
+    /// for nothing, and callbacks of a stream follow one another.
+    pub(super) async fn call_at<P, R>(
+        &self,
+        since: Instant,
+        phase: &'static str,
+        export: Export<P, R>,
+        params: impl FnOnce(&mut Vm) -> P,
+    ) -> Result<(Option<R>, Instant), Error>
+    where
+        P: Params,
+        R: Returned,
+    {
         if self.skipped.get() {
-            return Ok(None);
+            return Ok((None, since));
         }
-        let started = Instant::now();
-        let at = At { life: self.life.get(), limit: self.limit(started) };
+        let at = At { life: self.life.get(), limit: self.limit(since), since };
         let span = trace::begin_plugin(&self.exchange, &self.local.name, phase);
         let outcome = self.local.home.call(at, self.context.get(), export, params).await;
         trace::end_plugin(span, || outcome.as_ref().err().map(|fail| (fail.kind(), fail.text())));
-        let spent = started.elapsed();
+        let ended = Instant::now();
+        let spent = ended.saturating_duration_since(since);
         self.spent.set(self.spent.get() + spent);
         self.exchange.record.spend(&self.step, &self.local.name, spent);
         match outcome {
             Ok(answer) => {
                 self.local.breaker.succeeded();
-                Ok(answer)
+                Ok((answer, ended))
             }
-            Err(fail) => self.judge(&fail).map(|()| None),
+            Err(fail) => self.judge(&fail).map(|()| (None, ended)),
         }
     }
 
@@ -281,7 +297,7 @@ impl Stream {
             return;
         }
         self.over.set(true);
-        let done = self.call_quietly(|exports| exports.on_done.clone()).await;
+        let done = self.call_quietly(|exports| exports.on_done.as_ref()).await;
         let lingering = self.local.lingering.get();
         if done == Some(0) && !self.lost() && lingering < LINGERING_MAX {
             self.local.lingering.set(lingering + 1);
@@ -320,33 +336,20 @@ impl Stream {
         if self.lost() {
             return;
         }
-        self.call_quietly(|exports| exports.on_log.clone()).await;
-        self.call_quietly(|exports| exports.on_delete.clone()).await;
+        self.call_quietly(|exports| exports.on_log.as_ref()).await;
+        self.call_quietly(|exports| exports.on_delete.as_ref()).await;
         self.forget();
     }
 
     // The exchange is over: a failure is logged and counted, and changes nothing.
-    async fn call_quietly<R: Returned>(
-        &self,
-        export: impl FnOnce(&Exports) -> Option<TypedFunc<(u32,), R>>,
-    ) -> Option<R> {
-        let at = At { life: self.life.get(), limit: self.local.plugin.limits.call_timeout };
+    async fn call_quietly<R: Returned>(&self, export: Export<(u32,), R>) -> Option<R> {
+        let at = At { life: self.life.get(), ..self.local.now() };
         let context = self.context.get();
         let called = self.local.home.call(at, context, export, |_| (context,)).await;
         called.unwrap_or_else(|fail| {
             self.local.report(&fail, Some(self.exchange.generation()));
             None
         })
-    }
-}
-
-impl Direction {
-    /// The callbacks of it.
-    pub(super) const fn phases(self, exports: &Exports) -> &Phases {
-        match self {
-            Self::Request => &exports.on_request,
-            Self::Response => &exports.on_response,
-        }
     }
 }
 

@@ -59,7 +59,8 @@ fn on<T>(guest: &mut Guest<'_>, map: u32, f: impl FnOnce(&mut View<'_>) -> T) ->
     let mut run = |view: &mut View<'_>| done = f.take().map(|f| f(view));
     match map {
         0 => {
-            if let Some((head, authority)) = &mut *stream.request.borrow_mut() {
+            if let Some(shown) = &mut *stream.request.borrow_mut() {
+                let (head, authority) = shown.head_mut();
                 run(&mut View::Request { head, authority, secure: stream.exchange.secure });
             }
         }

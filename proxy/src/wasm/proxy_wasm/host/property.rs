@@ -100,7 +100,7 @@ fn client(exchange: &Exchange) -> std::net::SocketAddr {
 
 fn request(stream: &Stream, rest: &[&str]) -> Option<Value> {
     let mut shown = stream.request.borrow_mut();
-    let (head, authority) = shown.as_mut()?;
+    let (head, authority) = shown.as_mut()?.head_mut();
     let field = |name| head.headers.get(name).map(|value| value.as_bytes().to_vec());
     let exchange = &stream.exchange;
     Some(match rest {

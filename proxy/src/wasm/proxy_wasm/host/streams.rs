@@ -125,7 +125,7 @@ fn send(guest: &mut Guest<'_>, status: u32, body: (u32, u32), headers: (u32, u32
 
 fn is_grpc(stream: &Stream) -> bool {
     let request = stream.request.borrow();
-    let kind = request.as_ref().and_then(|(head, _)| head.headers.get(header::CONTENT_TYPE));
+    let kind = request.as_ref().and_then(|shown| shown.head().0.headers.get(header::CONTENT_TYPE));
     let kind = kind.and_then(|kind| kind.as_bytes().strip_prefix(b"application/grpc"));
     kind.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }

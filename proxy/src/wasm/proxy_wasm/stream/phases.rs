@@ -1,9 +1,11 @@
 //! The callbacks of a stream, one for each part of a message, and what their answers mean.
 
 use super::{Direction, News, Stream};
+use std::time::Instant;
+
 use crate::{
     error::Error,
-    wasm::proxy_wasm::exports::{Exports, OnHeaders},
+    wasm::proxy_wasm::{exports::Export, program::Head},
 };
 
 /// The action of a body's callback that pauses, and wants nothing kept of what it saw.
@@ -18,29 +20,23 @@ enum Part {
 }
 
 impl Stream {
-    /// Shows a head, and what follows from that.
+    /// Shows a head at the time `since`, and what follows from that.
     ///
     /// # Errors
     /// Where it fails, and the policy is `closed`.
     pub(in crate::wasm::proxy_wasm) async fn headers(
         &self,
         direction: Direction,
-        fields: usize,
-        end: bool,
+        since: Instant,
+        (fields, end): (usize, bool),
     ) -> Result<News, Error> {
         let (context, fields) = (self.context.get(), u32::try_from(fields).unwrap_or(u32::MAX));
-        let three = |exports: &Exports| match &direction.phases(exports).headers {
-            Some(OnHeaders::Three(export)) => Some(export.clone()),
-            _ => None,
-        };
-        let two = |exports: &Exports| match &direction.phases(exports).headers {
-            Some(OnHeaders::Two(export)) => Some(export.clone()),
-            _ => None,
-        };
+        let phase = direction.phase(Part::Head);
         self.side(direction).resumed.set(false);
-        let action = match self.call(direction.phase(Part::Head), three, |_| (context, fields, u32::from(end))).await? {
-            Some(action) => Some(action),
-            None => self.call(direction.phase(Part::Head), two, |_| (context, fields)).await?,
+        let action = match self.local.home.program().head(direction) {
+            Head::Unseen => None,
+            Head::Two => self.call_at(since, phase, direction.two(), |_| (context, fields)).await?.0,
+            Head::Three => self.call_at(since, phase, direction.three(), |_| (context, fields, end.into())).await?.0,
         };
         if let Some(news) = self.pending(direction)? {
             return Ok(news);
@@ -70,7 +66,7 @@ impl Stream {
     ) -> Result<News, Error> {
         let (context, bytes) = (self.context.get(), u32::try_from(bytes).unwrap_or(u32::MAX));
         self.side(direction).resumed.set(false);
-        let export = |exports: &Exports| direction.phases(exports).body.clone();
+        let export = direction.body();
         let action = self.call(direction.phase(Part::Body), export, |_| (context, bytes, u32::from(end))).await?;
         let news = self.news(direction, action)?;
         if action == Some(NO_BUFFER) && matches!(news, News::Pauses) {
@@ -90,7 +86,7 @@ impl Stream {
     ) -> Result<News, Error> {
         let (context, fields) = (self.context.get(), u32::try_from(fields).unwrap_or(u32::MAX));
         self.side(direction).resumed.set(false);
-        let export = |exports: &Exports| direction.phases(exports).trailers.clone();
+        let export = direction.trailers();
         let action = self.call(direction.phase(Part::Trailers), export, |_| (context, fields)).await?;
         self.news(direction, action)
     }
@@ -104,7 +100,36 @@ impl Stream {
     }
 }
 
+// Its callbacks.
 impl Direction {
+    const fn two(self) -> Export<(u32, u32), u32> {
+        match self {
+            Self::Request => |exports| exports.on_request.two(),
+            Self::Response => |exports| exports.on_response.two(),
+        }
+    }
+
+    const fn three(self) -> Export<(u32, u32, u32), u32> {
+        match self {
+            Self::Request => |exports| exports.on_request.three(),
+            Self::Response => |exports| exports.on_response.three(),
+        }
+    }
+
+    const fn body(self) -> Export<(u32, u32, u32), u32> {
+        match self {
+            Self::Request => |exports| exports.on_request.body.as_ref(),
+            Self::Response => |exports| exports.on_response.body.as_ref(),
+        }
+    }
+
+    const fn trailers(self) -> Export<(u32, u32), u32> {
+        match self {
+            Self::Request => |exports| exports.on_request.trailers.as_ref(),
+            Self::Response => |exports| exports.on_response.trailers.as_ref(),
+        }
+    }
+
     // As traces name it.
     const fn phase(self, part: Part) -> &'static str {
         match (self, part) {
