@@ -5,7 +5,10 @@
 //! a socket is looked at. Those that compute at the same time take turns, so that however many they are, the others wait
 //! for one tick and not for one of each.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use tokio::sync::Semaphore;
 use wasmtime::UpdateDeadline;
@@ -15,6 +18,14 @@ thread_local! {
     static TURN: Arc<Semaphore> = Arc::new(Semaphore::new(1));
 }
 
+// Of all guests of the process.
+static GIVEN: AtomicU64 = AtomicU64::new(0);
+
+/// How many times guests gave way until now: for the ticker, to which it says that some compute for long.
+pub(super) fn given() -> u64 {
+    GIVEN.load(Relaxed)
+}
+
 /// What a store's guest does at a tick: it gives way, and has the next tick when it is its turn.
 pub(super) fn give_way() -> UpdateDeadline {
     UpdateDeadline::YieldCustom(1, Box::pin(over()))
@@ -22,6 +33,7 @@ pub(super) fn give_way() -> UpdateDeadline {
 
 /// Comes when it is the turn of whoever computes here, and the worker has run what was ready.
 pub(super) fn over() -> impl Future<Output = ()> + Send {
+    GIVEN.fetch_add(1, Relaxed);
     let turn = TURN.with(Arc::clone);
     async move {
         // Never closed.
