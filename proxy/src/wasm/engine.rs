@@ -39,6 +39,10 @@ pub(super) struct Shape {
 /// Plugins of one core module: a component with imports takes three instances and tables of its own for them.
 pub(super) const PLUGINS: Shape = Shape { core_instances: 4, tables: 4, table_elements: 20_000 };
 
+/// Slots without a guest whose memory is kept for the next: together with what is kept of each, what the process does not
+/// give back when plugins that used much are gone. With more, a module that comes anew would take one never used before.
+const WARM_SLOTS_MAX: u32 = 32;
+
 /// The length of a tick: how long a guest that computes delays the other exchanges of its worker.
 const TICK: Duration = Duration::from_millis(1);
 /// The same while some guest computes from tick to tick: calls that begin at the same time each have what is left of one
@@ -94,8 +98,8 @@ fn pooled(slots: u32, shape: Shape) -> Config {
         .table_elements(shape.table_elements)
         .total_memories(slots)
         .total_stacks(slots)
-        .max_unused_warm_slots(slots)
-        .linear_memory_keep_resident(if kernel_scans_pagemap() { 1 << 20 } else { 64 << 10 })
+        .max_unused_warm_slots(WARM_SLOTS_MAX)
+        .linear_memory_keep_resident(if kernel_scans_pagemap() { 128 << 10 } else { 64 << 10 })
         .table_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto);
     let mut config = base();
