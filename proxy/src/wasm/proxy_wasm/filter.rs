@@ -78,6 +78,7 @@ impl Visit for Stream {
     }
 }
 
+// What few exchanges wait for is boxed, here and below: each has room for all that it may wait for.
 async fn on_request(stream: Rc<Stream>, mut request: Box<Request>) -> Result<Seen, Error> {
     if !stream.local.breaker.allows() {
         return stream.left_alone().map(|()| Continue(request));
@@ -89,11 +90,11 @@ async fn on_request(stream: Rc<Stream>, mut request: Box<Request>) -> Result<See
     let mut news = see_request(&stream, fields, body.is_empty()).await?;
     let mut held = None;
     if let News::HoldsHead = news {
-        let (streamed, then) = Streamed::after_head(&stream, Direction::Request, body.take()).await?;
+        let (streamed, then) = Box::pin(Streamed::after_head(&stream, Direction::Request, body.take())).await?;
         (held, news) = (Some(streamed), then);
     }
     if let News::Answers(answer) = news {
-        let answer = on_response(stream, *answer).await?;
+        let answer = Box::pin(on_response(stream, *answer)).await?;
         return Ok(Break(Box::new(answer)));
     }
     let shown = stream.request.take().and_then(Shown::into_here);
@@ -137,7 +138,7 @@ async fn see_request(stream: &Rc<Stream>, fields: usize, end: bool) -> Result<Ne
 // Shows a head and waits for the end of the pause that may follow.
 async fn see(stream: &Stream, direction: Direction, since: Instant, head: (usize, bool)) -> Result<News, Error> {
     match stream.headers(direction, since, head).await? {
-        News::Pauses => stream.paused(direction, since).await,
+        News::Pauses => Box::pin(stream.paused(direction, since)).await,
         news => Ok(news),
     }
 }
@@ -156,7 +157,7 @@ async fn on_response(stream: Rc<Stream>, response: Response) -> Result<Response,
     let mut news = see(&stream, Direction::Response, Instant::now(), (fields, bodyless || body.is_empty())).await?;
     let mut held = None;
     if let News::HoldsHead = news {
-        let (streamed, then) = Streamed::after_head(&stream, Direction::Response, body.take()).await?;
+        let (streamed, then) = Box::pin(Streamed::after_head(&stream, Direction::Response, body.take())).await?;
         (held, news) = (Some(streamed), then);
     }
     let shown = stream.response.take();

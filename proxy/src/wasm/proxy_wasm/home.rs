@@ -208,7 +208,8 @@ impl Home {
             Some(slot) => Ok(slot),
             None => {
                 let busy = |_| Fail::Overloaded("its VM is busy with other exchanges".into());
-                Deadline::within(deadline, self.slot.take()).await.map_err(busy)
+                // Boxed, because few have to wait and every callback has room for it.
+                Box::pin(Deadline::within(deadline, self.slot.take())).await.map_err(busy)
             }
         }
     }
