@@ -1,5 +1,8 @@
 //! Open-loop load: requests leave at a fixed rate whether or not those before are answered, as those of many clients do, and a
 //! latency counts from when its request was to leave (a server that stalls is not asked less for it). HTTP/1.1, kept alive.
+//!
+//! This thread waits for nobody, so a long time between two of its looks at the clock is its own: the machine gave its core to
+//! something else. What such a pause touched says nothing of what is measured; it is counted apart, and shown.
 
 use std::{
     cell::{Cell, RefCell},
@@ -27,6 +30,9 @@ const CONNECTIONS_MAX: usize = 512;
 /// After which a request that is not answered has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Between two looks at the clock: more than it takes to serve all that can be ready at once.
+const PAUSE: Duration = Duration::from_millis(3);
+
 /// What became of the requests of one span.
 #[derive(Default)]
 pub(crate) struct Lap {
@@ -34,6 +40,33 @@ pub(crate) struct Lap {
     pub(crate) latencies_us: Vec<f64>,
     /// How many were answered with anything but a 200, or not at all.
     pub(crate) failed: u64,
+    /// How many were under way, or to leave, when this load itself paused; they are in no other figure.
+    pub(crate) disturbed: u64,
+    /// The longest of its pauses, in ms.
+    pub(crate) pause_ms: f64,
+}
+
+/// The clock of a span, which notices when nobody looked at it for long.
+struct Clock {
+    looked: Cell<Instant>,
+    pauses: Cell<u64>,
+    longest: Cell<Duration>,
+}
+
+impl Clock {
+    fn new(now: Instant) -> Self {
+        Self { looked: Cell::new(now), pauses: Cell::new(0), longest: Cell::default() }
+    }
+
+    fn look(&self) -> Instant {
+        let now = Instant::now();
+        let gap = now - self.looked.replace(now);
+        if gap > PAUSE {
+            self.pauses.set(self.pauses.get() + 1);
+            self.longest.set(self.longest.get().max(gap));
+        }
+        now
+    }
 }
 
 impl Lap {
@@ -46,6 +79,8 @@ impl Lap {
     pub(crate) fn merge(&mut self, other: Self) {
         self.latencies_us.extend(other.latencies_us);
         self.failed += other.failed;
+        self.disturbed += other.disturbed;
+        self.pause_ms = self.pause_ms.max(other.pause_ms);
     }
 
     /// Those that were answered.
@@ -75,36 +110,53 @@ impl Open {
     pub(crate) async fn lap(&self, per_second: f64, span: Duration) -> Lap {
         let lap = Rc::new(RefCell::new(Lap::default()));
         let (began, under_way) = (Instant::now(), Rc::new(Cell::new(0_usize)));
+        let clock = Rc::new(Clock::new(began));
         let interval = Duration::from_secs_f64(1.0 / per_second);
         let mut next = began;
         while next < began + span {
-            while next > Instant::now() {
+            let pauses = clock.pauses.get();
+            while next > clock.look() {
                 // The timer is too coarse for that, and this thread has nothing else to do.
                 yield_now().await;
             }
+            if clock.pauses.get() > pauses {
+                // They were to leave meanwhile; all of them at once is not what was asked for.
+                let missed = (clock.looked.get() - next).div_duration_f64(interval) as u32;
+                lap.borrow_mut().disturbed += u64::from(missed);
+                next += interval * missed;
+            }
             under_way.set(under_way.get() + 1);
-            let asked = self.ask();
-            let (lap, under_way) = (Rc::clone(&lap), Rc::clone(&under_way));
-            tokio::task::spawn_local(async move {
-                let answered = timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-                let mut lap = lap.borrow_mut();
-                match answered {
-                    Ok(()) => lap.latencies_us.push(next.elapsed().as_secs_f64() * 1e6),
-                    Err(error) => {
-                        if lap.failed == 0 {
-                            eprintln!("bench: a request failed: {error}");
-                        }
-                        lap.failed += 1;
-                    }
-                }
-                under_way.set(under_way.get() - 1);
-            });
+            self.leave(next, (&lap, &under_way, &clock));
             next += interval;
         }
         while under_way.get() > 0 {
+            clock.look();
             yield_now().await;
         }
+        lap.borrow_mut().pause_ms = clock.longest.get().as_secs_f64() * 1e3;
         lap.take()
+    }
+
+    /// Sends one request, which was to leave at `due`.
+    fn leave(&self, due: Instant, (lap, under_way, clock): (&Rc<RefCell<Lap>>, &Rc<Cell<usize>>, &Rc<Clock>)) {
+        let (asked, pauses) = (self.ask(), clock.pauses.get());
+        let (lap, under_way, clock) = (Rc::clone(lap), Rc::clone(under_way), Rc::clone(clock));
+        tokio::task::spawn_local(async move {
+            let answered = timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let latency = clock.look().saturating_duration_since(due);
+            let mut lap = lap.borrow_mut();
+            match answered {
+                Ok(()) if clock.pauses.get() > pauses => lap.disturbed += 1,
+                Ok(()) => lap.latencies_us.push(latency.as_secs_f64() * 1e6),
+                Err(error) => {
+                    if lap.failed == 0 {
+                        eprintln!("bench: a request failed: {error}");
+                    }
+                    lap.failed += 1;
+                }
+            }
+            under_way.set(under_way.get() - 1);
+        });
     }
 
     fn ask(&self) -> impl Future<Output = io::Result<()>> + use<> {

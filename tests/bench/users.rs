@@ -61,15 +61,19 @@ pub(crate) fn measure(gateway: &Path) -> Value {
 pub(crate) fn table(result: &Value) -> String {
     let mut text = "### As users run it\n\nOpen loop: requests leave at a fixed rate, half and four fifths of what each proxy answered \
         in a closed loop, and a latency counts from when its request was to leave. µs, one worker; Tidegate with metrics and a JSON access log, the \
-        others without.\n\n| | requests a second | load | p50 | p99 | p99.9 | failed |\n|---|---|---|---|---|---|---|\n"
+        others without. Not counted: what was under way when the load itself paused for more than 3 ms (its core was given to something \
+        else); how many, and the longest pause, ms.\n\n| | requests a second | load | p50 | p99 | p99.9 | failed | not counted | \
+        pause |\n|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for row in result["latencies"].as_array().into_iter().flatten() {
         let [rate, p50, p99, p999] = ["rate", "p50_us", "p99_us", "p999_us"].map(|field| number(&row[field], 0));
         let name = row["name"].as_str().unwrap_or_default();
         text += &format!(
-            "| {name} | {rate} | {} % | {p50} | **{p99}** | {p999} | {} |\n",
+            "| {name} | {rate} | {} % | {p50} | **{p99}** | {p999} | {} | {} | {} |\n",
             row["percent"],
-            number(&row["failed"], 0)
+            number(&row["failed"], 0),
+            number(&row["disturbed"], 0),
+            number(&row["pause_ms"], 0),
         );
     }
     let chain = &result["chain"];
@@ -128,15 +132,24 @@ async fn latencies(subjects: &[Subject]) -> Vec<Value> {
             for turn in 0..subjects.len() {
                 let at = (round + turn) % subjects.len();
                 let lap = loads[at].lap(capacities[at] * f64::from(percent) / 100.0, SPAN).await;
-                rounds[at].push([lap.percentile(50.0), lap.percentile(99.0), lap.percentile(99.9), lap.failed as f64]);
+                rounds[at].push([
+                    lap.percentile(50.0),
+                    lap.percentile(99.0),
+                    lap.percentile(99.9),
+                    lap.failed as f64,
+                    lap.disturbed as f64,
+                    lap.pause_ms,
+                ]);
             }
         }
         for ((subject, rounds), capacity) in subjects.iter().zip(&rounds).zip(&capacities) {
             let [p50, p99, p999] = [0, 1, 2].map(|at| median(rounds.iter().map(|round| round[at])));
-            let failed: f64 = rounds.iter().map(|round| round[3]).sum();
+            let [failed, disturbed] = [3, 4].map(|at| rounds.iter().map(|round| round[at]).sum::<f64>());
+            let pause = rounds.iter().map(|round| round[5]).fold(0.0, f64::max);
             rows.push(json!({
                 "name": subject.name, "percent": percent, "rate": capacity * f64::from(percent) / 100.0,
-                "capacity": capacity, "p50_us": p50, "p99_us": p99, "p999_us": p999, "failed": failed, "rounds_us": rounds,
+                "capacity": capacity, "p50_us": p50, "p99_us": p99, "p999_us": p999, "failed": failed,
+                "disturbed": disturbed, "pause_ms": pause, "rounds": rounds,
             }));
         }
     }
