@@ -12,9 +12,8 @@ use std::{
 };
 
 use tokio::{
-    runtime,
+    runtime::{self, LocalOptions},
     sync::{mpsc, oneshot},
-    task::LocalSet,
     time::{sleep, timeout},
 };
 
@@ -170,21 +169,29 @@ const SETTLING: Duration = Duration::from_secs(1);
 impl Hand {
     fn start(index: usize, graveyard: Graveyard, give_back: Option<fn()>) -> io::Result<Self> {
         let (orders, inbox) = mpsc::unbounded_channel();
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let (begun, beginning) = std::sync::mpsc::sync_channel(1);
         let thread =
             thread::Builder::new().name(format!("worker-{index}")).stack_size(STACK_BYTES).spawn(move || {
-                let tasks = LocalSet::new();
+                // A runtime of this thread alone: its tasks need not be sent to others, and waking one takes no lock.
+                let runtime =
+                    match runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                        Ok(runtime) => runtime,
+                        Err(error) => return drop(begun.send(Err(error))),
+                    };
+                drop(begun.send(Ok(())));
                 let post = Post { worker: Rc::new(Worker::new(index)), graveyard, view: None, doors: BTreeMap::new() };
                 let worker = Rc::clone(&post.worker);
                 if let Some(give_back) = give_back {
-                    tasks.spawn_local(settle(Rc::clone(&worker), give_back));
+                    runtime.spawn_local(settle(Rc::clone(&worker), give_back));
                 }
-                runtime.block_on(tasks.run_until(post.carry_out(inbox)));
+                runtime.block_on(post.carry_out(inbox));
                 // Connections first, then what they used, both inside the runtime that they belong to.
-                let _inside = runtime.enter();
-                drop(tasks);
+                let handle = runtime.handle().clone();
+                let _inside = handle.enter();
+                drop(runtime);
                 worker.locals.clear();
             })?;
+        beginning.recv().unwrap_or_else(|_| Err(io::Error::other("a worker ended before it began")))?;
         Ok(Self { orders, thread: Mutex::new(Some(thread)) })
     }
 

@@ -29,7 +29,7 @@ pub struct Timeout {
 pub struct Elapsed;
 
 impl Timers {
-    /// A timeout `after` this moment. Poll it within the worker's `LocalSet`.
+    /// A timeout `after` this moment. Poll it on the worker.
     pub fn after(self: &Rc<Self>, after: Duration) -> Timeout {
         let now = Instant::now();
         self.at(now.checked_add(after).unwrap_or(now + FAR))

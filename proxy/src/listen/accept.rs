@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::server::{self, Door, Permit, Resident};
 
 /// Accepts on `socket` until `door` closes, then takes what is already in the socket's queue and drops the socket.
-/// Must run inside a `LocalSet`.
+/// Must run where tasks may be spawned that stay on their thread.
 pub async fn accept(socket: TcpListener, door: Rc<Door>) {
     let resident = door.enter();
     let mut pause = PAUSE_MIN;

@@ -8,8 +8,8 @@ use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime};
 
 use crate::server::{Door, Permit, Resident, http3};
 
-/// Accepts on `socket` until `door` closes; the socket stays until its last connection is over. Must run inside a
-/// `LocalSet`.
+/// Accepts on `socket` until `door` closes; the socket stays until its last connection is over. Must run where
+/// tasks may be spawned that stay on their thread.
 pub async fn accept(socket: UdpSocket, door: Rc<Door>) {
     let endpoint = match open(socket, &door) {
         Ok(endpoint) => endpoint,

@@ -48,7 +48,7 @@ use wire::Socket;
 
 /// Serves one connection to its end, after a handshake where its listener speaks TLS: HTTP/2 where that was agreed on
 /// (ALPN), or where a connection without TLS opens with that protocol's preface (RFC 9113 section 3.4); HTTP/1.1
-/// otherwise. Must run inside a `LocalSet`.
+/// otherwise. Must run where tasks may be spawned that stay on their thread.
 pub async fn serve(mut stream: TcpStream, peer: SocketAddr, door: Rc<Door>) {
     // A socket that cannot say its own address is gone already.
     let Ok(local) = stream.local_addr() else { return };

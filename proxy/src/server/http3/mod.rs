@@ -41,7 +41,7 @@ pub fn configuration(door: &Door) -> Option<ServerConfig> {
     Some(configure(listener.tls.as_ref()?, &listener.spec.limits))
 }
 
-/// Serves one connection that asked for `local`, to its end. Must run inside a `LocalSet`.
+/// Serves one connection that asked for `local`, to its end. Must run where tasks may be spawned that stay on their thread.
 pub async fn serve(incoming: quinn::Incoming, local: SocketAddr, door: Rc<Door>) {
     let Some((connection, handshake)) = shake(incoming, &door).await else { return };
     let peer = connection.remote_address();
