@@ -56,6 +56,7 @@ mod swap;
 mod tables;
 mod tidy;
 mod tls;
+mod told;
 mod tracing;
 mod warm;
 mod wasi_http;

@@ -14,7 +14,7 @@ use std::{
 use http::{Version, response};
 use smallvec::SmallVec;
 
-use super::{OpenSpan, Secured, SpanKind, Spans, TraceContext, Worker, rpc::Rpc};
+use super::{OpenSpan, Secured, SpanKind, Spans, Told, TraceContext, Worker, rpc::Rpc};
 use crate::{
     drain::{Pin, Place},
     error::{Error, Kind},
@@ -75,6 +75,9 @@ pub struct Exchange {
     pub rpc: Cell<Rpc>,
     /// The route, once there is one.
     pub route: OnceCell<Rc<RouteFacts>>,
+    /// What its own call to an upstream tells beside the request's fields, with a `traceparent`: set where nobody on the way
+    /// looks at fields, and the end of the chain [takes it](super::Call::takes_told).
+    pub told: OnceCell<Rc<Told>>,
     /// Interim responses of the upstream (RFC 9110 section 15.2) that the client was not sent yet.
     pub interims: RefCell<Vec<response::Parts>>,
     /// What plugins and logs share, by namespaced name (`key-auth.consumer`).
@@ -118,6 +121,7 @@ impl Exchange {
             deadline: Cell::new(None),
             rpc: Cell::default(),
             route: OnceCell::new(),
+            told: OnceCell::new(),
             interims: RefCell::default(),
             attributes: RefCell::default(),
             record: Record::default(),

@@ -11,6 +11,7 @@ mod span;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod testing;
 mod timer;
+mod told;
 pub mod trace;
 mod tunnel;
 pub mod websocket;
@@ -27,6 +28,7 @@ pub use secured::{ClientIdentity, Secured};
 pub use select::{Asked, Select, Trial};
 pub use span::{OpenSpan, ParentSpan, Span, SpanFailure, SpanKind, SpanSink, SpanValue, Spans, TracedSpans};
 pub use timer::{Elapsed, Timeout, Timers};
+pub use told::Told;
 pub use trace::TraceContext;
 pub use tunnel::{Duplex, Tunnel};
 
@@ -119,4 +121,9 @@ pub trait Call: Send + Sync {
     /// # Errors
     /// Of the upstream's or the gateway's fault; never a status that the upstream itself sent.
     fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>>;
+
+    /// Whether it sends what [`Exchange::told`] holds by itself; otherwise that has to be among the request's fields.
+    fn takes_told(&self) -> bool {
+        false
+    }
 }

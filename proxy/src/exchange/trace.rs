@@ -80,11 +80,17 @@ impl TraceContext {
 
     /// The `traceparent` of a request that goes out with `span_id` as its parent.
     pub fn traceparent(&self, span_id: u64) -> HeaderValue {
+        let text = self.traceparent_text(span_id);
+        HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text)).expect("hexadecimal digits and dashes")
+    }
+
+    /// The same as text.
+    pub fn traceparent_text(&self, span_id: u64) -> [u8; 55] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         hex(&mut text[3..35], self.trace_id);
         hex(&mut text[36..52], u128::from(span_id));
         text[54] += self.flags();
-        HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text)).expect("hexadecimal digits and dashes")
+        text
     }
 }
 

@@ -89,6 +89,8 @@ struct Hosts<T> {
     wildcard_labels: Depths,
     any: Option<Arc<HostTable<T>>>,
     patterns: Patterns,
+    // Whether a row may have a condition on header fields.
+    fields: bool,
     built: usize,
 }
 
@@ -102,7 +104,8 @@ impl<T: Clone> Table<T> {
     pub fn build(rows: &[Row<T>], previous: Option<&Self>) -> Result<Self, BuildError> {
         let previous = previous.map(|table| &*table.0);
         let patterns = Patterns::of(rows.iter().map(|row| &*row.on), previous.map(|hosts| &hosts.patterns))?;
-        let mut hosts = Hosts { patterns, ..Hosts::default() };
+        let fields = rows.iter().any(|row| !row.on.headers.is_empty());
+        let mut hosts = Hosts { patterns, fields, ..Hosts::default() };
         for (host, rows) in by_host(rows) {
             hosts.take(host, &rows, previous)?;
         }
@@ -128,12 +131,14 @@ impl<T: Clone> Table<T> {
             wildcard_labels: before.wildcard_labels,
             any: before.any.clone(),
             patterns: before.patterns.clone(),
+            fields: before.fields,
             built: 0,
         };
         for (host, rows) in changed {
             if !rows.iter().all(|row| hosts.patterns.has_all_of(&row.on)) {
                 return Ok(None);
             }
+            hosts.fields |= rows.iter().any(|row| !row.on.headers.is_empty());
             if rows.is_empty() {
                 hosts.remove(host);
             } else {
@@ -149,6 +154,11 @@ impl<T> Table<T> {
     /// query parameter, that is over 128 bytes and compared with a regular expression.
     pub fn find(&self, head: &Head<'_>) -> Option<&T> {
         self.0.along(head.host).find_map(|table| table.find(head))
+    }
+
+    /// Whether which row a request belongs to may depend on its header fields.
+    pub fn looks_at_fields(&self) -> bool {
+        self.0.fields
     }
 
     /// How many host tables were built for this version and not taken from the one before.
@@ -253,6 +263,7 @@ impl<T> Default for Hosts<T> {
             wildcard_labels: Depths::default(),
             any: None,
             patterns: Patterns::default(),
+            fields: false,
             built: 0,
         }
     }

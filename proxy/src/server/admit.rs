@@ -8,14 +8,16 @@ use std::{borrow::Cow, rc::Rc};
 
 use super::{
     authority::{self, Known},
-    fields, path,
+    fields,
+    forwarded::is_told,
+    path,
     session::Session,
 };
 use crate::{
     config::spec::Listener,
     error::{Error, Kind},
     exchange::{
-        is_of_connection,
+        Told, is_of_connection,
         rpc::Rpc,
         trace::{self, TRACEPARENT, TRACESTATE, TraceContext},
     },
@@ -32,9 +34,19 @@ pub(super) struct Admitted {
     pub(super) upgrade: Option<HeaderValue>,
     /// Whether it is a call of gRPC.
     pub(super) rpc: Rpc,
+    /// What the upstream is to be told, where that is not among the fields yet, and the client said nothing of its kind.
+    pub(super) told: Option<Rc<Told>>,
 }
 
 impl Admitted {
+    /// Puts what the upstream is to be told among the fields, if it is not there.
+    pub(super) fn spell_out(&mut self, headers: &mut HeaderMap, trace: &TraceContext) {
+        if let Some(told) = self.told.take() {
+            told.spell_out(headers);
+            headers.insert(&TRACEPARENT, trace.traceparent(trace.span_id));
+        }
+    }
+
     /// The host that routes are matched with: none where the client named none.
     pub(super) fn host(&self) -> &str {
         if self.named { &self.known.host } else { "" }
@@ -65,8 +77,8 @@ pub(super) fn admit(
         Some(protocol) => HeaderValue::try_from(protocol.as_str()).ok(),
         None => seen.upgrade.then(|| upgrade(session, head, ordinal)).flatten(),
     };
-    rewrite(session, head, &known, (trace, &seen));
-    Ok(Admitted { known, named, upgrade, rpc: seen.rpc })
+    let told = rewrite(session, head, &known, (trace, &seen));
+    Ok(Admitted { known, named, upgrade, rpc: seen.rpc, told })
 }
 
 // What one pass over the fields finds.
@@ -78,6 +90,8 @@ struct Seen {
     upgrade: bool,
     expects: bool,
     tracestate: bool,
+    // Something that is the gateway's to tell.
+    told: bool,
     rpc: Rpc,
 }
 
@@ -92,7 +106,11 @@ impl Seen {
                 header::UPGRADE => seen.upgrade = true,
                 header::EXPECT => seen.expects = true,
                 header::CONTENT_TYPE => seen.rpc = Rpc::of(value),
-                ref other => seen.tracestate |= *other == TRACESTATE,
+                ref other => match other.as_str().len() {
+                    10 => seen.tracestate |= *other == TRACESTATE,
+                    11 => seen.told |= *other == TRACEPARENT,
+                    _ => seen.told |= is_told(other),
+                },
             }
         }
         seen
@@ -236,7 +254,13 @@ fn upgrade(session: &Session, head: &Parts, ordinal: u64) -> Option<HeaderValue>
 }
 
 // What goes on: no field of the client's connection, what the upstream is to know of the client, our span.
-fn rewrite(session: &Session, head: &mut Parts, known: &Known, (trace, seen): (&TraceContext, &Seen)) {
+// Answers what is left to be told.
+fn rewrite(
+    session: &Session,
+    head: &mut Parts,
+    known: &Known,
+    (trace, seen): (&TraceContext, &Seen),
+) -> Option<Rc<Told>> {
     let headers = &mut head.headers;
     fields::strip(headers);
     if headers.get(header::HOST) != Some(&known.field) {
@@ -249,12 +273,17 @@ fn rewrite(session: &Session, head: &mut Parts, known: &Known, (trace, seen): (&
             headers.insert(header::COOKIE, cookie);
         }
     }
-    session.trust.borrow().tell(headers, known, head.version);
-    headers.insert(&TRACEPARENT, trace.traceparent(trace.span_id));
     // W3C Trace Context section 3.3.1: a state without its parent, or one that is malformed, goes no further.
     if seen.tracestate && (trace.parent_id.is_none() || !trace::is_state(headers)) {
         headers.remove(&TRACESTATE);
     }
+    let trust = session.trust.borrow();
+    if trust.is_plain() && !seen.told {
+        return Some(known.told(&trust, head.version));
+    }
+    trust.tell(headers, known, head.version);
+    headers.insert(&TRACEPARENT, trace.traceparent(trace.span_id));
+    None
 }
 
 pub(super) fn malformed(detail: &'static str) -> Error {

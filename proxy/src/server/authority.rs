@@ -1,11 +1,13 @@
 //! Which host a request is for: `Host` and `:authority` checked, lower-cased, and remembered, because a connection
 //! mostly asks for the same one. Pure.
 
+use std::{cell::RefCell, rc::Rc};
+
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, Version};
 
 use super::forwarded::Trust;
-use crate::exchange::Authority;
+use crate::exchange::{Authority, Told};
 
 /// An authority that was asked for, in the forms that a request needs.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(super) struct Known {
     pub(super) field: HeaderValue,
     /// The element of `Forwarded` (RFC 7239) for this peer and host.
     pub(super) forwarded: HeaderValue,
+    // What is told of the peer in a request of a version, once one was.
+    told: RefCell<Option<(Version, Rc<Told>)>>,
 }
 
 impl Known {
@@ -32,7 +36,16 @@ impl Known {
         let field = HeaderValue::from_maybe_shared(lower).ok()?;
         let forwarded = trust.element(&authority);
         let host = authority.host().into();
-        Some(Self { sent: sent.into(), authority, host, field, forwarded })
+        Some(Self { sent: sent.into(), authority, host, field, forwarded, told: RefCell::default() })
+    }
+
+    /// What the upstream is told of the peer in a request of `version`; `trust` must be what this was made with.
+    pub(super) fn told(&self, trust: &Trust, version: Version) -> Rc<Told> {
+        let mut told = self.told.borrow_mut();
+        match &*told {
+            Some((of, told)) if *of == version => Rc::clone(told),
+            _ => Rc::clone(&told.insert((version, Rc::new(trust.told(self, version)))).1),
+        }
     }
 
     /// Whether this is what `sent` says.

@@ -87,11 +87,15 @@ fn arrive(session: &Rc<Session>, mut request: http::Request<Arriving>) -> Option
         None if session.is_unfit() => Err(Error::new(Kind::Misdirected, NARROWED)),
         None => admit::admit(session, &listener.spec, &mut head, (ordinal, &exchange.trace)),
     };
-    let admitted = admitted.and_then(|admitted| directed(session, listener, admitted));
+    let mut admitted = admitted.and_then(|admitted| directed(session, listener, admitted));
     let generation = listener.spec.generation_header.then(|| HeaderValue::from(exchange.generation()));
     let section = listener.section(admitted.as_ref().map_or("", Admitted::host));
-    let plan = match &admitted {
+    let asks = !section.selections.is_empty();
+    let plan = match &mut admitted {
         Ok(admitted) => {
+            if asks || section.table.looks_at_fields() || exchange.spans.is_some() {
+                admitted.spell_out(&mut head.headers, &exchange.trace);
+            }
             let matched = section.table.find(&route_head(&head, admitted)).unwrap_or(&section.fallback);
             snapshot.plan(matched)
         }
@@ -107,7 +111,6 @@ fn arrive(session: &Rc<Session>, mut request: http::Request<Arriving>) -> Option
     life.early = incoming.early();
     let limits = &listener.spec.limits;
     let body_limits = (limits.body_bytes_max, limits.body_idle_timeout);
-    let asks = !section.selections.is_empty();
     let arrived =
         Arrived { life, exchange, snapshot, head, plan, admitted, incoming, ordinal, asks, body_limits, generation };
     Some(Box::new(arrived))
@@ -130,8 +133,9 @@ impl Arrived {
 
     // To a request on its plan, or to what is wrong with it.
     fn proceed(self: Box<Self>) -> (Box<Life>, Option<HeaderValue>, Ready) {
-        let Self { mut life, exchange, head, plan, admitted, incoming, ordinal, body_limits, generation, .. } = *self;
-        let admitted = match admitted {
+        let Self { mut life, exchange, mut head, plan, admitted, incoming, ordinal, body_limits, generation, .. } =
+            *self;
+        let mut admitted = match admitted {
             Ok(admitted) => admitted,
             Err(error) => return (life, generation, Err(error)),
         };
@@ -150,7 +154,13 @@ impl Arrived {
         life.received = received;
         exchange.deadline.set(plan.plan().timeout.and_then(|timeout| exchange.started.checked_add(timeout)));
         drop(exchange.route.set(Rc::clone(plan.facts())));
-        let Admitted { known, upgrade, rpc, .. } = admitted;
+        if !(plan.plan().chain.steps().is_empty() && plan.plan().end.takes_told()) {
+            admitted.spell_out(&mut head.headers, &exchange.trace);
+        }
+        let Admitted { known, upgrade, rpc, told, .. } = admitted;
+        if let Some(told) = told {
+            drop(exchange.told.set(told));
+        }
         exchange.rpc.set(rpc);
         call::set_deadline(&exchange, &head.headers);
         let authority = known.authority.clone();

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use super::authority::Known;
 use crate::{
     config::spec::Listener,
-    exchange::{Authority, Connection},
+    exchange::{Authority, Connection, Told},
 };
 
 /// What a connection's peer is believed, and what is said of it.
@@ -66,22 +66,36 @@ impl Trust {
         (client(peer, hops, proxies), proto.map_or(connection.secure, is_https))
     }
 
+    /// Whether all that the upstream is told is the same for each request of the connection to one host, whatever the client
+    /// says.
+    pub(super) const fn is_plain(&self) -> bool {
+        !self.proxy && self.client.is_none()
+    }
+
+    /// What the upstream is told where the peer is no proxy that is trusted.
+    pub(super) fn told(&self, known: &Known, version: Version) -> Told {
+        Told::new([
+            (FOR.clone(), self.peer.clone()),
+            (PROTO.clone(), HeaderValue::from_static(self.proto)),
+            (HOST.clone(), known.field.clone()),
+            (PORT.clone(), self.port.clone()),
+            (header::FORWARDED, known.forwarded.clone()),
+            (header::VIA, via(version)),
+        ])
+    }
+
     /// Writes what the upstream is told.
     pub(super) fn tell(&self, headers: &mut HeaderMap, known: &Known, version: Version) {
         if self.proxy {
             self.tell_more(headers, known);
+            headers.append(header::VIA, via(version));
         } else {
-            headers.insert(&FOR, self.peer.clone());
-            headers.insert(&PROTO, HeaderValue::from_static(self.proto));
-            headers.insert(&HOST, known.field.clone());
-            headers.insert(&PORT, self.port.clone());
-            headers.insert(header::FORWARDED, known.forwarded.clone());
+            known.told(self, version).spell_out(headers);
         }
         if let Some((name, value)) = &self.client {
             headers.remove(name);
             value.iter().for_each(|value| drop(headers.insert(name, value.clone())));
         }
-        headers.append(header::VIA, via(version));
     }
 
     // Behind trusted proxies what they said stays, and the peer is added.
@@ -110,6 +124,17 @@ pub(super) const fn via(version: Version) -> HeaderValue {
         Version::HTTP_2 => HeaderValue::from_static("2.0 tidegate"),
         Version::HTTP_3 => HeaderValue::from_static("3.0 tidegate"),
         _ => HeaderValue::from_static("1.1 tidegate"),
+    }
+}
+
+/// Whether a field of this name is one that [`Trust::told`] says something of.
+pub(super) fn is_told(name: &HeaderName) -> bool {
+    // Asked of every field of every request: most are told by their length.
+    match name.as_str().len() {
+        3 => *name == header::VIA,
+        9 => *name == header::FORWARDED,
+        15..=17 => [&FOR, &PROTO, &HOST, &PORT].contains(&name),
+        _ => false,
     }
 }
 

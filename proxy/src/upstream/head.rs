@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, head
 use http_body::Body as _;
 
 use super::decode::Framing;
-use crate::exchange::{Body, Request};
+use crate::exchange::{Body, Request, Told, trace::TRACEPARENT};
 
 /// Why an upstream's answer is not HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +38,11 @@ impl Sending {
     }
 }
 
-/// Appends the head of `request` to `out`, its body framed as `sending`, for the host `host`.
+/// Appends the head of `request` to `out`, its body framed as `sending`, for the host `host`; with `told`, what that says and a
+/// `traceparent`.
 ///
 /// Neither the method nor the target nor a field can hold a line end: the types of `http` refuse them.
-pub(super) fn encode(out: &mut Vec<u8>, request: &Request, host: &str, sending: Sending) {
+pub(super) fn encode(out: &mut Vec<u8>, request: &Request, told: Option<&Told>, host: &str, sending: Sending) {
     let target = request.head.uri.path_and_query().map_or("/", |target| target.as_str());
     let fields = &request.head.headers;
     out.reserve(64 + target.len() + host.len() + fields.len() * 48);
@@ -52,6 +53,11 @@ pub(super) fn encode(out: &mut Vec<u8>, request: &Request, host: &str, sending: 
         if !is_ours(name) {
             field(out, name.as_str(), value.as_bytes());
         }
+    }
+    if let Some(told) = told {
+        let trace = &request.exchange.trace;
+        out.extend_from_slice(told.lines());
+        field(out, TRACEPARENT.as_str(), &trace.traceparent_text(trace.span_id));
     }
     match sending {
         Sending::Length(0) if !announces_empty(request) => {}

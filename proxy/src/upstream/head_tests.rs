@@ -14,7 +14,7 @@ fn read(wire: &str, method: &Method) -> Result<Option<(Head, usize)>, Malformed>
 
 fn encoded(request: &Request) -> String {
     let mut out = Vec::new();
-    encode(&mut out, request, "h:1", Sending::of(&request.body));
+    encode(&mut out, request, None, "h:1", Sending::of(&request.body));
     String::from_utf8(out).unwrap()
 }
 

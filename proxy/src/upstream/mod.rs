@@ -131,6 +131,11 @@ impl Call for Upstream {
     fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
         Box::pin(self.send(&self.terms, request, true))
     }
+
+    // HTTP/2 has fields and no lines, and a choice by a field has to find it.
+    fn takes_told(&self) -> bool {
+        !self.multiplexes && !self.balancer.looks_at_fields()
+    }
 }
 
 impl Call for SideCall {

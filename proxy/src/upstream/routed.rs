@@ -32,4 +32,8 @@ impl Call for Routed {
     fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
         Box::pin(self.upstream.send(&self.terms, request, true))
     }
+
+    fn takes_told(&self) -> bool {
+        self.upstream.takes_told()
+    }
 }

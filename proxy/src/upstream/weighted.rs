@@ -43,6 +43,10 @@ impl Call for Weighted {
             if self.targets.len() == 1 { 0 } else { share.at(self.sequence.next(request.exchange.worker.index)) };
         self.targets[target].call(request)
     }
+
+    fn takes_told(&self) -> bool {
+        self.targets.iter().all(|target| target.takes_told())
+    }
 }
 
 impl fmt::Debug for Weighted {

@@ -18,7 +18,12 @@ use super::{
     pool::{Facts, Keep, Pool},
     upload::{Output, Upload},
 };
-use crate::{error::Error, exchange::Request, state::Open, tls::Socket};
+use crate::{
+    error::Error,
+    exchange::{Request, Told},
+    state::Open,
+    tls::Socket,
+};
 
 /// A connection that is in use, or waits in a pool to be used.
 pub(super) struct Wire {
@@ -130,10 +135,10 @@ impl Wire {
         matches!(rustix::net::recv(self.io.tcp(), &mut [0; 1], flags), Err(rustix::io::Errno::AGAIN))
     }
 
-    /// Puts the head of `request` into the output.
-    pub(super) fn start(&mut self, request: &Request, host: &str, upload: &Upload) {
+    /// Puts the head of `request` into the output, and what it is to tell beside.
+    pub(super) fn start(&mut self, request: &Request, told: Option<&Told>, host: &str, upload: &Upload) {
         self.output.clear();
-        head::encode(&mut self.output.lines, request, host, upload.sending);
+        head::encode(&mut self.output.lines, request, told, host, upload.sending);
     }
 
     /// Sends what there is to send and reads until the head of the response is whole.

@@ -27,7 +27,7 @@ pub(super) use self::{
 };
 use self::{moving::Sight, standing::STEPS};
 use crate::{
-    config::spec::{Name, Part, Upstream as Spec},
+    config::spec::{Balance, HashKey, Name, Part, Upstream as Spec},
     error::{Error, Kind},
     exchange::{Request, Worker},
     state::Sequence,
@@ -115,6 +115,14 @@ impl Balancer {
         let mut turn = Turn { means: &self.means, standing, worker: worker.index, key: None, bound: None };
         turn.read(request);
         turn
+    }
+
+    /// Whether a choice may depend on header fields of the request, beside its cookies.
+    pub(super) fn looks_at_fields(&self) -> bool {
+        match &self.means.spec.balance {
+            Balance::Hash { keys, .. } => keys.iter().any(|key| matches!(key, HashKey::Header(_))),
+            _ => false,
+        }
     }
 
     /// The members as they stand now, in a form for the control plane.
