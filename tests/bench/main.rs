@@ -1,5 +1,6 @@
-//! `tidegate-bench GATEWAY [write] [PART]...`: what the gateway costs, as ratios and slopes from interleaved runs. Prints the
-//! tables; with `write`, writes them and the raw numbers below `docs`, too. Run by `scripts/bench.sh`, which pins it.
+//! `tidegate-bench GATEWAY [write|draw] [PART]...`: what the gateway costs, as ratios and slopes from interleaved runs. Prints the
+//! tables; with `write`, writes them, their plots and the raw numbers below `docs`, too; with `draw`, measures nothing and draws the
+//! plots anew from those numbers. Run by `scripts/bench.sh`, which pins it.
 
 mod abis;
 mod endurance;
@@ -11,6 +12,8 @@ mod hostile;
 mod idle;
 mod load;
 mod open;
+mod plot;
+mod plots;
 mod plugins;
 mod protocols;
 mod proxies;
@@ -61,6 +64,8 @@ const PARTS: [Part; 14] = [
 
 /// Asks for the results to be written.
 const WRITE: &str = "write";
+/// Asks for plots of what was written before.
+const DRAW: &str = "draw";
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
@@ -71,20 +76,25 @@ fn main() -> ExitCode {
         println!("{}", generation::measure());
         return ExitCode::SUCCESS;
     }
-    let is_known = |name: &String| name == WRITE || PARTS.iter().any(|part| part.name == name);
+    let is_known = |name: &String| name == WRITE || name == DRAW || PARTS.iter().any(|part| part.name == name);
     let Some(gateway) = gateway.filter(|_| asked.iter().all(is_known)) else {
         let parts = PARTS.map(|part| part.name).join("|");
-        eprintln!("usage: tidegate-bench GATEWAY [{WRITE}] [{parts}]...");
+        eprintln!("usage: tidegate-bench GATEWAY [{WRITE}|{DRAW}] [{parts}]...");
         return ExitCode::from(2);
     };
-    let (write, asked): (Vec<_>, Vec<_>) = asked.iter().partition(|name| *name == WRITE);
+    let (how, asked): (Vec<_>, Vec<_>) = asked.iter().partition(|name| [WRITE, DRAW].contains(&name.as_str()));
     for Part { name, measure, table } in &PARTS {
-        if asked.is_empty() || asked.contains(&&(*name).to_owned()) {
+        if !asked.is_empty() && !asked.iter().any(|asked| asked == name) {
+            continue;
+        }
+        if how.iter().any(|how| *how == DRAW) {
+            report::redraw(name);
+        } else {
             eprintln!("bench: {name}");
             let result = measure(&gateway);
             let table = table(&result);
             println!("{table}");
-            if !write.is_empty() {
+            if !how.is_empty() {
                 // At once: a part that fails later takes nothing with it.
                 report::write(name, &table, result);
             }

@@ -1,8 +1,13 @@
 //! From measurements to tables, on the terminal and in `docs/performance.md`. Measures nothing.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value};
+
+use crate::plots;
 
 /// The middle one.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
@@ -16,28 +21,75 @@ pub(crate) fn percentile(percent: f64, values: impl IntoIterator<Item = f64>) ->
     values[((values.len() as f64 * percent / 100.0) as usize).min(values.len() - 1)]
 }
 
-/// Writes a part to `docs/performance.md`, between its marks, and its numbers to `docs/performance.json`, beside those of the
-/// other parts. What is said around the marks is left alone.
+/// Writes a part to `docs/performance.md`, between its marks, its plots below `docs/plots`, and its numbers to
+/// `docs/performance.json`, beside those of the other parts. What is said around the marks is left alone.
 pub(crate) fn write(part: &str, table: &str, result: Value) {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above").join("docs");
-    let (page, raw) = (docs.join("performance.md"), docs.join("performance.json"));
-    let text = fs::read_to_string(&page).expect("docs/performance.md is there");
-    fs::write(page, placed(&text, part, table)).expect("docs can be written");
-    let known = fs::read(&raw).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let mut numbers: Map<String, Value> = known.unwrap_or_default();
+    let docs = docs();
+    let text = format!("{}{}", table.trim_end(), draw(&docs, part, &result));
+    rewrite(&docs, |page| placed(page, part, &text));
+    let mut numbers = numbers(&docs);
     numbers.insert(part.to_owned(), result);
     let numbers = serde_json::to_string_pretty(&numbers).expect("numbers serialise");
-    fs::write(raw, numbers + "\n").expect("docs can be written");
+    fs::write(docs.join(NUMBERS), numbers + "\n").expect("docs can be written");
 }
 
-fn placed(page: &str, part: &str, table: &str) -> String {
-    let (begin, end) = (format!("<!-- {part}: written by `make bench` -->"), format!("<!-- end of {part} -->"));
-    let (before, rest) = page
-        .split_once(&begin)
-        .unwrap_or_else(|| panic!("docs/performance.md has no line {begin}; add it where {part} belongs"));
-    let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("docs/performance.md has no line {end}"));
-    format!("{before}{begin}\n{}\n{end}{after}", table.trim_end())
+/// Draws the plots of the part anew, from the numbers that were written; nothing where it has none.
+pub(crate) fn redraw(part: &str) {
+    let docs = docs();
+    let Some(result) = numbers(&docs).remove(part) else { return };
+    let links = draw(&docs, part, &result);
+    rewrite(&docs, |page| {
+        let (begin, end) = marks(part);
+        let (_, rest) = parted(page, &begin);
+        let (table, _) = parted(rest, &end);
+        let kept: Vec<_> = table.lines().filter(|line| !line.starts_with("![")).collect();
+        placed(page, part, &format!("{}{links}", kept.join("\n").trim()))
+    });
 }
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above").join("docs")
+}
+
+fn numbers(docs: &Path) -> Map<String, Value> {
+    let known = fs::read(docs.join(NUMBERS)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    known.unwrap_or_default()
+}
+
+fn rewrite(docs: &Path, change: impl FnOnce(&str) -> String) {
+    let page = docs.join("performance.md");
+    let text = fs::read_to_string(&page).expect("docs/performance.md is there");
+    fs::write(page, change(&text)).expect("docs can be written");
+}
+
+/// Writes the plots of a part; answers what shows them on the page.
+fn draw(docs: &Path, part: &str, result: &Value) -> String {
+    let mut links = String::new();
+    for (name, chart) in plots::of(part, result).iter().filter(|(_, chart)| !chart.rows.is_empty()) {
+        fs::create_dir_all(docs.join("plots")).expect("docs can be written");
+        fs::write(docs.join(format!("plots/{name}.svg")), chart.svg()).expect("docs can be written");
+        links += &format!("\n\n![{}](plots/{name}.svg)", chart.title);
+    }
+    links
+}
+
+fn placed(page: &str, part: &str, text: &str) -> String {
+    let (begin, end) = marks(part);
+    let (before, rest) = parted(page, &begin);
+    let (_, after) = parted(rest, &end);
+    format!("{before}{begin}\n{}\n{end}{after}", text.trim_end())
+}
+
+fn marks(part: &str) -> (String, String) {
+    (format!("<!-- {part}: written by `make bench` -->"), format!("<!-- end of {part} -->"))
+}
+
+fn parted<'a>(page: &'a str, mark: &str) -> (&'a str, &'a str) {
+    page.split_once(mark)
+        .unwrap_or_else(|| panic!("docs/performance.md has no line {mark}; add it where its part belongs"))
+}
+
+const NUMBERS: &str = "performance.json";
 
 /// The numbers of a list, as cells of a row.
 pub(crate) fn cells(values: &Value, digits: usize) -> String {
