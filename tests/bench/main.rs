@@ -3,6 +3,7 @@
 //! plots anew from those numbers. Run by `scripts/bench.sh`, which pins it.
 
 mod abis;
+mod connections;
 mod endurance;
 mod envoy;
 mod etcd;
@@ -45,10 +46,11 @@ struct Part {
 }
 
 /// All of them, in the order of the tables.
-const PARTS: [Part; 14] = [
+const PARTS: [Part; 15] = [
     Part { name: "proxy", measure: proxies::measure, table: proxies::table },
     Part { name: "users", measure: users::measure, table: users::table },
     Part { name: "protocols", measure: protocols::measure, table: protocols::table },
+    Part { name: "connections", measure: connections::measure, table: connections::table },
     Part { name: "idle", measure: idle::measure, table: idle::table },
     Part { name: "plugins", measure: plugins::measure, table: plugins::table },
     Part { name: "abis", measure: abis::measure, table: abis::table },

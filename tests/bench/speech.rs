@@ -16,7 +16,7 @@ use http::Request;
 use quinn::{Endpoint, TransportConfig, crypto::rustls::QuicClientConfig};
 use rustls::{
     ClientConfig, RootCertStore,
-    crypto::aws_lc_rs,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, ServerName, pem::PemObject},
     version::TLS13,
 };
@@ -66,15 +66,15 @@ impl Speech {
     pub(crate) fn all(authority: &Authority) -> [(&'static str, Self); 4] {
         [
             ("HTTP/1.1", Self::Http1),
-            ("HTTP/1.1 over TLS 1.3", Self::Http1Tls(config(authority, b"http/1.1"))),
+            ("HTTP/1.1 over TLS 1.3", Self::Http1Tls(config_of(authority, b"http/1.1"))),
             ("HTTP/2 over TLS 1.3", Self::http2(authority)),
-            ("HTTP/3", Self::Http3(endpoint(&config(authority, b"h3")))),
+            ("HTTP/3", Self::Http3(endpoint(&config_of(authority, b"h3")))),
         ]
     }
 
     /// HTTP/2 over TLS 1.3, to whoever shows a certificate of `authority`.
     pub(crate) fn http2(authority: &Authority) -> Self {
-        Self::Http2(config(authority, b"h2"))
+        Self::Http2(config_of(authority, b"h2"))
     }
 
     /// Whether it is encrypted.
@@ -271,15 +271,19 @@ async fn begin(
     builder.handshake(socket).await
 }
 
-fn config(authority: &Authority, protocol: &[u8]) -> Arc<ClientConfig> {
+fn config_of(authority: &Authority, protocol: &[u8]) -> Arc<ClientConfig> {
+    Arc::new(config(authority, protocol, Arc::new(aws_lc_rs::default_provider())))
+}
+
+/// TLS 1.3 by what `provider` knows, for `protocol`, to whoever shows a certificate of `authority`.
+pub(crate) fn config(authority: &Authority, protocol: &[u8], provider: Arc<CryptoProvider>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     let certificate = CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("an authority shows its own");
     roots.add(certificate).expect("an authority may be trusted");
-    let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]);
     let mut config = builder.expect("the provider has TLS 1.3").with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![protocol.to_vec()];
-    Arc::new(config)
+    config
 }
 
 fn some(read: usize) -> io::Result<usize> {
