@@ -11,12 +11,13 @@ use crate::server::{self, Door, Permit, Resident};
 /// Must run where tasks may be spawned that stay on their thread.
 pub async fn accept(socket: TcpListener, door: Rc<Door>) {
     let resident = door.enter();
+    let bound = socket.local_addr().ok().filter(|bound| !bound.ip().is_unspecified());
     let mut pause = PAUSE_MIN;
     while let Some(next) = next(&socket, &resident).await {
         match next {
             Ok((stream, peer)) => {
                 pause = PAUSE_MIN;
-                admit(stream, peer, &door);
+                admit(stream, (peer, bound), &door);
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
@@ -27,7 +28,7 @@ pub async fn accept(socket: TcpListener, door: Rc<Door>) {
             }
         }
     }
-    empty_queue(socket, &door);
+    empty_queue(socket, bound, &door);
 }
 
 // The next connection, or `None` when the door closes.
@@ -39,13 +40,14 @@ async fn next(socket: &TcpListener, resident: &Resident) -> Option<io::Result<(T
     .await
 }
 
-fn admit(stream: TcpStream, peer: SocketAddr, door: &Rc<Door>) {
+// `bound` is where all connections come to, where that is one address.
+fn admit(stream: TcpStream, (peer, bound): (SocketAddr, Option<SocketAddr>), door: &Rc<Door>) {
     let snapshot = door.view.stable();
     let max = snapshot.shared().listeners.get(&door.name).map_or(usize::MAX, |it| it.spec.limits.connections_max);
     if let Some(permit) = door.hall.admit(door.worker.index, max) {
         let door = Rc::clone(door);
         let serve = async move {
-            server::serve(stream, peer, door).await;
+            server::serve(stream, (peer, bound), door).await;
             drop::<Permit>(permit);
         };
         drop(tokio::task::spawn_local(serve));
@@ -53,13 +55,13 @@ fn admit(stream: TcpStream, peer: SocketAddr, door: &Rc<Door>) {
 }
 
 // Asks the kernel rather than tokio, whose readiness may be a step behind.
-fn empty_queue(socket: TcpListener, door: &Rc<Door>) {
+fn empty_queue(socket: TcpListener, bound: Option<SocketAddr>, door: &Rc<Door>) {
     let Ok(socket) = socket.into_std() else { return };
     loop {
         match socket.accept() {
             Ok((stream, peer)) => {
                 if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-                    admit(stream, peer, door);
+                    admit(stream, (peer, bound), door);
                 }
             }
             Err(error) if concerns_one_connection(&error) => {}

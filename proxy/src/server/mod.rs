@@ -49,12 +49,11 @@ use wire::Socket;
 /// Serves one connection to its end, after a handshake where its listener speaks TLS: HTTP/2 where that was agreed on
 /// (ALPN), or where a connection without TLS opens with that protocol's preface (RFC 9113 section 3.4); HTTP/1.1
 /// otherwise. Must run where tasks may be spawned that stay on their thread.
-pub async fn serve(mut stream: TcpStream, peer: SocketAddr, door: Rc<Door>) {
+///
+/// `bound` is what it connected to, where that is known; `stream` must send small pieces at once (`TCP_NODELAY`).
+pub async fn serve(mut stream: TcpStream, (peer, bound): (SocketAddr, Option<SocketAddr>), door: Rc<Door>) {
     // A socket that cannot say its own address is gone already.
-    let Ok(local) = stream.local_addr() else { return };
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
-    }
+    let Ok(local) = bound.map_or_else(|| stream.local_addr(), Ok) else { return };
     let Some(ends) = proxied::open(&mut stream, Ends { peer, local, proxy: None }, &door).await else { return };
     let Some((stream, secured)) = secure::open(stream, ends.peer, &door).await else { return };
     let Some(session) = Session::begin(&door, ends, secured) else { return };

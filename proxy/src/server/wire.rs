@@ -37,6 +37,11 @@ impl Socket {
         &self.session
     }
 
+    /// Whether it is encrypted.
+    pub(super) const fn is_secure(&self) -> bool {
+        self.stream.is_secure()
+    }
+
     /// The bare socket.
     pub(super) fn into_stream(self) -> tls::Socket {
         self.stream
