@@ -114,12 +114,11 @@ impl Open {
         let interval = Duration::from_secs_f64(1.0 / per_second);
         let mut next = began;
         while next < began + span {
-            let pauses = clock.pauses.get();
             while next > clock.look() {
                 // The timer is too coarse for that, and this thread has nothing else to do.
                 yield_now().await;
             }
-            if clock.pauses.get() > pauses {
+            if clock.looked.get() - next > PAUSE {
                 // They were to leave meanwhile; all of them at once is not what was asked for.
                 let missed = (clock.looked.get() - next).div_duration_f64(interval) as u32;
                 lap.borrow_mut().disturbed += u64::from(missed);

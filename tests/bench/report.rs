@@ -14,11 +14,12 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     percentile(50.0, values)
 }
 
-/// The value that `percent` of all are not above.
+/// The value that `percent` of all are not above; no number where there is none.
 pub(crate) fn percentile(percent: f64, values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.into_iter().collect();
+    let mut values: Vec<_> = values.into_iter().filter(|value| !value.is_nan()).collect();
     values.sort_by(f64::total_cmp);
-    values[((values.len() as f64 * percent / 100.0) as usize).min(values.len() - 1)]
+    let at = (values.len() as f64 * percent / 100.0) as usize;
+    values.get(at).or(values.last()).copied().unwrap_or(f64::NAN)
 }
 
 /// Writes a part to `docs/performance.md`, between its marks, its plots below `docs/plots`, and its numbers to
