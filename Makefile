@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help run test test-languages test-schema plugins bench lint soak
+.PHONY: help run test test-languages test-schema plugins bench instructions lint soak
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ plugins: ## Build plugins/* into plugins/dist/NAME.wasm
 
 bench: ## Print the comparison tables (writes docs/performance.md)
 	scripts/bench.sh write
+
+instructions: ## Count the instructions of some operations (valgrind) and hold them to what is committed
+	scripts/instructions.sh
 
 test-schema: ## Hold the JSON Schema to examples and broken configurations, with a validator from PyPI
 	scripts/check-schema.sh

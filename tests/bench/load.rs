@@ -28,11 +28,16 @@ pub(crate) fn path_of(bytes: usize) -> String {
 
 /// Runs `measure` beside an origin, whose address it is given.
 pub(crate) fn beside_an_origin<T>(measure: impl AsyncFnOnce(SocketAddr) -> T) -> T {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    LocalSet::new().block_on(&runtime, async {
+    alone(async {
         let origin = serve(answer).await;
         measure(origin).await
     })
+}
+
+/// Runs `measure` on this thread, with what it spawns there.
+pub(crate) fn alone<T>(measure: impl Future<Output = T>) -> T {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    LocalSet::new().block_on(&runtime, measure)
 }
 
 /// A server on this thread whose connections are each given to `answer`; where it listens.

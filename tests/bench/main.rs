@@ -11,6 +11,7 @@ mod extent;
 mod generation;
 mod hostile;
 mod idle;
+mod instructions;
 mod load;
 mod open;
 mod plot;
@@ -68,6 +69,8 @@ const PARTS: [Part; 15] = [
 const WRITE: &str = "write";
 /// Asks for plots of what was written before.
 const DRAW: &str = "draw";
+/// Asks for instructions instead; not a part, because they are of the tests' profile and held to what is committed.
+const INSTRUCTIONS: &str = "instructions";
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
@@ -77,6 +80,17 @@ fn main() -> ExitCode {
         // Our own child, free to use every core.
         println!("{}", generation::measure());
         return ExitCode::SUCCESS;
+    }
+    match asked.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [instructions::FIND, times] => {
+            instructions::find(times);
+            return ExitCode::SUCCESS;
+        }
+        [INSTRUCTIONS, ref write @ ..] if write.is_empty() || write == [WRITE] => {
+            let gateway = gateway.expect("it is named before what is asked");
+            return instructions::run(&gateway, !write.is_empty());
+        }
+        _ => {}
     }
     let is_known = |name: &String| name == WRITE || name == DRAW || PARTS.iter().any(|part| part.name == name);
     let Some(gateway) = gateway.filter(|_| asked.iter().all(is_known)) else {

@@ -1,7 +1,14 @@
 //! Tables from 10 to 100,000 routes over 1 to 10,000 hosts: what finding a route takes, in this process; and what a gateway that
 //! was started over them takes in memory and time, beside nginx and Envoy over the same table.
 
-use std::{hint::black_box, net::SocketAddr, path::Path, sync::Arc, time::Instant};
+use std::{
+    hint::black_box,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
@@ -15,6 +22,7 @@ use crate::{
     load,
     proxies::START_NGINX,
     report::{median, number, percentile},
+    speech,
     subject::Subject,
 };
 
@@ -25,22 +33,27 @@ const TABLES: [(usize, usize); 7] =
 const LOOKUPS: usize = 200_000;
 /// Routes of one document.
 const DOCUMENT: usize = 1_000;
+/// Changes of one route that is in a document of its own.
+const CHANGES: usize = 100;
+/// Of nginx: it sorts what it has once for each name.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One row a table.
 pub(crate) fn measure(gateway: &Path) -> Value {
     load::beside_an_origin(async |origin| {
         let mut rows = Vec::new();
-        let least = load_of(gateway, origin, TABLES[0]);
+        let (least, _) = load_of(gateway, origin, TABLES[0]);
         for (routes, hosts) in TABLES {
             let (median_ns, p99_ns) = lookups(routes, hosts);
-            let Loaded { seconds, bytes } = load_of(gateway, origin, (routes, hosts));
+            let (Loaded { seconds, bytes }, changes) = load_of(gateway, origin, (routes, hosts));
             let nginx = nginx(origin, (routes, hosts));
             let each = |bytes: u64, least: u64| bytes.saturating_sub(least) as f64 / routes as f64;
             rows.push(json!({
                 "routes": routes, "hosts": hosts,
                 "match_median_ns": median_ns, "match_p99_ns": p99_ns,
                 "load_s": seconds, "bytes_per_route": each(bytes, least.bytes),
-                "nginx_load_s": nginx.seconds,
+                "change_median_ms": median(changes.iter().copied()), "change_p99_ms": percentile(99.0, changes),
+                "nginx_load_s": nginx.map(|nginx| nginx.seconds),
             }));
         }
         json!({ "lookups": LOOKUPS, "rows": rows })
@@ -52,7 +65,9 @@ pub(crate) fn table(result: &Value) -> String {
     let mut text = format!(
         "### Scale of the table\n\nFinding a route by host and prefix, ns, of {} look-ups all over the table (aim: p99 300 at 100,000, \
          flat); memory of a route beyond a gateway with ten, bytes (aim: 1,024); from the start of the process until it \
-         listens, s (aim: 1).\n\n| routes | hosts | median | p99 | memory | load | load of nginx |\n|---|---|---|---|---|---|---|\n",
+         listens, s (aim: 1). A change of one route in a document of its own, ms, from the rename until it serves, 10 of them waiting for \
+         the directory to come to rest (aim: p99 10 beyond those).\n\n\
+         | routes | hosts | median | p99 | memory | change | p99 | load | load of nginx |\n|---|---|---|---|---|---|---|---|---|\n",
         result["lookups"]
     );
     for row in result["rows"].as_array().into_iter().flatten() {
@@ -60,7 +75,10 @@ pub(crate) fn table(result: &Value) -> String {
             ["match_median_ns", "match_p99_ns", "bytes_per_route"].map(|field| number(&row[field], 0));
         let [load, nginx] = ["load_s", "nginx_load_s"].map(|field| number(&row[field], 2));
         let (routes, hosts) = (&row["routes"], &row["hosts"]);
-        text += &format!("| {routes} | {hosts} | {median} | **{p99}** | **{bytes}** | **{load}** | {nginx} |\n");
+        let [change, slow] = ["change_median_ms", "change_p99_ms"].map(|field| number(&row[field], 1));
+        text += &format!(
+            "| {routes} | {hosts} | {median} | **{p99}** | **{bytes}** | {change} | **{slow}** | **{load}** | {nginx} |\n"
+        );
     }
     text
 }
@@ -71,15 +89,35 @@ struct Loaded {
     bytes: u64,
 }
 
+/// Finds routes of a table over so many hosts, `times` times; the routes asked for do not depend on how many that is.
+pub(crate) fn find(routes: usize, hosts: usize, times: usize) {
+    let (table, headers) = (table_of(routes, hosts), HeaderMap::new());
+    let asked = asked(routes, hosts, ASKED);
+    for (host, path, route) in asked.iter().cycle().take(times) {
+        let head = Head { host, path, query: "", method: &Method::GET, headers: &headers };
+        assert_eq!(table.find(black_box(&head)), Some(route), "the table finds another route");
+    }
+}
+
+/// Different look-ups of [`find`].
+const ASKED: usize = 500;
+
+fn table_of(routes: usize, hosts: usize) -> Table<usize> {
+    let rows: Vec<_> = (0..routes).map(|route| row(route, hosts)).collect();
+    Table::build(&rows, None).expect("the rows are valid")
+}
+
+/// Hosts, paths and the routes that they belong to: with a stride that meets every route, and in no order that a cache likes.
+fn asked(routes: usize, hosts: usize, times: usize) -> Vec<(String, String, usize)> {
+    let places = (0..times).map(|turn| turn.wrapping_mul(7_919) % routes);
+    places.map(|route| (host(route, hosts), format!("{}/and/more", path(route)), route)).collect()
+}
+
 // The clock's own cost is taken off: it is more than that of a look-up.
 fn lookups(routes: usize, hosts: usize) -> (f64, f64) {
-    let rows: Vec<_> = (0..routes).map(|route| row(route, hosts)).collect();
-    let table = Table::build(&rows, None).expect("the rows are valid");
-    let headers = HeaderMap::new();
+    let (table, headers) = (table_of(routes, hosts), HeaderMap::new());
     let idle = median((0..LOOKUPS).map(|_| nanoseconds(|| None)));
-    // A stride that meets every route, and in no order that a cache likes.
-    let places = (0..LOOKUPS).map(|turn| turn.wrapping_mul(7_919) % routes);
-    let asked: Vec<_> = places.map(|route| (host(route, hosts), format!("{}/and/more", path(route)), route)).collect();
+    let asked = asked(routes, hosts, LOOKUPS);
     let times = asked.iter().map(|(host, path, route)| {
         let head = Head { host, path, query: "", method: &Method::GET, headers: &headers };
         let mut found = None;
@@ -110,7 +148,7 @@ fn row(route: usize, hosts: usize) -> Row<usize> {
     }
 }
 
-fn load_of(gateway: &Path, origin: SocketAddr, (routes, hosts): (usize, usize)) -> Loaded {
+fn load_of(gateway: &Path, origin: SocketAddr, (routes, hosts): (usize, usize)) -> (Loaded, Vec<f64>) {
     let head =
         format!("listeners:\n  web: {{address: '{{listen}}'}}\nupstreams:\n  origin: {{endpoints: ['{origin}']}}\n");
     let mut files = vec![("gateway.yaml".to_owned(), head)];
@@ -122,13 +160,50 @@ fn load_of(gateway: &Path, origin: SocketAddr, (routes, hosts): (usize, usize)) 
         });
         files.push((format!("routes/{document}.yaml"), format!("routes:\n{}", lines.collect::<String>())));
     }
+    files.push((OWN.to_owned(), own(0)));
     let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let subject = Subject::gateway(gateway, &files);
     let seconds = subject.began.elapsed().as_secs_f64();
-    Loaded { seconds, bytes: subject.memory_bytes() }
+    let loaded = Loaded { seconds, bytes: subject.memory_bytes() };
+    let mut socket = TcpStream::connect(subject.address).expect("the gateway listens");
+    socket.set_nodelay(true).expect("a TCP socket takes the option");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a TCP socket takes the option");
+    let change = |number: usize| {
+        let began = Instant::now();
+        subject.place(OWN, &own(number));
+        while !ask(&mut socket).contains(&format!("x-change: {number}\r\n")) {
+            assert!(began.elapsed() < PATIENCE, "change {number} never served");
+        }
+        began.elapsed().as_secs_f64() * 1e3
+    };
+    (loaded, (1..=CHANGES).map(change).collect())
 }
 
-fn nginx(origin: SocketAddr, (routes, hosts): (usize, usize)) -> Loaded {
+/// The document with one route, which is the one that changes.
+const OWN: &str = "routes/own.yaml";
+
+fn own(number: usize) -> String {
+    format!(
+        "routes:\n  - {{id: own, path: /own, upstream: origin, middleware: [{{headers: {{response: {{set: {{x-change: '{number}'}}}}}}}}]}}\n"
+    )
+}
+
+fn ask(socket: &mut TcpStream) -> String {
+    socket.write_all(b"GET /own HTTP/1.1\r\nhost: own.bench.example\r\n\r\n").expect("the gateway reads");
+    let (mut answer, mut filled) = (vec![0; 4096], 0);
+    loop {
+        let read = socket.read(&mut answer[filled..]).expect("the gateway answers");
+        assert!(read > 0, "the gateway closed: {}", String::from_utf8_lossy(&answer[..filled]));
+        filled += read;
+        if speech::head(&answer[..filled]).expect("a 200").is_some_and(|(head, body)| filled >= head + body) {
+            answer.truncate(filled);
+            return String::from_utf8_lossy(&answer).into_owned();
+        }
+    }
+}
+
+/// `None` where it does not load the table.
+fn nginx(origin: SocketAddr, (routes, hosts): (usize, usize)) -> Option<Loaded> {
     let mut servers = String::new();
     for at in 0..hosts {
         let locations = (at..routes)
@@ -146,9 +221,10 @@ fn nginx(origin: SocketAddr, (routes, hosts): (usize, usize)) -> Loaded {
          client_body_temp_path {{folder}}/a; proxy_temp_path {{folder}}/b; fastcgi_temp_path {{folder}}/c;\n\
          uwsgi_temp_path {{folder}}/d; scgi_temp_path {{folder}}/e;\nupstream origin {{ server {origin}; }}\n{servers}}}\n"
     );
-    let subject = Subject::other("nginx", &START_NGINX, &text);
+    let subject = Subject::other_within(PATIENCE, "nginx", &START_NGINX, &text, &[]);
+    let subject = subject.inspect_err(|why| eprintln!("bench: {why:.500}")).ok()?;
     let seconds = subject.began.elapsed().as_secs_f64();
-    Loaded { seconds, bytes: subject.memory_bytes() }
+    Some(Loaded { seconds, bytes: subject.memory_bytes() })
 }
 
 fn host(route: usize, hosts: usize) -> String {

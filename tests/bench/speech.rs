@@ -182,7 +182,8 @@ impl Call {
         }
     }
 
-    async fn http1(&self, socket: &mut Box<dyn Io>, buffer: &mut [u8]) -> io::Result<()> {
+    /// Makes the call once over HTTP/1.1.
+    pub(crate) async fn http1(&self, socket: &mut Box<dyn Io>, buffer: &mut [u8]) -> io::Result<()> {
         let request = format!("GET {} HTTP/1.1\r\nhost: {HOST}\r\nuser-agent: bench\r\naccept: */*\r\n\r\n", self.path);
         socket.write_all(request.as_bytes()).await?;
         let mut filled = 0;
@@ -200,7 +201,8 @@ impl Call {
         Ok(())
     }
 
-    async fn http2(&self, sender: SendRequest<Bytes>) -> Outcome {
+    /// Makes the call once over HTTP/2.
+    pub(crate) async fn http2(&self, sender: SendRequest<Bytes>) -> Outcome {
         let uri = format!("https://{HOST}{}", self.path);
         let request = Request::get(uri).header("user-agent", "bench").header("accept", "*/*").body(())?;
         let (response, _) = sender.ready().await?.send_request(request, true)?;
@@ -262,8 +264,8 @@ fn endpoint(config: &Arc<ClientConfig>) -> Endpoint {
 const STREAMS: usize = 8;
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Windows large enough that a body need not wait for them.
-async fn begin(
+/// A connection of HTTP/2, with windows large enough that a body need not wait for them.
+pub(crate) async fn begin(
     socket: Box<dyn Io>,
 ) -> Result<(SendRequest<Bytes>, h2::client::Connection<Box<dyn Io>, Bytes>), h2::Error> {
     let mut builder = h2::client::Builder::new();

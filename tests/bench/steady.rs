@@ -19,7 +19,7 @@ use crate::{
     subject::Subject,
 };
 
-const ROUTES: usize = 1_000;
+pub(crate) const ROUTES: usize = 1_000;
 const PLUGINS: usize = 20;
 /// Pairs of windows; the windows of a pair follow each other, and which comes first alternates.
 const PAIRS: usize = 10;
@@ -209,6 +209,13 @@ async fn save(subject: &Subject, edits: &[Edit], number: &mut u64) {
 }
 
 fn start(gateway: &Path, origin: &str) -> Subject {
+    let files = files(origin);
+    let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    Subject::gateway(gateway, &files)
+}
+
+/// The configuration: each route and each plugin in a document of its own.
+pub(crate) fn files(origin: &str) -> Vec<(String, String)> {
     let head =
         format!("listeners:\n  web: {{address: '{{listen}}'}}\nupstreams:\n  origin: {{endpoints: ['{origin}']}}\n");
     let mut files = vec![
@@ -218,11 +225,11 @@ fn start(gateway: &Path, origin: &str) -> Subject {
     ];
     files.extend((0..ROUTES).map(|number| (format!("routes/r{number}.yaml"), route(number, 0))));
     files.extend((0..PLUGINS).map(|number| (format!("plugins/p{number}.yaml"), plugin(number, 0, 0))));
-    let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
-    Subject::gateway(gateway, &files)
+    files
 }
 
-fn route(number: usize, edit: u64) -> String {
+/// The document of one route.
+pub(crate) fn route(number: usize, edit: u64) -> String {
     let plugin = number % PLUGINS;
     format!(
         "routes:\n  - {{id: r{number}, path: /r{number}/*, upstream: origin, middleware: [p{plugin}, {{headers: {{response: {{set: {{x-edit: '{edit}'}}}}}}}}]}}\n"

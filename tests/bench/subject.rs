@@ -28,6 +28,9 @@ pub(crate) struct Subject {
     process: Child,
 }
 
+/// After which a process that does not listen never will.
+const START_MAX: Duration = Duration::from_secs(30);
+
 /// CPU time so far, in µs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Used {
@@ -65,7 +68,26 @@ impl Subject {
         Self::gateway_in(binary, Some(state), files, modules)
     }
 
+    /// [`Subject::gateway`] started by `command`, which is told what to run behind its own arguments; it listens within `patience`,
+    /// and is not bound to a core.
+    pub(crate) fn gateway_under(command: Command, patience: Duration, binary: &Path, files: &[(&str, &str)]) -> Self {
+        Self::gateway_by(command, patience, binary, None, files, &[])
+    }
+
     fn gateway_in(binary: &Path, state: Option<&Path>, files: &[(&str, &str)], modules: &[(&str, &[u8])]) -> Self {
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", "0"]);
+        Self::gateway_by(command, START_MAX, binary, state, files, modules)
+    }
+
+    fn gateway_by(
+        mut command: Command,
+        patience: Duration,
+        binary: &Path,
+        state: Option<&Path>,
+        files: &[(&str, &str)],
+        modules: &[(&str, &[u8])],
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let (address, admin) = (free_address(), free_address());
         let texts =
@@ -77,13 +99,12 @@ impl Subject {
         }
         // A file that was written just now is not read before it has come to rest.
         thread::park_timeout(Duration::from_millis(200));
-        let mut command = Command::new("taskset");
-        command.args(["--cpu-list", "0"]).arg(binary).args(["run", "--workers", "1", "--admin"]);
+        command.arg(binary).args(["run", "--workers", "1", "--admin"]);
         command.arg(admin.to_string()).arg("--config").arg(folder.path().join("config"));
         if let Some(state) = state {
             command.arg("--state-dir").arg(state);
         }
-        Self::start("Tidegate", (address, Some(admin)), folder, command)
+        Self::start("Tidegate", (address, Some(admin)), folder, command, patience).unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// Starts the gateway with one worker over the prefix `/gw/` of etcd; it listens on `address`, and keeps what it keeps
@@ -94,7 +115,8 @@ impl Subject {
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", "0"]).arg(binary).args(["run", "--workers", "1", "--admin"]);
         command.arg(admin.to_string()).args(["--etcd", etcd, "--state-dir"]).arg(state);
-        Self::start("Tidegate", (address, Some(admin)), folder, command)
+        Self::start("Tidegate", (address, Some(admin)), folder, command, START_MAX)
+            .unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// Starts another proxy; `{listen}` in its configuration stands for its address, `{port}` for the port of it, and
@@ -105,6 +127,18 @@ impl Subject {
 
     /// [`Subject::other`] with files in its folder.
     pub(crate) fn other_with(name: &str, arguments: &[&str], configuration: &str, files: &[(&str, &str)]) -> Self {
+        let subject = Self::other_within(START_MAX, name, arguments, configuration, files);
+        subject.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// [`Subject::other_with`], if it listens within `patience`.
+    pub(crate) fn other_within(
+        patience: Duration,
+        name: &str,
+        arguments: &[&str],
+        configuration: &str,
+        files: &[(&str, &str)],
+    ) -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a temporary directory");
         for (name, text) in files {
             fs::write(folder.path().join(name), text).expect("a file can be written");
@@ -119,7 +153,7 @@ impl Subject {
         command.args(
             arguments.iter().map(|argument| argument.replace("{folder}", &path).replace("{configuration}", &text)),
         );
-        Self::start(name, (address, None), folder, command)
+        Self::start(name, (address, None), folder, command, patience)
     }
 
     fn start(
@@ -127,14 +161,14 @@ impl Subject {
         (address, admin): (SocketAddr, Option<SocketAddr>),
         folder: TempDir,
         mut command: Command,
-    ) -> Self {
+        patience: Duration,
+    ) -> Result<Self, String> {
         let log = fs::File::create(folder.path().join("output")).expect("a file can be made");
         let copy = log.try_clone().expect("a file can be shared");
         let began = Instant::now();
-        let process = command.stdin(Stdio::null()).stdout(copy).stderr(log).spawn().expect("taskset is there");
+        let process = command.stdin(Stdio::null()).stdout(copy).stderr(log).spawn().expect("what starts it is there");
         let mut subject = Self { name: name.to_owned(), address, folder, admin, began, process };
-        subject.wait();
-        subject
+        subject.wait(patience).map(|()| subject)
     }
 
     /// What it has used until now: all threads, from the kernel's accounting.
@@ -155,6 +189,27 @@ impl Subject {
             text.split_whitespace().next()?.parse::<f64>().ok()
         };
         tasks.flatten().filter_map(of_one).sum::<f64>() / 1e3
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// How long all its threads but those of this name have run, in ns, if every one of them waits for something.
+    pub(crate) fn asleep(&self, but: &str) -> Option<u64> {
+        let mut ran_ns = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("the process runs").flatten() {
+            let read = |file: &str| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            // Field 3 of proc(5), behind the name in brackets. A thread that has ended meanwhile waits for nothing.
+            let stat = read("stat");
+            let Some((_, fields)) = stat.rsplit_once(')').filter(|(name, _)| !name.ends_with(but)) else { continue };
+            if !fields.trim_start().starts_with('S') {
+                return None;
+            }
+            ran_ns += read("schedstat").split_whitespace().next().and_then(|ran| ran.parse::<u64>().ok()).unwrap_or(0);
+        }
+        Some(ran_ns)
     }
 
     /// Puts a file of a gateway's configuration in place, in one step: written beside it, then renamed.
@@ -200,17 +255,20 @@ impl Subject {
         series.sum()
     }
 
-    fn wait(&mut self) {
-        let end = Instant::now() + Duration::from_secs(20);
+    fn wait(&mut self, patience: Duration) -> Result<(), String> {
+        let end = Instant::now() + patience;
         let is_there = |address: &SocketAddr| TcpStream::connect_timeout(address, Duration::from_millis(100)).is_ok();
         while ![Some(self.address), self.admin].iter().flatten().all(is_there) {
             let said = || fs::read_to_string(self.folder.path().join("output")).unwrap_or_default();
             if let Ok(Some(status)) = self.process.try_wait() {
-                panic!("{} ended with {status}:\n{}", self.name, said());
+                return Err(format!("{} ended with {status}:\n{}", self.name, said()));
             }
-            assert!(Instant::now() < end, "{} does not listen:\n{}", self.name, said());
+            if Instant::now() > end {
+                return Err(format!("{} does not listen within {patience:?}:\n{}", self.name, said()));
+            }
             thread::yield_now();
         }
+        Ok(())
     }
 }
 
