@@ -45,6 +45,19 @@ impl Identity {
         Self(hasher.finalize().into())
     }
 
+    /// The identity of a part in its place.
+    pub fn placed(place: &[usize], part: Self) -> Self {
+        let mut hasher = Sha256::new();
+        place.iter().for_each(|at| hasher.update((*at as u64).to_le_bytes()));
+        hasher.update(part.0);
+        Self(hasher.finalize().into())
+    }
+
+    /// The identity of a part under its name.
+    pub fn named(name: &str, part: Self) -> Self {
+        Self::of_named([(name, part)])
+    }
+
     /// What [`fmt::Display`] writes, read back; `None` for anything but 64 lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let digit = |digit: u8| match digit {
@@ -58,6 +71,11 @@ impl Identity {
             *byte = digit(pair[0])? << 4 | digit(pair[1])?;
         }
         Some(Self(bytes))
+    }
+
+    fn halves(self) -> (u128, u128) {
+        let half = |at: usize| self.0[at..at + 16].try_into().map_or(0, u128::from_le_bytes);
+        (half(0), half(16))
     }
 
     /// The 32 bytes.
@@ -90,6 +108,51 @@ impl Serialize for Identity {
     }
 }
 
+/// The identity of many parts, kept up to date part by part: which ones there are, in whatever order they came. What a part is
+/// called or where it stands belongs into its own identity ([`Identity::named`], [`Identity::placed`]). It tells apart what
+/// differs; it does not withstand somebody who looks for tens of thousands of parts that come to the same sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    count: u64,
+    // A number of 256 bits, the low one first, modulo 2^256.
+    low: u128,
+    high: u128,
+}
+
+impl Sum {
+    /// The sum of these parts.
+    pub fn of(parts: impl IntoIterator<Item = Identity>) -> Self {
+        let mut sum = Self::default();
+        parts.into_iter().for_each(|part| sum.add(part));
+        sum
+    }
+
+    /// Adds a part.
+    pub fn add(&mut self, part: Identity) {
+        let (low, high) = part.halves();
+        let (low, carries) = self.low.overflowing_add(low);
+        (self.low, self.count) = (low, self.count.wrapping_add(1));
+        self.high = self.high.wrapping_add(high).wrapping_add(u128::from(carries));
+    }
+
+    /// Takes away a part that was added.
+    pub fn remove(&mut self, part: Identity) {
+        let (low, high) = part.halves();
+        let (low, borrows) = self.low.overflowing_sub(low);
+        (self.low, self.count) = (low, self.count.wrapping_sub(1));
+        self.high = self.high.wrapping_sub(high).wrapping_sub(u128::from(borrows));
+    }
+
+    /// Of all parts that are in it.
+    pub fn identity(&self) -> Identity {
+        let mut hasher = Sha256::new();
+        hasher.update(self.count.to_le_bytes());
+        hasher.update(self.low.to_le_bytes());
+        hasher.update(self.high.to_le_bytes());
+        Identity(hasher.finalize().into())
+    }
+}
+
 struct HashWriter<'a>(&'a mut Sha256);
 
 impl std::io::Write for HashWriter<'_> {
@@ -116,6 +179,24 @@ mod tests {
         for bad in ["", &text[1..], &text.to_uppercase(), &format!("{text}0"), &not_hexadecimal] {
             assert_eq!(Identity::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_sum_is_of_what_is_in_it_and_of_nothing_that_was() {
+        let parts = ["a", "b", "c", "c"].map(|name| Identity::of_bytes(name.as_bytes()));
+        let mut sum = Sum::of(parts);
+        assert_eq!(sum, Sum::of(parts.into_iter().rev()));
+        let three = Sum::of(parts[..3].iter().copied());
+        assert_ne!(sum.identity(), three.identity());
+        sum.remove(parts[3]);
+        assert_eq!((sum, sum.identity()), (three, three.identity()));
+        parts[..3].iter().for_each(|part| sum.remove(*part));
+        assert_eq!(sum, Sum::default());
+        let all = Identity([0xff; 32]);
+        (0..5).for_each(|_| sum.add(all));
+        (0..5).for_each(|_| sum.remove(all));
+        assert_eq!(sum, Sum::default(), "what carries borrows back");
+        assert_ne!(Identity::placed(&[1, 2], parts[0]), Identity::placed(&[2, 1], parts[0]));
     }
 
     #[test]

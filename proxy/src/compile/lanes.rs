@@ -1,25 +1,22 @@
 //! Lanes: what a listener has of each route, by the route's place. Where routes stand as they stood, only those that are
-//! other ones are looked at, and only the tables of their hosts are built. Knows no route's content but its hosts.
+//! other ones are looked at, and only their rows are others in the table. Knows no route's content.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use imbl::{OrdSet, Vector};
+use imbl::Vector;
 
 use crate::{
-    config::spec::{HostPattern, Name, Part, Route},
-    identity::Identity,
+    config::spec::{Name, Part, Route},
+    identity::{Identity, Sum},
     route::{BuildError, Row, Table},
     snapshot::Plan,
 };
 
 /// The rows of one route on one listener.
 pub(super) type Rows = Arc<[Row<Arc<Plan>>]>;
-
-/// Routes that are hashed together: a changed one costs the hashing of so many.
-const CHUNK: usize = 64;
 
 /// With more changed routes than this, looking at all of them costs no more.
 const CHANGED_MAX: usize = 256;
@@ -38,10 +35,8 @@ pub(super) struct Lane {
     pub(super) around: Identity,
     /// `None` where the listener does not match the route.
     found: Vector<Option<Found>>,
-    /// The routes of each host; `None` is any.
-    hosts: imbl::HashMap<Option<HostPattern>, OrdSet<usize>>,
-    /// Of each chunk of rows.
-    sums: Vector<Identity>,
+    /// Of all rows, each with the place of its route.
+    sum: Sum,
 }
 
 /// The rows of a route, and what they are found by.
@@ -55,10 +50,26 @@ impl Lanes {
     /// The places of the routes that are other ones than in `routes`; `None` where there are more or fewer of them, or
     /// almost all are.
     pub(super) fn changed(&self, routes: &Vector<Arc<Part<Route>>>) -> Option<Vec<usize>> {
-        let both = self.routes.iter().zip(routes).enumerate();
-        let others = both.filter(|(_, (before, now))| !Arc::ptr_eq(before, now));
-        let others: Vec<_> = others.map(|(at, _)| at).take(CHANGED_MAX + 1).collect();
-        (self.routes.len() == routes.len() && others.len() <= CHANGED_MAX).then_some(others)
+        if self.routes.len() != routes.len() {
+            return None;
+        }
+        let (mut others, mut at) = (Vec::new(), 0);
+        let (mut before, mut now) = (self.routes.leaves(), routes.leaves());
+        while let (Some(own), Some(other)) = (before.next(), now.next()) {
+            // Versions of one vector are cut alike, and share what is the same.
+            if own.len() != other.len() {
+                return None;
+            }
+            if !std::ptr::eq(own, other) {
+                let pairs = own.iter().zip(other).enumerate();
+                others.extend(pairs.filter(|(_, (own, other))| !Arc::ptr_eq(own, other)).map(|(by, _)| at + by));
+            }
+            if others.len() > CHANGED_MAX {
+                return None;
+            }
+            at += own.len();
+        }
+        Some(others)
     }
 
     /// Every route's rows by their identity.
@@ -71,15 +82,9 @@ impl Lanes {
 impl Lane {
     /// A lane of these rows, by the places of their routes.
     pub(super) fn new(around: Identity, found: Vec<Option<Found>>) -> Self {
-        let mut hosts: HashMap<Option<HostPattern>, BTreeSet<usize>> = HashMap::new();
-        for (at, found) in found.iter().enumerate() {
-            for host in found.iter().flat_map(hosts_of) {
-                hosts.entry(host).or_default().insert(at);
-            }
-        }
-        let hosts = hosts.into_iter().map(|(host, routes)| (host, routes.into_iter().collect())).collect();
-        let sums = found.chunks(CHUNK).map(|chunk| sum(chunk.iter())).collect();
-        Self { around, found: found.into(), hosts, sums }
+        let mut sum = Sum::default();
+        found.iter().enumerate().for_each(|(at, found)| summed(at, found, |part| sum.add(part)));
+        Self { around, found: found.into(), sum }
     }
 
     /// What is there of a route, if it is this.
@@ -92,64 +97,41 @@ impl Lane {
         self.found.iter().flatten().flat_map(|found| found.rows.iter())
     }
 
-    /// What its identity is made of.
-    pub(super) fn sums(&self) -> impl Iterator<Item = Identity> {
-        self.sums.iter().copied()
+    /// Of all rows.
+    pub(super) fn identity(&self) -> Identity {
+        self.sum.identity()
     }
 
-    /// Puts other rows in place; answers with the hosts whose rows are others now.
-    pub(super) fn replace(&mut self, changes: Vec<(usize, Option<Found>)>) -> BTreeSet<Option<HostPattern>> {
-        let (mut hosts, mut chunks) = (BTreeSet::new(), BTreeSet::new());
-        for (at, now) in changes {
-            for host in now.iter().flat_map(hosts_of) {
-                self.hosts.entry(host.clone()).or_default().insert(at);
-                hosts.insert(host);
-            }
-            let before = self.found.set(at, now);
-            for host in before.iter().flat_map(hosts_of) {
-                let stays = self.found[at].iter().flat_map(hosts_of).any(|own| own == host);
-                if let Some(routes) = self.hosts.get_mut(&host).filter(|_| !stays) {
-                    routes.remove(&at);
-                }
-                hosts.insert(host);
-            }
-            chunks.insert(at / CHUNK);
-        }
-        for chunk in chunks {
-            let end = self.found.len().min((chunk + 1) * CHUNK);
-            let places = chunk * CHUNK..end;
-            let own: Vec<_> = places.map(|at| self.found[at].clone()).collect();
-            self.sums.set(chunk, sum(own.iter()));
-        }
-        hosts
-    }
-
-    /// `table` with the rows that these hosts have now; `None` where it cannot be made of it.
-    pub(super) fn table(
-        &self,
+    /// Puts other rows in place, and answers with `table` as it is with them.
+    pub(super) fn replace(
+        &mut self,
+        changes: Vec<(usize, Option<Found>)>,
         table: &Table<Arc<Plan>>,
-        hosts: &BTreeSet<Option<HostPattern>>,
-    ) -> Result<Option<Table<Arc<Plan>>>, BuildError> {
-        table.with(hosts.iter().map(|host| (host.as_ref(), self.rows_of(host))))
-    }
-
-    fn rows_of(&self, host: &Option<HostPattern>) -> Vec<&Row<Arc<Plan>>> {
-        let routes = self.hosts.get(host).into_iter().flatten();
-        routes.filter_map(|at| self.found[*at].as_ref()).flat_map(|found| found.rows.iter()).collect()
+    ) -> Result<Table<Arc<Plan>>, BuildError> {
+        let mut edits = Vec::with_capacity(changes.len());
+        let identity = |found: &Option<Found>| found.as_ref().map(|found| found.identity);
+        for (at, now) in changes {
+            if identity(&self.found[at]) == identity(&now) {
+                continue;
+            }
+            let before = self.found.set(at, now.clone());
+            summed(at, &before, |part| self.sum.remove(part));
+            summed(at, &now, |part| self.sum.add(part));
+            edits.push((before, now));
+        }
+        let edits = edits.iter().map(|(before, now)| (rows_of(before), rows_of(now)));
+        if let Some(table) = table.with(edits)? {
+            return Ok(table);
+        }
+        let rows: Vec<_> = self.rows().cloned().collect();
+        Table::build(&rows, Some(table))
     }
 }
 
-// All rows of a route have its hosts.
-fn hosts_of(found: &Found) -> Vec<Option<HostPattern>> {
-    let hosts = found.rows.first().map(|row| &row.hosts);
-    let named = hosts.into_iter().flat_map(|hosts| hosts.iter());
-    let mut own: Vec<_> = named.map(|host| host.named().cloned()).collect();
-    if own.is_empty() && hosts.is_some() {
-        own.push(None);
-    }
-    own
+fn rows_of(found: &Option<Found>) -> &[Row<Arc<Plan>>] {
+    found.as_ref().map_or(&[], |found| &found.rows)
 }
 
-fn sum<'a>(chunk: impl Iterator<Item = &'a Option<Found>>) -> Identity {
-    Identity::of_all(chunk.flatten().flat_map(|found| found.rows.iter().map(|row| row.identity)))
+fn summed(at: usize, found: &Option<Found>, mut each: impl FnMut(Identity)) {
+    rows_of(found).iter().enumerate().for_each(|(of, row)| each(Identity::placed(&[at, of], row.identity)));
 }

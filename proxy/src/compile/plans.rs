@@ -83,7 +83,7 @@ impl Planner<'_> {
                 let all = (&mut known, before);
                 let (lane, section) = self.section((name, &around), (lane, changed, before_it), all, parts, built)?;
                 let chosen = section.selections.iter().map(|selection| selection.identity);
-                sums.extend([section.fallback.identity].into_iter().chain(lane.sums()).chain(chosen));
+                sums.extend([section.fallback.identity, lane.identity()].into_iter().chain(chosen));
                 lanes.by_listener.insert(Arc::clone(name), lane);
                 Ok(section)
             };
@@ -114,7 +114,7 @@ impl Planner<'_> {
     ) -> Result<(Lane, Section), BuildError> {
         let edited = match (lane, changed, previous) {
             (Some(lane), Some(changed), Some(previous)) => {
-                self.edited((name, around), (lane, changed), &previous.table, parts, built)?
+                Some(self.edited((name, around), (lane, changed), &previous.table, parts, built)?)
             }
             _ => None,
         };
@@ -130,7 +130,7 @@ impl Planner<'_> {
         Ok((lane, Section { table, selections, fallback }))
     }
 
-    /// What a listener had, with these routes looked at again; `None` where that is not enough.
+    /// What a listener had, with these routes looked at again.
     fn edited(
         &self,
         (name, around): (&Name, &Around),
@@ -138,7 +138,7 @@ impl Planner<'_> {
         table: &Table<Arc<Plan>>,
         parts: &mut Parts,
         built: &mut Built,
-    ) -> Result<Option<Edited>, BuildError> {
+    ) -> Result<Edited, BuildError> {
         let look = |at: &usize| {
             let route = &self.spec.routes[*at];
             let found = serves(route, name).then(|| {
@@ -152,8 +152,8 @@ impl Planner<'_> {
         };
         let changes = changed.iter().map(look).collect();
         let mut lane = lane.clone();
-        let hosts = lane.replace(changes);
-        Ok(lane.table(table, &hosts)?.map(|table| (lane, table)))
+        let table = lane.replace(changes, table)?;
+        Ok((lane, table))
     }
 
     /// What a listener has of every route.

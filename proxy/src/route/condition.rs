@@ -4,6 +4,8 @@
 //! Of a query parameter that comes more than once the first counts; names and values are compared decoded as forms
 //! encode them (`%xx`, and `+` for a space).
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use smallvec::SmallVec;
 
@@ -34,7 +36,7 @@ pub(super) fn specificity(on: &Match) -> (bool, usize, usize) {
 
 impl Conditions {
     /// The conditions of `on`; `None` where there are none.
-    pub(super) fn build(on: &Match, patterns: &Patterns) -> Result<Option<Box<Self>>, BuildError> {
+    pub(super) fn build(on: &Match, patterns: &Patterns) -> Result<Option<Arc<Self>>, BuildError> {
         if specificity(on) == (false, 0, 0) {
             return Ok(None);
         }
@@ -50,7 +52,12 @@ impl Conditions {
         let headers = on.headers.iter().map(header).collect::<Result<_, _>>()?;
         let parameter = |field: &FieldMatch| Ok((field.name.as_str().into(), value(field)?));
         let query = on.query.iter().map(parameter).collect::<Result<_, _>>()?;
-        Ok(Some(Box::new(Self { method: on.method.clone(), headers, query })))
+        Ok(Some(Arc::new(Self { method: on.method.clone(), headers, query })))
+    }
+
+    /// [`specificity`] of what they were made of.
+    pub(super) const fn specificity(&self) -> (bool, usize, usize) {
+        (self.method.is_some(), self.headers.len(), self.query.len())
     }
 
     /// Whether all of them hold.

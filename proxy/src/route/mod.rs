@@ -23,6 +23,7 @@ mod condition;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod host;
+mod index;
 mod pattern;
 mod prefix;
 #[cfg(any(test, fuzzing))]
@@ -35,7 +36,7 @@ use foldhash::fast::RandomState;
 use http::{HeaderMap, Method};
 
 pub use self::by_host::ByHost;
-use self::{host::HostTable, pattern::Patterns, prefix::Depths};
+use self::{host::HostTable, index::Index, pattern::Patterns, prefix::Depths};
 use crate::{
     config::spec::{HostPattern, Match},
     identity::Identity,
@@ -82,17 +83,22 @@ pub struct BuildError {
 #[derive(Clone)]
 pub struct Table<T>(Arc<Hosts<T>>);
 
+#[derive(Clone)]
 struct Hosts<T> {
-    exact: HashMap<Box<str>, Arc<HostTable<T>>, RandomState>,
+    exact: Index<Arc<HostTable<T>>>,
     // By suffix, without `*.`.
-    wildcard: HashMap<Box<str>, Arc<HostTable<T>>, RandomState>,
+    wildcard: Index<Arc<HostTable<T>>>,
+    // Of those that are there, and perhaps of some that were.
     wildcard_labels: Depths,
     any: Option<Arc<HostTable<T>>>,
-    patterns: Patterns,
+    patterns: Arc<Patterns>,
     // Whether a row may have a condition on header fields.
     fields: bool,
     built: usize,
 }
+
+/// What rows come to be: those of one route before and now, in their order.
+pub type Edit<'a, T> = (&'a [Row<T>], &'a [Row<T>]);
 
 impl<T: Clone> Table<T> {
     /// Builds a table of `rows`, in their order of precedence where nothing else decides. A host whose rows are those
@@ -103,47 +109,46 @@ impl<T: Clone> Table<T> {
     /// When a regular expression or header name is not valid, or over [`crate::config::spec::REGEX_BYTES_MAX`].
     pub fn build(rows: &[Row<T>], previous: Option<&Self>) -> Result<Self, BuildError> {
         let previous = previous.map(|table| &*table.0);
-        let patterns = Patterns::of(rows.iter().map(|row| &*row.on), previous.map(|hosts| &hosts.patterns))?;
-        let fields = rows.iter().any(|row| !row.on.headers.is_empty());
-        let mut hosts = Hosts { patterns, fields, ..Hosts::default() };
+        let patterns = Patterns::of(rows.iter().map(|row| &*row.on), previous.map(|hosts| &*hosts.patterns))?;
+        let mut hosts = Building { patterns: &patterns, previous, built: 0 };
+        let (mut exact, mut wildcard, mut any) = (Vec::new(), Vec::new(), None);
+        let mut wildcard_labels = Depths::default();
         for (host, rows) in by_host(rows) {
-            hosts.take(host, &rows, previous)?;
+            let table = hosts.table(host, &rows)?;
+            match host {
+                None => any = Some(table),
+                Some(HostPattern::Exact(name)) => exact.push((Arc::from(name.as_str()), table)),
+                Some(HostPattern::Wildcard(suffix)) => {
+                    wildcard_labels.insert(dots(suffix) + 1);
+                    wildcard.push((Arc::from(suffix.as_str()), table));
+                }
+            }
         }
-        Ok(Self(Arc::new(hosts)))
+        let (built, fields) = (hosts.built, rows.iter().any(|row| !row.on.headers.is_empty()));
+        let (exact, wildcard) = (Index::of(exact.into_iter()), Index::of(wildcard.into_iter()));
+        let patterns = Arc::new(patterns);
+        Ok(Self(Arc::new(Hosts { exact, wildcard, wildcard_labels, any, patterns, fields, built })))
     }
 
-    /// The table in which these hosts (`None` is any) have these rows, all of theirs and in their order, and all others
-    /// what they have here. `None` where a row has a regular expression that is not known here: then build anew.
+    /// The table in which these rows are others, and all that they do not touch what it is here. `None` where that does not say
+    /// everything: a row has a regular expression that is not known here, or its place depends on rows beside it. Build anew then.
     ///
     /// # Errors
     /// As [`Table::build`].
-    pub fn with<'a>(
-        &self,
-        changed: impl Iterator<Item = (Option<&'a HostPattern>, Vec<&'a Row<T>>)>,
-    ) -> Result<Option<Self>, BuildError>
+    pub fn with<'a>(&self, edits: impl Iterator<Item = Edit<'a, T>>) -> Result<Option<Self>, BuildError>
     where
         T: 'a,
     {
-        let before = &*self.0;
-        let mut hosts = Hosts {
-            exact: before.exact.clone(),
-            wildcard: before.wildcard.clone(),
-            wildcard_labels: before.wildcard_labels,
-            any: before.any.clone(),
-            patterns: before.patterns.clone(),
-            fields: before.fields,
-            built: 0,
-        };
-        for (host, rows) in changed {
-            if !rows.iter().all(|row| hosts.patterns.has_all_of(&row.on)) {
+        let (mut touched, mut fields) = (HashMap::default(), self.0.fields);
+        for edit in edits {
+            fields |= edit.1.iter().any(|row| !row.on.headers.is_empty());
+            if self.0.edit(edit, &mut touched)?.is_none() {
                 return Ok(None);
             }
-            hosts.fields |= rows.iter().any(|row| !row.on.headers.is_empty());
-            if rows.is_empty() {
-                hosts.remove(host);
-            } else {
-                hosts.take(host, &rows, Some(before))?;
-            }
+        }
+        let mut hosts = Hosts { fields, built: touched.len(), ..Hosts::clone(&self.0) };
+        for (host, table) in touched {
+            hosts.put(host, (!table.is_empty()).then(|| Arc::new(table)));
         }
         Ok(Some(Self(Arc::new(hosts))))
     }
@@ -176,9 +181,7 @@ impl<T> Table<T> {
 fn by_host<T>(rows: &[Row<T>]) -> HashMap<Option<&HostPattern>, Vec<&Row<T>>, RandomState> {
     let mut hosts: HashMap<_, Vec<&Row<T>>, RandomState> = HashMap::default();
     for row in rows {
-        let any = row.hosts.is_empty().then_some(None);
-        let named = row.hosts.iter().map(HostPattern::named);
-        for host in any.into_iter().chain(named) {
+        for host in row.hosts() {
             let of_host = hosts.entry(host).or_default();
             if !of_host.last().is_some_and(|last| std::ptr::eq(*last, row)) {
                 of_host.push(row);
@@ -188,48 +191,98 @@ fn by_host<T>(rows: &[Row<T>]) -> HashMap<Option<&HostPattern>, Vec<&Row<T>>, Ra
     hosts
 }
 
+impl<T> Row<T> {
+    // `None` is any.
+    fn hosts(&self) -> impl Iterator<Item = Option<&HostPattern>> {
+        let any = self.hosts.is_empty().then_some(None);
+        any.into_iter().chain(self.hosts.iter().map(HostPattern::named))
+    }
+
+    // Each once.
+    fn distinct_hosts(&self) -> impl Iterator<Item = Option<&HostPattern>> {
+        let before = |at: usize, host: Option<&HostPattern>| self.hosts().take(at).any(|other| other == host);
+        self.hosts().enumerate().filter(move |(at, host)| !before(*at, *host)).map(|(_, host)| host)
+    }
+}
+
+/// A table that is being made of all its rows.
+struct Building<'a, T> {
+    patterns: &'a Patterns,
+    previous: Option<&'a Hosts<T>>,
+    built: usize,
+}
+
+impl<T: Clone> Building<'_, T> {
+    // The table of these rows, the one from before if it is the same.
+    fn table(&mut self, host: Option<&HostPattern>, rows: &[&Row<T>]) -> Result<Arc<HostTable<T>>, BuildError> {
+        let before = self.previous.and_then(|previous| previous.under(host));
+        let table = HostTable::build(rows, self.patterns, before)?;
+        self.built += usize::from(!before.is_some_and(|before| Arc::ptr_eq(before, &table)));
+        Ok(table)
+    }
+}
+
+/// The tables of hosts that are being edited, as they are by now.
+type Touched<'a, T> = HashMap<Option<&'a HostPattern>, HostTable<T>, RandomState>;
+
+impl<T: Clone> Hosts<T> {
+    fn edit<'a>(&self, (before, now): Edit<'a, T>, touched: &mut Touched<'a, T>) -> Result<Option<()>, BuildError> {
+        let is_alike = |(before, now): (&Row<T>, &Row<T>)| before.hosts == now.hosts && before.on == now.on;
+        if before.len() == now.len() && before.iter().zip(now).all(is_alike) {
+            for (before, now) in before.iter().zip(now) {
+                for host in now.distinct_hosts() {
+                    if self.touch(host, touched).replace(before, now).is_none() {
+                        return Ok(None);
+                    }
+                }
+            }
+            return Ok(Some(()));
+        }
+        if !now.iter().all(|row| self.patterns.has_all_of(&row.on)) {
+            return Ok(None);
+        }
+        for row in before {
+            for host in row.distinct_hosts() {
+                if self.touch(host, touched).remove(row).is_none() {
+                    return Ok(None);
+                }
+            }
+        }
+        for row in now {
+            for host in row.distinct_hosts() {
+                if self.touch(host, touched).insert(row, &self.patterns)?.is_none() {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(()))
+    }
+
+    fn touch<'t, 'a>(&self, host: Option<&'a HostPattern>, touched: &'t mut Touched<'a, T>) -> &'t mut HostTable<T> {
+        let known = || self.under(host).map(|table| HostTable::clone(table)).unwrap_or_default();
+        touched.entry(host).or_insert_with(known)
+    }
+
+    fn put(&mut self, host: Option<&HostPattern>, table: Option<Arc<HostTable<T>>>) {
+        match (host, table) {
+            (None, table) => self.any = table,
+            (Some(HostPattern::Exact(name)), Some(table)) => self.exact.set(name, table),
+            (Some(HostPattern::Exact(name)), None) => self.exact.remove(name),
+            (Some(HostPattern::Wildcard(suffix)), Some(table)) => {
+                self.wildcard_labels.insert(dots(suffix) + 1);
+                self.wildcard.set(suffix, table);
+            }
+            (Some(HostPattern::Wildcard(suffix)), None) => self.wildcard.remove(suffix),
+        }
+    }
+}
+
 impl<T> Hosts<T> {
     fn under(&self, host: Option<&HostPattern>) -> Option<&Arc<HostTable<T>>> {
         match host {
             None => self.any.as_ref(),
-            Some(HostPattern::Exact(name)) => self.exact.get(name.as_str()),
-            Some(HostPattern::Wildcard(suffix)) => self.wildcard.get(suffix.as_str()),
-        }
-    }
-
-    // The table of these rows, taken from there if it is the same.
-    fn take(&mut self, host: Option<&HostPattern>, rows: &[&Row<T>], previous: Option<&Self>) -> Result<(), BuildError>
-    where
-        T: Clone,
-    {
-        let kept = previous.and_then(|previous| previous.under(host)).filter(|table| table.is_of(rows));
-        let table = match kept {
-            Some(table) => Arc::clone(table),
-            None => {
-                self.built += 1;
-                Arc::new(HostTable::build(rows, &self.patterns)?)
-            }
-        };
-        self.put(host, table);
-        Ok(())
-    }
-
-    fn remove(&mut self, host: Option<&HostPattern>) {
-        match host {
-            None => self.any = None,
-            Some(HostPattern::Exact(name)) => drop(self.exact.remove(name.as_str())),
-            Some(HostPattern::Wildcard(suffix)) => drop(self.wildcard.remove(suffix.as_str())),
-        }
-    }
-
-    fn put(&mut self, host: Option<&HostPattern>, table: Arc<HostTable<T>>) {
-        match host {
-            None => self.any = Some(table),
-            Some(HostPattern::Exact(name)) => drop(self.exact.insert(name.as_str().into(), table)),
-            Some(HostPattern::Wildcard(suffix)) => {
-                self.wildcard_labels.insert(dots(suffix) + 1);
-                self.wildcard.insert(suffix.as_str().into(), table);
-            }
+            Some(HostPattern::Exact(name)) => self.exact.get(name),
+            Some(HostPattern::Wildcard(suffix)) => self.wildcard.get(suffix),
         }
     }
 
@@ -258,11 +311,11 @@ fn dots(host: &str) -> usize {
 impl<T> Default for Hosts<T> {
     fn default() -> Self {
         Self {
-            exact: HashMap::default(),
-            wildcard: HashMap::default(),
+            exact: Index::default(),
+            wildcard: Index::default(),
             wildcard_labels: Depths::default(),
             any: None,
-            patterns: Patterns::default(),
+            patterns: Arc::default(),
             fields: false,
             built: 0,
         }

@@ -29,6 +29,7 @@ pub(super) struct Pattern(Arc<Compiled>);
 
 #[derive(Debug)]
 struct Compiled {
+    text: Box<str>,
     regex: Regex,
     // Never used twice: what scratch memory is found by.
     number: u64,
@@ -55,14 +56,21 @@ impl Pattern {
         let reason =
             |error: &dyn std::error::Error| error.source().map_or(error.to_string(), |cause| cause.to_string());
         match built {
-            Ok(regex) => Ok(Self(Arc::new(Compiled { regex, number: COMPILED.fetch_add(1, Relaxed) }))),
+            Ok(regex) => {
+                Ok(Self(Arc::new(Compiled { text: pattern.into(), regex, number: COMPILED.fetch_add(1, Relaxed) })))
+            }
             Err(error) => Err(BuildError { pattern: pattern.to_owned(), reason: reason(&error) }),
         }
     }
 
+    /// What it was compiled of.
+    pub(super) fn text(&self) -> &str {
+        &self.0.text
+    }
+
     /// Whether the whole of `value` matches.
     pub(super) fn matches(&self, value: &[u8]) -> bool {
-        let Compiled { regex, number } = &*self.0;
+        let Compiled { regex, number, .. } = &*self.0;
         SCRATCH.with_borrow_mut(|scratch| {
             if scratch.len() >= SCRATCH_MAX && !scratch.contains_key(number) {
                 scratch.clear();

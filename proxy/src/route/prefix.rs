@@ -2,20 +2,21 @@
 //! with as many segments as some prefix has are hashed, so a path of a thousand slashes costs no more than another.
 //! Knows nothing of what a prefix leads to.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
-use foldhash::fast::RandomState;
+use super::index::Index;
 
 /// Values by path prefix.
 #[derive(Clone, Debug)]
 pub(super) struct Prefixes<V> {
-    by_prefix: HashMap<Box<str>, V, RandomState>,
+    by_prefix: Index<V>,
+    // Of those that are there, and perhaps of some that were.
     segments: Depths,
 }
 
 impl<V> Default for Prefixes<V> {
     fn default() -> Self {
-        Self { by_prefix: HashMap::default(), segments: Depths::default() }
+        Self { by_prefix: Index::default(), segments: Depths::default() }
     }
 }
 
@@ -24,11 +25,30 @@ pub(super) fn normal(prefix: &str) -> &str {
     prefix.trim_end_matches('/')
 }
 
-impl<V> Prefixes<V> {
-    /// Adds a prefix in its normal form.
-    pub(super) fn insert(&mut self, prefix: &str, value: V) {
+impl<V: Clone> Prefixes<V> {
+    /// These prefixes, each in its normal form and there once.
+    pub(super) fn of(all: Vec<(Arc<str>, V)>) -> Self {
+        let mut segments = Depths::default();
+        all.iter().for_each(|(prefix, _)| segments.insert(slashes(prefix)));
+        Self { by_prefix: Index::of(all.into_iter()), segments }
+    }
+
+    /// Puts in a prefix in its normal form, or another value for it.
+    pub(super) fn set(&mut self, prefix: &str, value: V) {
         self.segments.insert(slashes(prefix));
-        self.by_prefix.insert(prefix.into(), value);
+        self.by_prefix.set(prefix, value);
+    }
+
+    /// Takes a prefix out.
+    pub(super) fn remove(&mut self, prefix: &str) {
+        self.by_prefix.remove(prefix);
+    }
+}
+
+impl<V> Prefixes<V> {
+    /// The value of a prefix in its normal form.
+    pub(super) fn get(&self, prefix: &str) -> Option<&V> {
+        self.by_prefix.get(prefix)
     }
 
     /// What the prefixes of `path` lead to, the longest first. A path that does not start with `/` (`*`) has none.
@@ -75,12 +95,14 @@ mod tests {
 
     #[test]
     fn the_longest_comes_first_and_segments_are_whole() {
-        let mut prefixes = Prefixes::default();
-        for prefix in ["/", "/a", "/a/b/", "/a//c", "/ab"] {
-            prefixes.insert(normal(prefix), prefix);
-        }
-        let cases: [(&str, &[&str]); 10] = [
+        let all = ["/", "/a", "/a/b/", "/a//c"].map(|prefix| (Arc::from(normal(prefix)), prefix));
+        let mut prefixes = Prefixes::of(all.into());
+        prefixes.set("/ab", "/ab");
+        prefixes.set("/gone", "/gone");
+        prefixes.remove("/gone");
+        let cases: [(&str, &[&str]); 11] = [
             ("/", &["/"]),
+            ("/gone", &["/"]),
             ("/a", &["/a", "/"]),
             ("/a/", &["/a", "/"]),
             ("/abc", &["/"]),

@@ -127,8 +127,17 @@ fn prefix(path: &str) -> PathPattern {
     PathPattern::Prefix(if trimmed.is_empty() { "/".into() } else { trimmed.into() })
 }
 
+/// Segments of a path with names: a table is as deep.
+const SEGMENTS_MAX: usize = 256;
+
 fn template(scope: &mut Scope<'_>, text: &str, pos: Pos) -> Option<PathPattern> {
     let path = values::path(scope, text, pos)?;
+    let segments = path.split('/').count() - 1;
+    if segments > SEGMENTS_MAX {
+        let message = format!("this path has {segments} segments, and with a `{{name}}` it may have {SEGMENTS_MAX}");
+        scope.error("bad-path", pos, message, "match a prefix of it, or use `~^regex$`");
+        return None;
+    }
     let mut names: Vec<&str> = Vec::new();
     for segment in path.split('/') {
         let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
