@@ -21,7 +21,7 @@ use crate::{
         spec::{Dns, Name, Part, Spec, Upstream as UpstreamSpec},
     },
     exchange::Adoption,
-    identity::Identity,
+    identity::{Identity, Sum},
     resolve::Modules,
     snapshot::{ListenerPlan, Snapshot},
     state::States,
@@ -81,6 +81,9 @@ pub struct Compiled {
 pub struct Kept {
     lanes: Lanes,
     upstreams: OrdMap<Name, Arc<Upstream>>,
+    // Of these.
+    sum: Sum,
+    connectors: Connectors,
     steps: Steps,
     // What these were made of.
     spec: Arc<Spec>,
@@ -132,12 +135,12 @@ impl Compiler {
         let spec = &*whole;
         let sink = self.log.sink(&spec.gateway.access_log).map_err(|why| vec![no_log(&why)]);
         let acceptors = secure::build(&mut self.parts, spec, &mut warnings);
-        let connectors = secure::connectors(&mut self.parts, spec);
+        let connectors = secure::connectors(&mut self.parts, &self.kept, spec);
         let tracer = traces::build(&self.tracing, &mut self.parts, spec.gateway.tracing.as_ref());
         let upstreams = self.upstreams(spec, connectors.as_ref().unwrap_or(&Connectors::new()), &mut built);
         let steps = Steps::build(self, spec, modules, &upstreams, &mut built).await;
         let telling = both(sink, tracer);
-        let (((acceptors, _), (sink, tracer)), (steps, mut adoptions)) =
+        let (((acceptors, connectors), (sink, tracer)), (steps, mut adoptions)) =
             both(both(both(acceptors, connectors), telling), steps)?;
         tables.adopt(&mut adoptions);
         let planner = Planner {
@@ -154,12 +157,9 @@ impl Compiler {
         let before = (&self.kept.lanes, changed.as_deref());
         let (listeners, lanes) = planner.listeners(before, &mut self.parts, previous, &mut built)?;
         self.parts.sweep();
-        let identity = Identity::of_all(
-            [Identity::of(&spec.gateway)]
-                .into_iter()
-                .chain(listeners.values().map(|plan| plan.identity))
-                .chain(upstreams.values().map(|upstream| upstream.identity())),
-        );
+        let sum = self.kept.summed(&upstreams);
+        let around = [Identity::of(&spec.gateway), sum.identity()];
+        let identity = Identity::of_all(around.into_iter().chain(listeners.values().map(|plan| plan.identity)));
         Ok(Compiled {
             spec: Arc::clone(&whole),
             listeners,
@@ -168,7 +168,7 @@ impl Compiler {
             adoptions,
             identity,
             built,
-            kept: Kept { lanes, upstreams, steps, spec: whole, _tables: tables },
+            kept: Kept { lanes, upstreams, sum, connectors, steps, spec: whole, _tables: tables },
         })
     }
 
@@ -184,7 +184,11 @@ impl Compiler {
 
     /// Remembers what a compilation left that serves now. One that does not serve leaves nothing behind.
     pub fn keep(&mut self, kept: Kept) {
-        kept.upstreams.values().for_each(Upstream::show);
+        for difference in self.kept.upstreams.diff(&kept.upstreams) {
+            if let DiffItem::Add(_, upstream) | DiffItem::Update { new: (_, upstream), .. } = difference {
+                upstream.show();
+            }
+        }
         self.kept = kept;
     }
 
@@ -225,7 +229,7 @@ impl Compiler {
     // What is wrong already, and what is wrong with TLS.
     fn with_secure(&mut self, mut wrong: Vec<Diagnostic>, spec: &Spec) -> Vec<Diagnostic> {
         wrong.extend(secure::build(&mut self.parts, spec, &mut Vec::new()).err().into_iter().flatten());
-        wrong.extend(secure::connectors(&mut self.parts, spec).err().into_iter().flatten());
+        wrong.extend(secure::connectors(&mut self.parts, &self.kept, spec).err().into_iter().flatten());
         wrong
     }
 }
@@ -234,6 +238,22 @@ impl Kept {
     /// Whether names are resolved as they are by `spec`.
     fn resolves_as(&self, spec: &Spec) -> bool {
         self.spec.gateway.dns == spec.gateway.dns
+    }
+
+    /// The sum of `upstreams`, from that of those before.
+    fn summed(&self, upstreams: &OrdMap<Name, Arc<Upstream>>) -> Sum {
+        let mut sum = self.sum;
+        let part = |(name, upstream): (&Name, &Arc<Upstream>)| Identity::named(name, upstream.identity());
+        for difference in self.upstreams.diff(upstreams) {
+            let (before, now) = match difference {
+                DiffItem::Add(name, upstream) => (None, Some((name, upstream))),
+                DiffItem::Update { old, new } => (Some(old), Some(new)),
+                DiffItem::Remove(name, upstream) => (Some((name, upstream)), None),
+            };
+            before.into_iter().for_each(|before| sum.remove(part(before)));
+            now.into_iter().for_each(|now| sum.add(part(now)));
+        }
+        sum
     }
 
     /// Whether every upstream that `spec` has too is the same object there.

@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
-use super::parts::Parts;
+use imbl::OrdMap;
+
+use super::{Kept, parts::Parts, taken_over};
 use crate::{
     config::{
         diagnostic::Diagnostic,
@@ -63,13 +65,17 @@ fn tickets(parts: &mut Parts, identity: Identity) -> Result<Arc<Tickets>, Vec<Di
 }
 
 /// Connectors by upstream, for those that speak TLS.
-pub(super) type Connectors = BTreeMap<Name, Arc<Connector>>;
+pub(super) type Connectors = OrdMap<Name, Arc<Connector>>;
 
 /// Makes what is new of the connectors of `spec`. Upstreams whose TLS is equal share theirs, and its sessions.
-pub(super) fn connectors(parts: &mut Parts, spec: &Spec) -> Result<Connectors, Vec<Diagnostic>> {
-    let (mut connectors, mut wrong) = (Connectors::new(), Vec::new());
-    for (name, upstream) in &spec.upstreams {
-        let Some(tls) = &upstream.tls else { continue };
+pub(super) fn connectors(parts: &mut Parts, kept: &Kept, spec: &Spec) -> Result<Connectors, Vec<Diagnostic>> {
+    let (mut connectors, defined) = taken_over(&kept.connectors, &kept.spec.upstreams, &spec.upstreams);
+    let mut wrong = Vec::new();
+    for (name, upstream) in defined {
+        let Some(tls) = &upstream.tls else {
+            connectors.remove(name);
+            continue;
+        };
         let identity = Identity::of(tls);
         let Parts { system_roots, connectors: known, .. } = parts;
         let system = || system_roots.find_or_make(Identity::of_bytes(b"system"), || Arc::new(SystemRoots::load()));

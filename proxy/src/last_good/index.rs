@@ -14,7 +14,7 @@ use crate::{
 pub(super) const STEM: &str = "tree-";
 pub(super) const ENDING: &str = ".json";
 
-const FORMAT: &str = "tidegate-last-good 1 ";
+const FORMAT: &str = "tidegate-last-good 2 ";
 
 /// A tree by reference.
 #[derive(Debug, Serialize, Deserialize)]

@@ -105,7 +105,7 @@ fn what_was_tampered_with_is_refused_and_mended_by_the_next_writer() {
     let text = fs::read_to_string(&index).unwrap();
     for (spoilt, why) in [
         (text.replace("b.yaml", "c.yaml"), "not what was written"),
-        (text.replace("good 1 ", "good 2 "), "another format"),
+        (text.replace("good 2 ", "good 1 "), "another format"),
         (text[..text.len() / 2].to_owned(), "not what was written"),
         (String::new(), "no first line"),
     ] {

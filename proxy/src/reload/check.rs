@@ -23,7 +23,7 @@ pub async fn check(
     fetcher: &Fetcher,
 ) -> (Vec<Diagnostic>, Tree) {
     let mut course = Course::new(Trigger::Start, true);
-    match load::load(&mut Sources::new(sources, None), (&mut Memo::default(), fetcher), &mut course).await {
+    match load::load(&mut Sources::new(sources, None), (&mut Memo::default(), None, fetcher), &mut course).await {
         Ok(loaded) => findings(&mut compiler, loaded).await,
         Err(refused) => (refused.diagnostics, refused.tree),
     }

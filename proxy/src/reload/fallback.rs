@@ -32,6 +32,8 @@ pub(super) struct Fallbacks {
     remembered: Option<Remembered>,
     /// Whether what was read from there stands in for something, and has not served yet.
     untried: bool,
+    /// The modules of what serves: where another configuration has these, its plugins are the same.
+    modules: Option<Arc<Modules>>,
 }
 
 struct History {
@@ -67,7 +69,7 @@ impl Fallbacks {
         });
         let by_name: BTreeMap<_, _> = known.collect();
         let untried = by_name.values().any(|history| history.fallen.is_some());
-        Self { distress: compiler.distress(), by_name, remembered, untried }
+        Self { distress: compiler.distress(), by_name, remembered, untried, modules: None }
     }
 
     /// Leaves what was read aside, where something of it stands in for another and does not stand itself. Answers whether that
@@ -120,7 +122,7 @@ impl Fallbacks {
 
     /// What is to be compiled for a configuration: itself, with other versions where its own have failed.
     pub(super) fn instead<'a>(&self, loaded: &'a Loaded) -> (Arc<Spec>, Cow<'a, Modules>) {
-        let (mut spec, mut modules) = (Arc::clone(&loaded.spec), Cow::Borrowed(&loaded.modules));
+        let (mut spec, mut modules) = (Arc::clone(&loaded.spec), Cow::Borrowed(&*loaded.modules));
         for (name, history) in &self.by_name {
             let Some(fallen) = &history.fallen else { continue };
             let Some((part, plugin)) = with_policy(&loaded.spec, name) else { continue };
@@ -149,6 +151,22 @@ impl Fallbacks {
     pub(super) fn serve(&mut self, loaded: &Loaded, compiler: &Compiler) {
         let (spec, modules) = (&loaded.spec, &loaded.modules);
         self.untried = false;
+        let before = self.modules.replace(Arc::clone(modules));
+        if !before.is_some_and(|before| Arc::ptr_eq(&before, modules)) {
+            self.know(spec, modules, compiler);
+        }
+        for history in self.by_name.values_mut() {
+            if let Some(fallen) = &history.fallen
+                && history.serving.identity != fallen.instead.identity
+            {
+                fallen.instead.standing.forgive();
+                history.serving = fallen.instead.clone();
+            }
+        }
+    }
+
+    // Takes note of the plugins that have the policy.
+    fn know(&mut self, spec: &Spec, modules: &Modules, compiler: &Compiler) {
         self.by_name.retain(|name, _| with_policy(spec, name).is_some());
         for (name, part) in &spec.middleware {
             let Middleware::Plugin(plugin) = &part.value else { continue };
@@ -162,14 +180,6 @@ impl Fallbacks {
             let serving = Version { identity, entry: entry.clone(), plugin: plugin.clone(), standing };
             let good = self.by_name.remove(name).and_then(|history| history.last_good(identity));
             self.by_name.insert(Arc::clone(name), History { serving, good, fallen: None });
-        }
-        for history in self.by_name.values_mut() {
-            if let Some(fallen) = &history.fallen
-                && history.serving.identity != fallen.instead.identity
-            {
-                fallen.instead.standing.forgive();
-                history.serving = fallen.instead.clone();
-            }
         }
     }
 

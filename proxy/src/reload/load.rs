@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::{self, Memo, diagnostic::Diagnostic, report, spec::Spec},
     fetch::{Fetcher, Missing},
-    identity::Identity,
+    identity::{Identity, Sum},
     resolve::{self, Modules},
     source::{Layer, Tree},
 };
@@ -25,12 +25,13 @@ pub(super) struct Loaded {
     pub(super) tree: Tree,
     /// The hash of the tree.
     pub(super) identity: Identity,
-    /// The hash of each layer.
+    /// What each layer holds, and its hash.
     pub(super) layers: Vec<Identity>,
+    sums: Vec<Sum>,
     /// What it says.
     pub(super) spec: Arc<Spec>,
-    /// The modules that it names.
-    pub(super) modules: Modules,
+    /// The modules that it names. The same object as long as plugins, tables and modules are the same.
+    pub(super) modules: Arc<Modules>,
     /// Findings that do not refuse it.
     pub(super) warnings: Vec<Diagnostic>,
     /// Which layers are the last good ones, and why.
@@ -45,10 +46,11 @@ pub(super) struct Refused {
     pub(super) passing: bool,
 }
 
-/// Reads `sources` until the tree holds all that its documents name, and checks it.
+/// Reads `sources` until the tree holds all that its documents name, and checks it; what is as in the load before is taken from
+/// there.
 pub(super) async fn load(
     sources: &mut Sources,
-    (memo, fetcher): (&mut Memo, &Fetcher),
+    (memo, before, fetcher): (&mut Memo, Option<&Loaded>, &Fetcher),
     course: &mut Course,
 ) -> Result<Loaded, Refused> {
     let (parsed, objects) = (memo.parsed_files, memo.checked_objects);
@@ -63,7 +65,7 @@ pub(super) async fn load(
         course.work.parsed_files = memo.parsed_files - parsed;
         course.work.checked_objects = memo.checked_objects - objects;
         if !sources.want(&checked.wanted) || round == ROUNDS_MAX {
-            let finished = finish(tree, checked, fetcher, &mut course.phases).await;
+            let finished = finish((tree, checked), before, fetcher, &mut course.phases).await;
             return finished.map(|loaded| Loaded { degraded: sources.degraded(), ..loaded });
         }
         round += 1;
@@ -91,31 +93,41 @@ pub(super) async fn last_good(sources: &mut Sources, fetcher: &Fetcher) -> Optio
 /// Checks a tree that came from elsewhere, whole.
 pub(super) async fn check(tree: Tree, fetcher: &Fetcher) -> Result<Loaded, Refused> {
     let checked = config::load(&tree, &mut Memo::default());
-    finish(tree, checked, fetcher, &mut Phases::default()).await
+    finish((tree, checked), None, fetcher, &mut Phases::default()).await
 }
 
 async fn finish(
-    tree: Tree,
-    checked: config::Checked,
+    (tree, checked): (Tree, config::Checked),
+    before: Option<&Loaded>,
     fetcher: &Fetcher,
     phases: &mut Phases,
 ) -> Result<Loaded, Refused> {
     let mut diagnostics = checked.diagnostics;
     let Some(spec) = checked.spec else { return Err(Refused { tree, diagnostics, passing: false }) };
     let began = Instant::now();
-    let modules = modules(&spec, &tree, fetcher).await;
-    let layers: Vec<_> = tree.layers.iter().map(Layer::identity).collect();
+    let modules = match before.filter(|before| resolve::is_same((&before.spec, &before.tree), (&spec, &tree))) {
+        Some(before) => Ok(Arc::clone(&before.modules)),
+        None => modules(&spec, &tree, fetcher).await.map(Arc::new),
+    };
+    let sums: Vec<_> = tree.layers.iter().enumerate().map(|(at, layer)| summed(at, layer, before)).collect();
+    let layers: Vec<_> = sums.iter().map(Sum::identity).collect();
     let identity = Tree::identity_of(&layers);
     phases.add(Phase::Resolve, began.elapsed());
     match modules {
         Ok(modules) => {
-            Ok(Loaded { tree, identity, layers, spec, modules, warnings: diagnostics, degraded: Vec::new() })
+            Ok(Loaded { tree, identity, layers, sums, spec, modules, warnings: diagnostics, degraded: Vec::new() })
         }
         Err(Missing { diagnostics: missing, passing }) => {
             diagnostics.extend(missing);
             Err(Refused { tree, diagnostics, passing })
         }
     }
+}
+
+// From what the layer was, where that is known.
+fn summed(at: usize, layer: &Layer, before: Option<&Loaded>) -> Sum {
+    let known = before.and_then(|before| Some((before.tree.layers.get(at)?, before.sums.get(at)?)));
+    known.map_or_else(|| layer.sum(), |(before, sum)| layer.sum_from(before, *sum))
 }
 
 // Those of the tree, and those that are fetched. What the tree lacks is said first: nobody is asked in vain.

@@ -87,6 +87,8 @@ pub struct Reloader {
     fallbacks: Fallbacks,
     /// What the configuration that serves was made of.
     serving: Option<Loaded>,
+    /// What was loaded last, whatever came of it.
+    last: Option<Loaded>,
     keeper: Option<Arc<Keeper>>,
     sources: Sources,
     memo: Memo,
@@ -136,7 +138,7 @@ impl First {
     ) -> Result<Self, String> {
         let (mut sources, mut memo) = (Sources::new(sources, last_good), Memo::default());
         let mut course = Course::new(Trigger::Start, false);
-        let refused = match load::load(&mut sources, (&mut memo, fetcher), &mut course).await {
+        let refused = match load::load(&mut sources, (&mut memo, None, fetcher), &mut course).await {
             Ok(loaded) => return Ok(Self { sources, memo, course, loaded, refused: None }),
             Err(refused) => refused,
         };
@@ -166,6 +168,7 @@ impl Reloader {
         let mut reloader = Self {
             fallbacks: Fallbacks::new(&compiler, remembered),
             serving: None,
+            last: None,
             compiler,
             workers,
             drain,
@@ -266,7 +269,11 @@ impl Reloader {
         if trigger.is_asked() {
             self.sources.refresh();
         }
-        let loaded = load::load(&mut self.sources, (&mut self.memo, &self.fetcher), &mut course).await;
+        let means = (&mut self.memo, self.last.as_ref(), &*self.fetcher);
+        let loaded = load::load(&mut self.sources, means, &mut course).await;
+        if let Ok(loaded) = &loaded {
+            self.last = Some(loaded.clone());
+        }
         if !dry_run {
             self.again.after(loaded.as_ref().err().is_some_and(|refused| refused.passing));
         }

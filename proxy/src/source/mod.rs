@@ -16,9 +16,9 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use imbl::OrdMap;
+use imbl::{OrdMap, ordmap::DiffItem};
 
-use crate::identity::Identity;
+use crate::identity::{Identity, Sum};
 
 /// All entries of all layers at one time. Later layers override earlier ones.
 #[derive(Clone, Debug, Default)]
@@ -69,8 +69,26 @@ impl Layer {
     /// The hash of all that it holds, source and revision aside: equal for a directory and a prefix that hold the same.
     /// What could not be read is not in it; it refuses the tree, or another layer has it.
     pub fn identity(&self) -> Identity {
-        let read = self.entries.iter().filter_map(|(path, entry)| Some((&**path, entry.as_ref().ok()?.identity)));
-        Identity::of_named(read)
+        self.sum().identity()
+    }
+
+    /// What its hash is of.
+    pub(crate) fn sum(&self) -> Sum {
+        Sum::of(self.entries.iter().filter_map(part))
+    }
+
+    /// The same from that of another layer: what the two differ by is looked at.
+    pub(crate) fn sum_from(&self, other: &Self, mut sum: Sum) -> Sum {
+        for difference in other.entries.diff(&self.entries) {
+            let (before, now) = match difference {
+                DiffItem::Add(path, entry) => (None, Some((path, entry))),
+                DiffItem::Update { old, new } => (Some(old), Some(new)),
+                DiffItem::Remove(path, entry) => (Some((path, entry)), None),
+            };
+            before.and_then(part).into_iter().for_each(|before| sum.remove(before));
+            now.and_then(part).into_iter().for_each(|now| sum.add(now));
+        }
+        sum
     }
 
     /// Why the source as a whole could not be read, if it could not: an error of the entry with the empty path.
@@ -92,6 +110,11 @@ impl Tree {
             layers => Identity::of_all(layers.iter().copied()),
         }
     }
+}
+
+// Of an entry in the hash of its layer.
+fn part((path, entry): (&Arc<str>, &Result<Entry, ReadError>)) -> Option<Identity> {
+    Some(Identity::named(path, entry.as_ref().ok()?.identity))
 }
 
 impl fmt::Display for ReadError {
@@ -132,4 +155,33 @@ pub trait Source: Send {
 
     /// Resolves when the state may have changed and has come to rest. May be dropped at any await and called again.
     fn changed(&mut self) -> BoxFuture<'_, ()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_sum_from_another_layer_is_that_of_the_layer(
+            first in vec((0..20_u8, 0..4_u8), 0..20), changes in vec((0..20_u8, 0..5_u8), 0..20),
+        ) {
+            let mut layer = Layer { source: "test".into(), revision: 1, entries: OrdMap::new() };
+            let put = |layer: &mut Layer, (path, content): (u8, u8)| {
+                let path = Arc::from(path.to_string());
+                match content {
+                    0 => drop(layer.entries.remove(&path)),
+                    1 => drop(layer.entries.insert(path, Err(ReadError("no".into())))),
+                    content => drop(layer.entries.insert(path, Ok(Entry::new(vec![content])))),
+                }
+            };
+            first.into_iter().for_each(|change| put(&mut layer, change));
+            let before = layer.clone();
+            changes.into_iter().for_each(|change| put(&mut layer, change));
+            prop_assert_eq!(layer.sum_from(&before, before.sum()), layer.sum());
+            prop_assert_eq!(before.sum_from(&layer, layer.sum()).identity(), before.identity());
+        }
+    }
 }
