@@ -4,6 +4,7 @@
 mod envoy;
 mod page;
 mod play;
+mod public;
 mod rows;
 
 use tidegate_tests::{interfaces, plugin};

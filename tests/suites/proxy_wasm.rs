@@ -7,6 +7,7 @@ mod containment;
 mod foreign;
 mod grpc;
 mod heads;
+mod published;
 mod sdks;
 mod sharing;
 mod statuses;

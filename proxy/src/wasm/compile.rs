@@ -38,6 +38,19 @@ pub(super) enum Made {
     WasiHttp(wasi_http::Program),
 }
 
+impl Made {
+    /// Linear memory that a guest may have, where nobody says. Modules that were made for other hosts, which set none or
+    /// gigabytes, begin with what their language's runtime wants: a firewall with its rules with 132 MiB.
+    pub(super) const fn memory_bytes_max(&self) -> usize {
+        match self {
+            Self::Native(_) => 32 << 20,
+            // One for each worker, not for each exchange.
+            Self::ProxyWasm(_) => 256 << 20,
+            Self::HttpWasm(_) | Self::WasiHttp(_) => 128 << 20,
+        }
+    }
+}
+
 /// A compiled module of the native ABI.
 pub(super) struct Native {
     pub(super) pre: InstancePre<Data>,

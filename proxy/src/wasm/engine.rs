@@ -36,8 +36,9 @@ pub(super) struct Shape {
     pub(super) table_elements: usize,
 }
 
-/// Plugins of one core module: a component with imports takes three instances and tables of its own for them.
-pub(super) const PLUGINS: Shape = Shape { core_instances: 4, tables: 4, table_elements: 20_000 };
+/// Plugins of one core module: a component with imports takes three instances and tables of its own for them. A program in
+/// Go has an element for each of its functions: some 2,500 where it greets, and tens of thousands where it does much.
+pub(super) const PLUGINS: Shape = Shape { core_instances: 4, tables: 4, table_elements: 131_072 };
 
 /// Slots without a guest whose memory is kept for the next: together with what is kept of each, what the process does not
 /// give back when plugins that used much are gone. With more, a module that comes anew would take one never used before.

@@ -271,8 +271,7 @@ impl Limits {
     }
 }
 
-// More than any toolchain emits for one component.
-const TABLE_ELEMENTS_MAX: usize = 20_000;
+const TABLE_ELEMENTS_MAX: usize = super::engine::PLUGINS.table_elements;
 const INSTANCES_MAX: usize = 64;
 
 impl ResourceLimiter for Limits {

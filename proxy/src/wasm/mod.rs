@@ -217,6 +217,7 @@ impl Wasm {
             config,
             module: Arc::clone(&module),
             limits: spec.limits.clone(),
+            memory_bytes_max: spec.limits.memory_bytes_max.unwrap_or_else(|| module.made.memory_bytes_max()),
             on_failure: spec.on_failure,
             standing: spec.fall_back.then(|| self.standings.of(spec.version(name, module.identity()))),
             isolation: spec.isolation,
@@ -230,7 +231,7 @@ impl Wasm {
         });
         let built = match module.made {
             Made::Native(_) => return self.native(name, spec, &module, plugin).await,
-            Made::ProxyWasm(_) => proxy_wasm::build(plugin, self.shared_vms(name, spec, &module), self.workers).await,
+            Made::ProxyWasm(_) => proxy_wasm::build(self.shared_vms(spec, &plugin), plugin, self.workers).await,
             Made::HttpWasm(_) => {
                 let engine = (self.filters.clone(), Arc::clone(&self.counters));
                 http_wasm::build(plugin, engine, self.workers).await
@@ -247,7 +248,7 @@ impl Wasm {
         module: &Arc<Module>,
         plugin: Arc<Plugin>,
     ) -> Result<Built, Vec<Diagnostic>> {
-        let shared = self.shared(spec, module);
+        let shared = self.shared(spec, module, plugin.memory_bytes_max);
         for worker in 0..self.workers {
             let warmed = tokio::time::timeout(CREATE_DEADLINE, self.warm(&shared, &plugin, worker)).await;
             let warmed = warmed.map_err(|_| Unmade::TooSlow).and_then(|made| made.map_err(Unmade::Refused));
@@ -294,10 +295,10 @@ impl Wasm {
     }
 
     // The plugins of equal module, memory and grants share guests.
-    fn shared(&self, spec: &spec::Plugin, module: &Arc<Module>) -> Arc<Shared> {
+    fn shared(&self, spec: &spec::Plugin, module: &Arc<Module>, memory_bytes_max: usize) -> Arc<Shared> {
         let key = Identity::of_all([
             module.identity(),
-            Identity::of(&(spec.limits.memory_bytes_max, spec.limits.guests_max, &spec.grants)),
+            Identity::of(&(memory_bytes_max, spec.limits.guests_max, &spec.grants)),
             Identity::of(&(spec.limits.guest_calls_max, spec.limits.guest_bytes_max)),
         ]);
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
@@ -305,7 +306,7 @@ impl Wasm {
         if let Some(found) = pools.get(&key).and_then(Weak::upgrade) {
             return found;
         }
-        let limits = (spec.limits.memory_bytes_max, spec.limits.guests_max, self.workers);
+        let limits = (memory_bytes_max, spec.limits.guests_max, self.workers);
         let engine = (self.filters.clone(), Arc::clone(&self.counters));
         let shared = Arc::new(Shared::new((key, Arc::clone(module)), engine, limits, Wear::of(&spec.limits)));
         pools.insert(key, Arc::downgrade(&shared));
@@ -313,11 +314,11 @@ impl Wasm {
     }
 
     // The plugins of equal VM name, module and settings share VMs.
-    fn shared_vms(&self, name: &str, spec: &spec::Plugin, module: &Arc<Module>) -> Arc<proxy_wasm::Shared> {
-        let settings = &spec.proxy_wasm;
-        let vm_id = settings.vm_id.as_deref().unwrap_or(name);
+    fn shared_vms(&self, spec: &spec::Plugin, plugin: &Plugin) -> Arc<proxy_wasm::Shared> {
+        let (settings, module) = (&spec.proxy_wasm, &plugin.module);
+        let vm_id = settings.vm_id.as_deref().unwrap_or(&plugin.name);
         let vm_config = problem::plain_text(&settings.vm_config);
-        let (memory_bytes_max, wear) = (spec.limits.memory_bytes_max, Wear::of(&spec.limits));
+        let limits @ (memory_bytes_max, wear, _) = (plugin.memory_bytes_max, Wear::of(&spec.limits), self.workers);
         let environment: Vec<_> = spec.environment.iter().chain(&settings.environment).cloned().collect();
         let key = Identity::of_all([
             module.identity(),
@@ -339,7 +340,6 @@ impl Wasm {
             queues: Arc::clone(&self.queues),
         };
         let engine = (self.filters.clone(), Arc::clone(&self.counters));
-        let limits = (memory_bytes_max, wear, self.workers);
         let shared = Arc::new(proxy_wasm::Shared::new(Arc::clone(module), settings, engine, limits));
         vms.insert(key, Arc::downgrade(&shared));
         shared

@@ -35,6 +35,8 @@ pub(super) struct Plugin {
     pub(super) config: String,
     pub(super) module: Arc<Module>,
     pub(super) limits: PluginLimits,
+    /// Linear memory of one guest.
+    pub(super) memory_bytes_max: usize,
     pub(super) on_failure: FailurePolicy,
     /// Where it is told how it does, with the policy `previous`.
     pub(super) standing: Option<Arc<Standing>>,

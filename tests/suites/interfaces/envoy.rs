@@ -16,15 +16,15 @@ use super::{
 };
 
 /// A module that is compared.
-struct Subject {
-    name: String,
-    module: Vec<u8>,
-    configuration: String,
-    asks: Vec<Ask>,
+pub(super) struct Subject {
+    pub(super) name: String,
+    pub(super) module: Vec<u8>,
+    pub(super) configuration: String,
+    pub(super) asks: Vec<Ask>,
     /// `http1` or `http2`; both where nothing is said.
-    over: Option<String>,
+    pub(super) over: Option<String>,
     /// Why it is not the same.
-    differs: Option<String>,
+    pub(super) differs: Option<String>,
 }
 
 #[tokio::test]
@@ -89,7 +89,8 @@ fn subjects() -> Vec<Subject> {
     texts.collect()
 }
 
-async fn compare(binary: &std::path::PathBuf, subjects: &[Subject]) {
+/// Asks both the same of every module; everything that is not as in Envoy is told at once.
+pub(super) async fn compare(binary: &std::path::PathBuf, subjects: &[Subject]) {
     let (origin, side) = (Origin::start(), Origin::named("side"));
     let held = side.hold("/late");
     let closed = tidegate_tests::free_address();
@@ -98,6 +99,7 @@ async fn compare(binary: &std::path::PathBuf, subjects: &[Subject]) {
         ("side", side.address()),
         ("auth", side.address()),
         ("httpbin", side.address()),
+        ("cluster", side.address()),
         ("closed", closed),
     ];
     let filters: Vec<_> = subjects
@@ -142,8 +144,8 @@ async fn ours(origins: &[(&str, std::net::SocketAddr)], subjects: &[Subject]) ->
         dir.write_bytes(&format!("{name}.wasm"), module);
         writeln!(
             middleware,
-            "  {name}: {{module: {name}.wasm, config: {configuration}, grants: {{upstreams: [side, auth, httpbin, closed]}}, \
-             proxy-wasm: {{root-id: guest}}, limits: {{memory-bytes-max: 256MiB}}}}"
+            "  {name}: {{module: {name}.wasm, config: {configuration:?}, grants: {{upstreams: [side, auth, httpbin, cluster, closed]}}, \
+             proxy-wasm: {{root-id: guest}}}}"
         )
         .expect("writing to a string does not fail");
         writeln!(routes, "  - {{id: all-{name}, host: {name}.test, path: /*, middleware: [{name}], upstream: origin}}")
@@ -159,7 +161,7 @@ async fn ours(origins: &[(&str, std::net::SocketAddr)], subjects: &[Subject]) ->
 }
 
 // What a client, and the origin, saw of it, line by line; nothing that only tells one proxy from another, such as the number of
-// fields (`x-fields`).
+// fields (`x-fields`), or trailers of an upstream over HTTP/1.1 (`x-digest`), which Envoy reads only where it is told to.
 fn told(answer: Answer) -> Vec<String> {
     let mut lines = vec![format!("status {}", answer.status.as_u16())];
     // A plugin that failed: Envoy has no words for it, the gateway its own.
@@ -172,7 +174,7 @@ fn told(answer: Answer) -> Vec<String> {
             || (name.starts_with("x-")
                 && !name.starts_with("x-envoy-")
                 && !name.starts_with("x-forwarded-")
-                && !["x-request-id", "x-fields"].contains(&name))
+                && !["x-request-id", "x-fields", "x-digest"].contains(&name))
     };
     let fields = |what: &str, all: &HeaderMap| {
         let kept = all.iter().filter(|(name, _)| own(name.as_str()));

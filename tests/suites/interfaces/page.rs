@@ -1,28 +1,50 @@
-//! The table in `docs/conformance.md`, which is written from the list of cases: `UPDATE_DOCS=1` writes it, and without that
-//! it is held to be so.
+//! The tables in `docs/conformance.md` that are written from lists in `tests/tables`: `UPDATE_DOCS=1` writes them, and without
+//! that they are held to be so.
 
 use std::{fmt::Write as _, fs, path::Path};
 
-use super::rows::{INTERFACES, cases};
-
-const BEGINS: &str = "<!-- interfaces: written from tests/tables/interfaces.txt -->\n";
-const ENDS: &str = "<!-- end of interfaces -->";
+use super::{
+    public,
+    rows::{INTERFACES, cases},
+};
 
 /// Writes the page, or holds it.
 pub(super) fn hold() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/conformance.md");
     let page = fs::read_to_string(&path).expect("the page is there");
-    let (before, rest) = page.split_once(BEGINS).expect("the page marks where the table begins");
-    let (_, after) = rest.split_once(ENDS).expect("the page marks where the table ends");
-    let due = format!("{before}{BEGINS}{}{ENDS}{after}", table());
+    let due = with(&with(&page, "interfaces", &table()), "public", &others());
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, due).expect("the page can be written");
         return;
     }
     assert!(
         page == due,
-        "docs/conformance.md is not what tests/tables/interfaces.txt says: UPDATE_DOCS=1 writes it anew"
+        "docs/conformance.md is not what tests/tables/interfaces.txt and public.txt say: UPDATE_DOCS=1 writes it anew"
     );
+}
+
+// The page with `table` between the marks that name its list.
+fn with(page: &str, list: &str, table: &str) -> String {
+    let begins = format!("<!-- {list}: written from tests/tables/{list}.txt -->\n");
+    let ends = format!("<!-- end of {list} -->");
+    let (before, rest) = page.split_once(&*begins).expect("the page marks where the table begins");
+    let (_, after) = rest.split_once(&*ends).expect("the page marks where the table ends");
+    format!("{before}{begins}{table}{ends}{after}")
+}
+
+// The plugins of others that were tried.
+fn others() -> String {
+    let mut text = "\n| plugin | from | compared with Envoy | result |\n|---|---|---|---|\n".to_owned();
+    for plugin in public::plugins() {
+        let (compared, result) = match (&plugin.alone, &plugin.differs) {
+            (Some(reason), _) => (format!("no: {reason}"), "loads"),
+            (None, Some(reason)) => (format!("yes: {reason}"), "differs"),
+            (None, None) => ("yes".to_owned(), "the same"),
+        };
+        writeln!(text, "| `{}` | {} | {compared} | {result} |", plugin.name, plugin.source)
+            .expect("writing to a string does not fail");
+    }
+    text + "\n"
 }
 
 fn table() -> String {

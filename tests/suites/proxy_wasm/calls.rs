@@ -12,9 +12,13 @@ const HEAD: &str = "\\03\\00\\00\\00\\07\\00\\00\\00\\03\\00\\00\\00\\05\\00\\00
 
 /// Calls `upstream` and pauses; the callback does `does`.
 fn calling(upstream: &str, timeout_ms: u32, does: &str) -> String {
+    calling_with(HEAD, upstream, timeout_ms, does)
+}
+
+fn calling_with(head: &str, upstream: &str, timeout_ms: u32, does: &str) -> String {
     let call = format!(
         "(global.set $stream (local.get $id))
-         (call $tell @\"x-call\" (call $http_call @\"{upstream}\" @\"{HEAD}\" (i32.const 0) (i32.const 0)
+         (call $tell @\"x-call\" (call $http_call @\"{upstream}\" @\"{head}\" (i32.const 0) (i32.const 0)
             (i32.const 0) (i32.const 0) (i32.const {timeout_ms}) (i32.const 0x8010)))
          (i32.eqz (i32.eqz (i32.load (i32.const 0x8010))))"
     );
@@ -67,6 +71,30 @@ async fn a_module_may_have_names_of_its_own_for_upstreams_that_it_is_granted() {
     super::write(&dir, &settings("other"));
     let refused = gateway.reload().await;
     assert_eq!(refused["diagnostics"][0]["code"], "not-granted", "{refused}");
+}
+
+#[tokio::test]
+async fn a_call_that_names_no_host_has_its_upstreams_name() {
+    // `:method GET`, `:path /called`, `:authority` and nothing.
+    let head =
+        HEAD.replace("\\0a\\00\\00\\00\\01", "\\0a\\00\\00\\00\\00").replace(":authority\\00a", ":authority\\00");
+    let does = "(drop (call $effective (global.get $stream)))
+        (call $show (i32.const 0) @\"x-body\" (call $buffer (i32.const 4) (i32.const 0) (i32.const -1) (i32.const 0x8000) (i32.const 0x8004)))
+        (drop (call $go (i32.const 0)))";
+    let cluster = "outbound|80||auth.example";
+    let settings = format!(", grants: {{upstreams: [origin]}}, proxy-wasm: {{clusters: {{'{cluster}': origin}}}}");
+    for (name, host) in [("origin", "origin"), (cluster, "auth.example")] {
+        let (_origin, _dir, gateway) = scene(&calling_with(&head, name, 9000, does), &settings).await;
+        let answer = gateway.http1().await.get("/").await;
+        assert_eq!(Origin::echoed(answer.echoed("x-body").concat().as_bytes(), "host"), [host], "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_call_with_a_negative_time_is_refused() {
+    let (origin, _dir, gateway) = scene(&calling("origin", u32::MAX, ""), ", grants: {upstreams: [origin]}").await;
+    let answer = gateway.http1().await.get("/").await;
+    assert_eq!((answer.echoed("x-call"), origin.requests()), (vec!["c".into()], 1));
 }
 
 #[tokio::test]

@@ -170,7 +170,7 @@ fn environment(scope: &mut Scope<'_>, raw: Field<raw::Entries<raw::Text>>) -> Ve
 fn limits(scope: &mut Scope<'_>, raw: raw::PluginLimits) -> PluginLimits {
     let default = PluginLimits::default();
     PluginLimits {
-        memory_bytes_max: values::size(scope, raw.memory_bytes_max, 64 << 10, default.memory_bytes_max),
+        memory_bytes_max: values::optional_size(scope, raw.memory_bytes_max, 64 << 10),
         call_timeout: values::period(scope, raw.call_timeout, default.call_timeout),
         exchange_timeout: values::period(scope, raw.exchange_timeout, default.exchange_timeout),
         guests_max: values::number(scope, raw.guests_max, 1, default.guests_max),

@@ -234,6 +234,12 @@ pub(super) fn size(scope: &mut Scope<'_>, field: raw::Field<raw::Size>, min: u64
     narrow(scope, number, pos, min).unwrap_or(default)
 }
 
+/// The same where there is no default that holds for all.
+pub(super) fn optional_size(scope: &mut Scope<'_>, field: raw::Field<raw::Size>, min: u64) -> Option<usize> {
+    let (raw::Size(number), pos) = field.spot()?;
+    narrow(scope, number, pos, min)
+}
+
 fn narrow<N: TryFrom<u64>>(scope: &mut Scope<'_>, number: u64, pos: Pos, min: u64) -> Option<N> {
     if number < min {
         let field = scope.field(pos).unwrap_or_default();

@@ -124,7 +124,7 @@ pub(crate) struct ProxyWasm {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct PluginLimits {
     /// Linear memory of one guest.
-    #[schemars(extend("x-default" = "32MiB"))]
+    #[schemars(extend("x-default" = "32MiB; 256MiB for Proxy-Wasm, 128MiB for http-wasm and wasi:http"))]
     pub(crate) memory_bytes_max: Field<Size>,
     /// Of one call into the guest, waiting included.
     #[schemars(extend("x-default" = "500ms"))]

@@ -153,7 +153,9 @@ fn proxy_wasm<'a>(written: Written<'a>, settings: &ProxyWasm) -> Fields<'a> {
 
 fn limits<'a>(written: Written<'a>, limits: &PluginLimits) -> Fields<'a> {
     let mut fields = Fields::of(written);
-    fields.put("memory-bytes-max", Out::plain(limits.memory_bytes_max));
+    if let Some(bytes_max) = limits.memory_bytes_max {
+        fields.put("memory-bytes-max", Out::plain(bytes_max));
+    }
     fields.put("call-timeout", period(limits.call_timeout));
     fields.put("exchange-timeout", period(limits.exchange_timeout));
     fields.put("guests-max", Out::plain(limits.guests_max));

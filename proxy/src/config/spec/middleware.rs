@@ -218,8 +218,8 @@ impl Grants {
 /// Bounds of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PluginLimits {
-    /// Linear memory of one guest.
-    pub memory_bytes_max: usize,
+    /// Linear memory of one guest; by its interface, where nothing is said.
+    pub memory_bytes_max: Option<usize>,
     /// Of one call into the guest, waiting included.
     pub call_timeout: Duration,
     /// Of all calls of one exchange, waiting included.
@@ -251,7 +251,7 @@ pub struct PluginLimits {
 impl Default for PluginLimits {
     fn default() -> Self {
         Self {
-            memory_bytes_max: 32 << 20,
+            memory_bytes_max: None,
             call_timeout: Duration::from_millis(500),
             exchange_timeout: Duration::from_secs(5),
             guests_max: 1024,

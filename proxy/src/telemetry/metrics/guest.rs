@@ -13,7 +13,7 @@ use std::{
 use super::shard::{BUCKETS, Count, Distribution, Sharded};
 
 /// Metrics of one plugin.
-pub(super) const GUEST_METRICS_MAX: usize = 64;
+pub(super) const GUEST_METRICS_MAX: usize = 1024;
 /// Metrics of all plugins.
 pub(super) const GUEST_METRICS_ALL_MAX: usize = 4096;
 /// Bytes of a metric's name.

@@ -158,7 +158,7 @@ fn spec(on_failure: FailurePolicy) -> spec::Plugin {
     let limits = PluginLimits {
         call_timeout: TIME,
         exchange_timeout: TIME,
-        memory_bytes_max: 1 << 20,
+        memory_bytes_max: Some(1 << 20),
         kv_bytes_max: 1 << 16,
         ..PluginLimits::default()
     };

@@ -25,7 +25,7 @@ impl Data {
     /// Of a guest of `plugin` that is not there yet.
     pub(super) fn new(plugin: &Arc<Plugin>) -> Self {
         Self {
-            limits: Limits::new(plugin.limits.memory_bytes_max),
+            limits: Limits::new(plugin.memory_bytes_max),
             plugin: Arc::clone(plugin),
             memory: None,
             features: 0,

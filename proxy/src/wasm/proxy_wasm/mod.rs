@@ -67,7 +67,7 @@ impl Unmade {
 ///
 /// # Errors
 /// Where it refuses its configuration, fails, or takes longer than [`CREATE_DEADLINE`].
-pub(super) async fn build(plugin: Arc<Plugin>, shared: Arc<Shared>, workers: usize) -> Result<Built, Unmade> {
+pub(super) async fn build(shared: Arc<Shared>, plugin: Arc<Plugin>, workers: usize) -> Result<Built, Unmade> {
     let in_use = Arc::new(InUse);
     for worker in 0..workers {
         let in_use = Arc::downgrade(&in_use);

@@ -47,7 +47,7 @@ pub(super) fn store(shared: &Arc<Shared>) -> Store<Data> {
     table.set_max_capacity(HANDLES_MAX);
     let mut http = WasiHttpCtx::new();
     http.set_field_size_limit(FIELDS_BYTES_MAX);
-    let limits = Limits { memory_bytes_max: shared.plugin.limits.memory_bytes_max, memory_bytes: 0, denied: None };
+    let limits = Limits { memory_bytes_max: shared.plugin.memory_bytes_max, memory_bytes: 0, denied: None };
     let data = Data { wasi: wasi(shared), shared: Arc::clone(shared), table, http, hooks: Hooks, limits };
     let mut store = Store::new(&shared.plugin.module.wasi_http().filters.engine, data);
     store.limiter(|data| &mut data.limits);

@@ -75,9 +75,13 @@ fn call(guest: &mut Guest<'_>, asked: &Sending, token_at: u32) -> Done {
     let trailers = copy(guest, asked.trailers.0, asked.trailers.1)?;
     write_u32(guest, token_at, 0)?;
     let plugin = services::plugin(guest).ok_or(Status::BadArgument)?;
-    let upstream = std::str::from_utf8(&upstream).ok().and_then(|name| granted(&plugin, name));
-    let upstream = upstream.ok_or(Status::BadArgument)?;
-    let (mut head, authority) = head(&pairs::read(&headers)?)?;
+    let name = std::str::from_utf8(&upstream).map_err(|_| Status::BadArgument)?;
+    let upstream = granted(&plugin, name).ok_or(Status::BadArgument)?;
+    // A negative number of milliseconds is a duration that an SDK could not tell.
+    if i32::try_from(asked.timeout_ms).is_err() {
+        return Err(Status::BadArgument);
+    }
+    let (mut head, authority) = head(&pairs::read(&headers)?, name)?;
     if !body.is_empty() {
         head.headers.insert(header::CONTENT_LENGTH, body.len().into());
     }
@@ -104,8 +108,9 @@ fn call(guest: &mut Guest<'_>, asked: &Sending, token_at: u32) -> Done {
     write_u32(guest, token_at, token)
 }
 
-// A head of pairs, which must have method, path and host.
-fn head(pairs: &[(&[u8], &[u8])]) -> Done<(request::Parts, Authority)> {
+// A head of pairs, which must have method, path and host. Plugins that have no host to name leave it empty, or say the
+// upstream's name once more, which need not be a host's (`outbound|80||auth.example`).
+fn head(pairs: &[(&[u8], &[u8])], upstream: &str) -> Done<(request::Parts, Authority)> {
     let pseudo = |name: &[u8]| {
         let value = pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         value.and_then(|value| std::str::from_utf8(value).ok()).ok_or(Status::BadArgument)
@@ -116,9 +121,19 @@ fn head(pairs: &[(&[u8], &[u8])]) -> Done<(request::Parts, Authority)> {
         return Err(Status::BadArgument);
     }
     head.uri = parsed_target(pseudo(b":path")?)?;
-    let authority = parsed_authority(pseudo(b":authority")?)?;
+    let authority = match pseudo(b":authority")? {
+        "" => named(upstream),
+        authority if authority == upstream => named(upstream),
+        authority => parsed_authority(authority)?,
+    };
     head.headers = fields(pairs)?;
     Ok((head, authority))
+}
+
+// The host that the upstream's name is, or ends with.
+fn named(upstream: &str) -> Authority {
+    let last = upstream.rsplit('|').next().unwrap_or(upstream);
+    parsed_authority(last).unwrap_or_else(|_| Authority::from_static("upstream"))
 }
 
 /// An upstream that a plugin may name, by the module's name for it.

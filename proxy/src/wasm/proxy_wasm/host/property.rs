@@ -86,6 +86,11 @@ fn of_stream(stream: &Stream, parts: &[&str]) -> Option<Value> {
         ["cluster_name"] | ["xds", "cluster_name"] => {
             exchange.record.read(|recorded| recorded.upstream.as_deref().map(text))
         }
+        ["ngx", "remote_addr"] => Some(text(&exchange.client.to_string())),
+        ["kong", "route_id" | "route_name"] => exchange.route.get().map(|route| text(&route.id)),
+        ["kong", "service_id" | "service_name"] => {
+            exchange.record.read(|recorded| recorded.upstream.as_deref().map(text))
+        }
         ["filter_state", rest @ ..] => own(stream, rest),
         ["wasm", ..] => own(stream, &parts[1..]),
         _ => own(stream, parts),
