@@ -83,7 +83,8 @@ impl Ledger {
                     .expect("a String takes every write");
                 continue;
             };
-            let percent = 100.0 * (*instructions as f64 / row.instructions as f64 - 1.0);
+            // In this order whole percents are whole.
+            let percent = 100.0 * (*instructions as f64 - row.instructions as f64) / row.instructions as f64;
             if percent > row.tolerance_percent {
                 worse.push(scene);
             }
