@@ -47,8 +47,7 @@ impl<'a> Choices<'a> {
         if kind == "i32" && params > 0 && self.below(3) == 0 {
             return format!("(local.get {})", self.below(params));
         }
-        let number = self.number();
-        if kind == "i32" { format!("(i32.const {})", number as i32) } else { format!("({kind}.const {number})") }
+        constant(kind, self.number())
     }
 
     /// Some calls of some functions, in a function that takes `params` numbers.
@@ -61,13 +60,23 @@ impl<'a> Choices<'a> {
         let at = self.below(functions.len());
         let function = &functions[at];
         let arguments: Vec<_> = function.takes.iter().map(|kind| self.argument(kind, params)).collect();
-        let call = format!("(call $f{at} {})", arguments.join(" "));
-        match (function.status_max, function.gives.is_empty()) {
-            (Some(max), _) => format!("(call $status {call} (i32.const {max}))\n"),
-            (None, true) => call + "\n",
-            (None, false) => format!("(drop {call})\n"),
-        }
+        called(at, function, &arguments)
     }
+}
+
+/// A call of the function that was imported as number `at`, whose answer is looked at where it is a status.
+pub(super) fn called(at: usize, function: &Function, arguments: &[String]) -> String {
+    let call = format!("(call $f{at} {})", arguments.join(" "));
+    match (function.status_max, function.gives.is_empty()) {
+        (Some(max), _) => format!("(call $status {call} (i32.const {max}))\n"),
+        (None, true) => call + "\n",
+        (None, false) => format!("(drop {call})\n"),
+    }
+}
+
+/// A number of a kind.
+pub(super) fn constant(kind: &str, number: i64) -> String {
+    if kind == "i32" { format!("(i32.const {})", number as i32) } else { format!("({kind}.const {number})") }
 }
 
 /// The imports.
