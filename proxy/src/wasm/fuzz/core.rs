@@ -69,7 +69,7 @@ pub(super) fn http_wasm(data: &[u8]) -> String {
 /// all of its arguments, and one after the other.
 #[cfg(test)]
 pub(super) fn misled() -> Vec<String> {
-    let mut guests: Vec<_> = of_proxy_wasm().iter().map(|function| misled_proxy_wasm(function)).collect();
+    let mut guests: Vec<_> = of_proxy_wasm().iter().map(misled_proxy_wasm).collect();
     for function in of_http_wasm() {
         let calls = misleading(&function);
         // What is not answered with a status is a trap, behind which nothing is called any more.
