@@ -40,7 +40,7 @@ impl Threads {
     // A thread is known by what it ran.
     fn are_of(self, dump: &str) -> bool {
         match self {
-            Self::Worker => dump.contains("tokio::task::local"),
+            Self::Worker => dump.contains("tidegate::server::"),
             Self::AllButTicker => !dump.contains("increment_epoch"),
         }
     }
