@@ -2,7 +2,7 @@
 
 use wasmtime::{Engine, Linker, Store, ValType};
 
-use super::text::{Choices, Function, STATUS, called, constant, imports};
+use super::text::{Choices, Function, STATUS, imports};
 use crate::wasm::{
     http_wasm::{self, HANDLER},
     proxy_wasm,
@@ -13,7 +13,7 @@ const ERRNO_MAX: u32 = 76;
 /// Of Proxy-Wasm.
 const STATUS_MAX: u32 = 12;
 
-const MEMORY: &str = "(memory (export \"memory\") 1)
+pub(super) const MEMORY: &str = "(memory (export \"memory\") 1)
   (data (i32.const 0) \"x-a\\00/PUT\")
   (data (i32.const 16) \"u\")
   (data (i32.const 1024) \"\\01\\00\\00\\00\\01\\00\\00\\00\\01\\00\\00\\00a\\00b\\00\")\n";
@@ -65,59 +65,7 @@ pub(super) fn http_wasm(data: &[u8]) -> String {
     )
 }
 
-/// Guests that call one function each with addresses and lengths that are not of their memory, or not of what is in it:
-/// all of its arguments, and one after the other.
-#[cfg(test)]
-pub(super) fn misled() -> Vec<String> {
-    let mut guests: Vec<_> = of_proxy_wasm().iter().map(misled_proxy_wasm).collect();
-    for function in of_http_wasm() {
-        let calls = misleading(&function);
-        // What is not answered with a status is a trap, behind which nothing is called any more.
-        let at_once = if function.status_max.is_some() { calls.len().max(1) } else { 1 };
-        guests.extend(calls.chunks(at_once).map(|calls| misled_http_wasm(&function, &calls.concat())));
-    }
-    guests
-}
-
-#[cfg(test)]
-fn misleading(function: &Function) -> Vec<String> {
-    // The end of its memory is 65,536.
-    const BAD: [i64; 4] = [-1, -8, i32::MAX as i64, 65_533];
-    let count = function.takes.len();
-    let all = BAD.map(|bad| vec![bad; count]);
-    let single =
-        (0..count).flat_map(|bad| BAD.map(|number| (0..count).map(|at| if at == bad { number } else { 16 }).collect()));
-    let call = |numbers: Vec<i64>| {
-        let arguments: Vec<_> =
-            function.takes.iter().zip(numbers).map(|(kind, number)| constant(kind, number)).collect();
-        called(0, function, &arguments)
-    };
-    all.into_iter().chain(single).map(call).collect()
-}
-
-#[cfg(test)]
-fn misled_proxy_wasm(function: &Function) -> String {
-    let (imports, calls) = (imports(std::slice::from_ref(function)), misleading(function).concat());
-    format!(
-        "(module {imports}{MEMORY}{STATUS}
-         (func (export \"proxy_abi_version_0_2_1\"))
-         (func (export \"proxy_on_memory_allocate\") (param i32) (result i32) (i32.const 32768))
-         (func (export \"proxy_on_request_headers\") (param i32 i32 i32) (result i32) {calls} (i32.const 0))
-         (func (export \"proxy_on_response_headers\") (param i32 i32 i32) (result i32) {calls} (i32.const 0)))"
-    )
-}
-
-#[cfg(test)]
-fn misled_http_wasm(function: &Function, calls: &str) -> String {
-    let imports = imports(std::slice::from_ref(function));
-    format!(
-        "(module {imports}{MEMORY}{STATUS}
-         (func (export \"handle_request\") (result i64) {calls} (i64.const 1))
-         (func (export \"handle_response\") (param i32 i32) {calls}))"
-    )
-}
-
-fn of_proxy_wasm() -> Vec<Function> {
+pub(super) fn of_proxy_wasm() -> Vec<Function> {
     let engine = Engine::default();
     let linker = proxy_wasm::linker(&engine).expect("what is provided can be linked");
     linked(&linker, Store::new(&engine, proxy_wasm::testing::data()))
@@ -177,7 +125,7 @@ const HTTP_WASM: [(&str, usize, &[&str]); 19] = [
 ];
 
 // Its own, and those of WASI as Proxy-Wasm has them.
-fn of_http_wasm() -> Vec<Function> {
+pub(super) fn of_http_wasm() -> Vec<Function> {
     let own = HTTP_WASM.iter().map(|(name, takes, gives)| Function {
         module: HANDLER.to_owned(),
         name: (*name).to_owned(),

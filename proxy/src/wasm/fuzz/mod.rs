@@ -4,6 +4,8 @@
 
 mod component;
 mod core;
+#[cfg(test)]
+mod misled;
 mod text;
 
 use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
@@ -206,7 +208,7 @@ mod tests {
 
     #[test]
     fn addresses_and_lengths_that_are_not_the_guests_do_no_harm_in_any_function() {
-        let guests = core::misled();
+        let guests = misled::guests();
         assert!(guests.len() > 100, "{} guests", guests.len());
         guests.iter().for_each(|text| play(text));
     }
