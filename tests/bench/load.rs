@@ -87,11 +87,22 @@ pub(crate) async fn span_of(call: &Call, loops: usize, span: Duration, cost: imp
     span
 }
 
-async fn answer(mut socket: TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    let mut buffer = vec![0; 4096];
+async fn answer(socket: TcpStream) -> io::Result<()> {
     let body = vec![b'x'; 64 * 1024];
-    let mut filled = 0;
+    each_request(socket, async |socket, request| match asked(request) {
+        None => socket.write_all(ANSWER).await,
+        Some(bytes) => send(socket, bytes, &body).await,
+    })
+    .await
+}
+
+/// Answers each request of a connection by `answer`, until the other side closes it.
+pub(crate) async fn each_request(
+    mut socket: TcpStream,
+    answer: impl AsyncFn(&mut TcpStream, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let (mut buffer, mut filled) = ([0; 4096], 0);
     loop {
         let read = socket.read(&mut buffer[filled..]).await?;
         if read == 0 {
@@ -99,10 +110,7 @@ async fn answer(mut socket: TcpStream) -> io::Result<()> {
         }
         filled += read;
         if buffer[..filled].ends_with(b"\r\n\r\n") {
-            match asked(&buffer[..filled]) {
-                None => socket.write_all(ANSWER).await?,
-                Some(bytes) => send(&mut socket, bytes, &body).await?,
-            }
+            answer(&mut socket, &buffer[..filled]).await?;
             filled = 0;
         }
     }

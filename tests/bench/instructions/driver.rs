@@ -12,11 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::sleep,
-};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 
 use super::callgrind::{Counted, Threads};
 use crate::{
@@ -143,21 +139,12 @@ fn files(origin: SocketAddr) -> Vec<(String, String)> {
 }
 
 /// Answers when the gateway waits for nothing else.
-async fn answer(mut socket: TcpStream, counted: Rc<OnceCell<Rc<Counted>>>) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    let (mut buffer, mut filled) = ([0; 4096], 0);
-    loop {
-        let read = socket.read(&mut buffer[filled..]).await?;
-        if read == 0 {
-            return Ok(());
+async fn answer(socket: TcpStream, counted: Rc<OnceCell<Rc<Counted>>>) -> io::Result<()> {
+    load::each_request(socket, async |socket, _| {
+        if let Some(counted) = counted.get() {
+            counted.rest().await;
         }
-        filled += read;
-        if buffer[..filled].ends_with(b"\r\n\r\n") {
-            if let Some(counted) = counted.get() {
-                counted.rest().await;
-            }
-            socket.write_all(ANSWER).await?;
-            filled = 0;
-        }
-    }
+        socket.write_all(ANSWER).await
+    })
+    .await
 }
