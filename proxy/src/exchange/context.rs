@@ -73,8 +73,6 @@ pub struct Exchange {
     pub deadline: Cell<Option<Instant>>,
     /// Whether it is a call of gRPC.
     pub rpc: Cell<Rpc>,
-    /// The route, once there is one.
-    pub route: OnceCell<Rc<RouteFacts>>,
     /// What its own call to an upstream tells beside the request's fields, with a `traceparent`: set where nobody on the way
     /// looks at fields, and the end of the chain [takes it](super::Call::takes_told).
     pub told: OnceCell<Rc<Told>>,
@@ -84,6 +82,7 @@ pub struct Exchange {
     pub attributes: RefCell<Vec<(String, String)>>,
     /// What the access log will say.
     pub record: Record,
+    route: RefCell<Option<Rc<RouteFacts>>>,
     at_end: RefCell<Steps>,
     expiry: RefCell<Option<Place>>,
     pin: Pin,
@@ -120,11 +119,11 @@ impl Exchange {
             spans: None,
             deadline: Cell::new(None),
             rpc: Cell::default(),
-            route: OnceCell::new(),
             told: OnceCell::new(),
             interims: RefCell::default(),
             attributes: RefCell::default(),
             record: Record::default(),
+            route: RefCell::default(),
             at_end: RefCell::default(),
             expiry: RefCell::default(),
             pin,
@@ -139,6 +138,16 @@ impl Exchange {
         let attributes = RefCell::new(self.attributes.borrow().clone());
         let aside = Self::new(worker, connection, client, self.trace, self.pin.again());
         Self { route: self.route.clone(), attributes, ..aside }
+    }
+
+    /// The route that it is on, once there is one.
+    pub fn route(&self) -> Option<Rc<RouteFacts>> {
+        self.route.borrow().clone()
+    }
+
+    /// Puts it on a route. The server does, once it has chosen one.
+    pub fn put_on(&self, route: &Rc<RouteFacts>) {
+        self.route.replace(Some(Rc::clone(route)));
     }
 
     /// The generation that this exchange began and will end on.

@@ -80,7 +80,7 @@ impl Gate {
         match &self.key {
             ConcurrencyKey::All => "".into(),
             ConcurrencyKey::Route => {
-                request.exchange.route.get().map_or("".into(), |route| route.id.to_string().into())
+                request.exchange.route().map_or("".into(), |route| route.id.to_string().into())
             }
             ConcurrencyKey::ClientIp => request.exchange.client.to_canonical().to_string().into(),
             ConcurrencyKey::Header(name) => field(request, name),

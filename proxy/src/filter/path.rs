@@ -44,7 +44,8 @@ impl PathChange {
             Self::Full(path) => return Cow::Borrowed(path),
             Self::Prefix(replacement) => replacement,
         };
-        let prefix = request.exchange.route.get().map_or("", |route| &*route.prefix);
+        let route = request.exchange.route();
+        let prefix = route.as_ref().map_or("", |route| &*route.prefix);
         match path.strip_prefix(prefix) {
             Some("") if replacement.is_empty() => Cow::Borrowed("/"),
             Some("") => Cow::Borrowed(replacement),
@@ -85,7 +86,7 @@ pub(super) mod tests {
     pub(in crate::filter) fn routed(uri: &str, prefix: &str) -> Box<Request> {
         let request = testing::request(Method::GET, uri);
         let facts = RouteFacts { id: "route".into(), prefix: prefix.into(), pattern: "".into() };
-        request.exchange.route.set(Rc::new(facts)).unwrap();
+        request.exchange.put_on(&Rc::new(facts));
         request
     }
 

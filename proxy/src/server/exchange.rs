@@ -153,7 +153,7 @@ impl Arrived {
         let (body, received) = inbound::body(&life.session, ordinal, incoming, (bytes_max, body_limits.1));
         life.received = received;
         exchange.deadline.set(plan.plan().timeout.and_then(|timeout| exchange.started.checked_add(timeout)));
-        drop(exchange.route.set(Rc::clone(plan.facts())));
+        exchange.put_on(plan.facts());
         if !(plan.plan().chain.steps().is_empty() && plan.plan().end.takes_told()) {
             admitted.spell_out(&mut head.headers, &exchange.trace);
         }
@@ -291,7 +291,7 @@ fn switch_or_respond(mut response: Response, method: &Method, mut life: Box<Life
 
 // `OPTIONS *` that no route takes is about the gateway itself (RFC 9110 section 9.3.7).
 fn is_for_the_server(request: &mut Request) -> bool {
-    let is_unrouted = || request.exchange.route.get().is_some_and(|route| route.id.is_empty());
+    let is_unrouted = || request.exchange.route().is_some_and(|route| route.id.is_empty());
     let is_options = request.head.method == Method::OPTIONS;
     is_options && (request.head.uri.path() == "*" && is_unrouted() || ends_here(&mut request.head.headers))
 }

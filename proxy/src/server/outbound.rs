@@ -145,7 +145,7 @@ impl Outbound {
     fn fail(&mut self, error: Error) -> Result<Frame<Bytes>, Error> {
         let Some(life) = &self.life else { return Err(error) };
         life.exchange.record.fail(&error);
-        tracing::debug!(route = ?life.exchange.route.get(), %error, "a response broke off");
+        tracing::debug!(route = ?life.exchange.route(), %error, "a response broke off");
         if let Some(trailers) = call::broken_off(&life.exchange, &error) {
             self.body = Body::empty();
             return Ok(Frame::trailers(trailers));

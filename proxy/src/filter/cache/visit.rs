@@ -147,7 +147,7 @@ impl Visiting {
     }
 
     fn route(&self) -> Arc<str> {
-        self.exchange.route.get().map_or_else(|| "".into(), |route| Arc::clone(&route.id))
+        self.exchange.route().map_or_else(|| "".into(), |route| Arc::clone(&route.id))
     }
 
     fn decide(&self, request: &Request, ask: &Ask, now: Instant) -> Decision {

@@ -191,7 +191,7 @@ impl Field {
             Self::Listener => out.text(&exchange.connection.listener),
             // What no route matches is on the listener's fallback, whose id is empty.
             Self::Route => {
-                let route = exchange.route.get().filter(|route| !route.id.is_empty());
+                let route = exchange.route().filter(|route| !route.id.is_empty());
                 return route.map(|route| out.text(&route.id)).is_some();
             }
             Self::Method => out.text(line.method.as_str()),

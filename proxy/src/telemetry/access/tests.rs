@@ -89,7 +89,7 @@ fn a_line_says_all_there_is_to_say() {
 #[test]
 fn what_is_unknown_is_left_out_of_json_and_is_a_dash_in_a_template() {
     let exchange = testing::exchange();
-    exchange.route.set(Rc::new(RouteFacts { id: "".into(), prefix: "".into(), pattern: "".into() })).expect("unset");
+    exchange.put_on(&Rc::new(RouteFacts { id: "".into(), prefix: "".into(), pattern: "".into() }));
     let fields = ["route", "upstream", "status", "query"].map(str::to_owned).to_vec();
     let mut scratch = Scratch::default();
     let json = Format::new(&LogFormat::JsonFields(fields)).expect("valid");

@@ -16,7 +16,7 @@ type Attributes = Vec<(&'static str, SpanValue)>;
 /// The span of an exchange that is over.
 pub fn exchange(line: &Line<'_>) -> Span {
     let Line { exchange, outcome, .. } = line;
-    let route = exchange.route.get().filter(|route| !route.id.is_empty());
+    let route = exchange.route().filter(|route| !route.id.is_empty());
     let mut attributes = Vec::with_capacity(24);
     method(&mut attributes, line.method);
     let (path, query) = line.path.split_once('?').map_or((line.path, None), |(path, query)| (path, Some(query)));
@@ -26,7 +26,7 @@ pub fn exchange(line: &Line<'_>) -> Span {
     }
     attributes.push(("url.scheme", if exchange.secure { "https" } else { "http" }.into()));
     attributes.push(("http.response.status_code", i64::from(outcome.status).into()));
-    if let Some(route) = route {
+    if let Some(route) = &route {
         attributes.push(("http.route", Arc::clone(&route.pattern).into()));
         attributes.push(("tidegate.route", Arc::clone(&route.id).into()));
     }

@@ -28,7 +28,7 @@ impl Host for Data {
     }
 
     fn route(&mut self) -> Result<Option<String>> {
-        active(|visit| Ok(visit.exchange.route.get().map(|route| route.id.to_string())))
+        active(|visit| Ok(visit.exchange.route().map(|route| route.id.to_string())))
     }
 
     fn generation(&mut self) -> Result<u64> {

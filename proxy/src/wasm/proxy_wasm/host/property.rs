@@ -82,12 +82,12 @@ fn of_stream(stream: &Stream, parts: &[&str]) -> Option<Value> {
         ["destination", "address"] => Some(text(&exchange.connection.local.to_string())),
         ["destination", "port"] => Some(number(exchange.connection.local.port().into())),
         ["upstream", name] => upstream(exchange, name),
-        ["route_name"] | ["xds", "route_name"] => exchange.route.get().map(|route| text(&route.id)),
+        ["route_name"] | ["xds", "route_name"] => exchange.route().map(|route| text(&route.id)),
         ["cluster_name"] | ["xds", "cluster_name"] => {
             exchange.record.read(|recorded| recorded.upstream.as_deref().map(text))
         }
         ["ngx", "remote_addr"] => Some(text(&exchange.client.to_string())),
-        ["kong", "route_id" | "route_name"] => exchange.route.get().map(|route| text(&route.id)),
+        ["kong", "route_id" | "route_name"] => exchange.route().map(|route| text(&route.id)),
         ["kong", "service_id" | "service_name"] => {
             exchange.record.read(|recorded| recorded.upstream.as_deref().map(text))
         }
