@@ -20,6 +20,7 @@ use super::{
     native::{Exports, Params, Phase, Returned},
     pool::{Lease, Leased, Local},
     pull::Pull,
+    slice,
     trap::trap_kind,
 };
 use crate::{
@@ -289,7 +290,7 @@ impl Visit {
         };
         let guest = lease.guest();
         let (method, plugin) = guest.method(self.local.plugin.id, export);
-        guest.store.set_epoch_deadline(1);
+        guest.store.set_epoch_deadline(slice::FIRST);
         match method.call_async(&mut guest.store, params(plugin)).await {
             Ok((answer,)) => {
                 self.give_back(lease);

@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicBool, AtomicU64,
+            AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -130,6 +130,8 @@ fn kernel_scans_pagemap() -> bool {
 pub(super) struct Ticker {
     /// One for each worker, and the last for the control plane.
     shards: Box<[Shard]>,
+    /// Of the first, those that any worker has used: looking at the others at each tick would cost more than the tick.
+    used: AtomicUsize,
     resting: AtomicBool,
     thread: std::sync::OnceLock<Thread>,
 }
@@ -148,13 +150,16 @@ pub(super) struct Running<'a>(&'a Shard);
 
 // More workers than shards share one, by way of a locked instruction.
 const SHARDS: usize = 64;
+/// That of the control plane.
+const BESIDE: usize = SHARDS - 1;
 const REST: Duration = Duration::from_millis(50);
 const TICKS_UNTIL_REST: u32 = 200;
 
 impl Ticker {
     fn start(engine: EngineWeak) -> std::io::Result<Arc<Self>> {
         let shards = (0..SHARDS).map(|_| Shard::default()).collect();
-        let ticker = Arc::new(Self { shards, resting: AtomicBool::new(false), thread: Default::default() });
+        let (used, resting) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let ticker = Arc::new(Self { shards, used, resting, thread: Default::default() });
         let weak = Arc::downgrade(&ticker);
         let handle = thread::Builder::new().name("wasm-ticks".into()).spawn(move || {
             let (mut idle, mut seen) = (0, 0);
@@ -188,13 +193,17 @@ impl Ticker {
 
     /// Says that guest code beside the exchanges begins to run; see [`Ticker::run`].
     pub(super) fn run_beside(&self) -> Running<'_> {
-        self.run(SHARDS - 1)
+        self.run(BESIDE)
     }
 
     /// Says that a call on `worker` begins; it ends when the answer is dropped.
     #[inline]
     pub(super) fn run(&self, worker: usize) -> Running<'_> {
-        let shard = &self.shards[worker % SHARDS];
+        let at = worker % SHARDS;
+        let shard = &self.shards[at];
+        if at >= self.used.load(Relaxed) && at != BESIDE {
+            self.used.fetch_max(at + 1, SeqCst);
+        }
         // Either the ticker sees this call before it rests, or this call sees that it does.
         shard.began.fetch_add(1, SeqCst);
         if self.resting.load(SeqCst)
@@ -206,7 +215,9 @@ impl Ticker {
     }
 
     fn count(&self) -> (u64, u64) {
-        let sum = |of: fn(&Shard) -> &AtomicU64| self.shards.iter().map(|shard| of(shard).load(SeqCst)).sum();
+        let (workers, beside) = (&self.shards[..self.used.load(SeqCst)], &self.shards[BESIDE]);
+        let sum =
+            |of: fn(&Shard) -> &AtomicU64| workers.iter().chain([beside]).map(|shard| of(shard).load(SeqCst)).sum();
         // Ended first: a call that ends in between then counts as running.
         let ended = sum(|shard| &shard.ended);
         (sum(|shard| &shard.began), ended)

@@ -11,7 +11,7 @@ use std::{
 use super::{pool::Lease, sight::Sight, visit::Visit};
 use crate::{
     telemetry::trace,
-    wasm::{call::Fail, deadline::Deadline},
+    wasm::{call::Fail, deadline::Deadline, slice},
 };
 
 impl Visit {
@@ -22,7 +22,7 @@ impl Visit {
     pub(super) async fn handle_request(self: &Rc<Self>) -> Result<u64, Fail> {
         self.run("handle_request", async |mut lease: Lease| {
             let guest = lease.guest();
-            guest.store.set_epoch_deadline(1);
+            guest.store.set_epoch_deadline(slice::FIRST);
             let function = guest.handle_request.clone();
             let called = function.call_async(&mut guest.store, ()).await;
             called.map_err(|error| Fail::Trap(guest.failure(&error))).map(|result| (lease, result))
@@ -37,7 +37,7 @@ impl Visit {
     pub(super) async fn handle_response(self: &Rc<Self>, is_error: bool) -> Result<(), Fail> {
         self.run("handle_response", async |mut lease: Lease| {
             let guest = lease.guest();
-            guest.store.set_epoch_deadline(1);
+            guest.store.set_epoch_deadline(slice::FIRST);
             let function = guest.handle_response.clone();
             let params = (self.context.get(), u32::from(is_error));
             let called = function.call_async(&mut guest.store, params).await;

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     exchange::{Timers, Worker},
-    wasm::{call::Fail, deadline::Deadline, guest::CreateError},
+    wasm::{call::Fail, deadline::Deadline, guest::CreateError, slice},
 };
 
 /// See the module.
@@ -278,7 +278,7 @@ async fn run<P: Params, R: Returned>(
     at: At,
 ) -> Result<R, Fail> {
     let Some(mut vm) = slot.take() else { return Err(Fail::Lost) };
-    vm.store.set_epoch_deadline(1);
+    vm.store.set_epoch_deadline(slice::FIRST);
     let outcome = {
         let _running = home.shared.filters.ticker.run(home.worker.index);
         let Vm { store, exports, .. } = &mut *vm;

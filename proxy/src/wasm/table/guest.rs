@@ -127,7 +127,7 @@ impl TableGuest {
     pub(super) async fn select(&mut self, asked: Asked) -> Result<Result<Option<String>, String>> {
         self.store.data_mut().asked = Some(asked);
         let select = self.select.as_ref().expect("only guests of tables that select are asked");
-        self.store.set_epoch_deadline(1);
+        self.store.set_epoch_deadline(slice::FIRST);
         let called = select.call_async(&mut self.store, ()).await;
         Ok(called.map_err(|error| explained(&self.store, error))?.0)
     }

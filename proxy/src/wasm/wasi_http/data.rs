@@ -52,7 +52,7 @@ pub(super) fn store(shared: &Arc<Shared>) -> Store<Data> {
     let mut store = Store::new(&shared.plugin.module.wasi_http().filters.engine, data);
     store.limiter(|data| &mut data.limits);
     store.set_hostcall_fuel(ARGUMENT_BYTES_MAX);
-    store.set_epoch_deadline(1);
+    store.set_epoch_deadline(slice::FIRST);
     store.epoch_deadline_callback(|_| {
         handling::with_active(|handling| handling.gives_way.set(true));
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(give_way())))
