@@ -83,6 +83,7 @@ pub struct Exchange {
     /// What the access log will say.
     pub record: Record,
     route: RefCell<Option<Rc<RouteFacts>>>,
+    choice: Cell<Choice>,
     at_end: RefCell<Steps>,
     expiry: RefCell<Option<Place>>,
     pin: Pin,
@@ -124,6 +125,7 @@ impl Exchange {
             attributes: RefCell::default(),
             record: Record::default(),
             route: RefCell::default(),
+            choice: Cell::default(),
             at_end: RefCell::default(),
             expiry: RefCell::default(),
             pin,
@@ -148,6 +150,27 @@ impl Exchange {
     /// Puts it on a route. The server does, once it has chosen one.
     pub fn put_on(&self, route: &Rc<RouteFacts>) {
         self.route.replace(Some(Rc::clone(route)));
+    }
+
+    /// A step changed what decides the route, and asks to have it chosen anew before the next one.
+    pub fn reroute(&self) {
+        if self.choice.get() == Choice::Stands {
+            self.choice.set(Choice::Open);
+        }
+    }
+
+    /// The request has, by its route's own configuration, taken on what routes are not chosen by: the choice stands.
+    pub fn keep_route(&self) {
+        self.choice.set(Choice::Final);
+    }
+
+    /// Whether somebody asked for another route since this was asked.
+    pub fn is_to_be_rerouted(&self) -> bool {
+        let open = self.choice.get() == Choice::Open;
+        if open {
+            self.choice.set(Choice::Stands);
+        }
+        open
     }
 
     /// The generation that this exchange began and will end on.
@@ -183,6 +206,15 @@ impl Exchange {
     pub fn time_left(&self, now: Instant) -> Option<Duration> {
         self.deadline.get().map(|deadline| deadline.saturating_duration_since(now))
     }
+}
+
+// Whether the choice of its route may be made again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Choice {
+    #[default]
+    Stands,
+    Open,
+    Final,
 }
 
 /// How an exchange ended.

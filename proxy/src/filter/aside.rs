@@ -29,7 +29,7 @@ fn run(
         let timers = exchange.worker.locals.of::<Timers>();
         let (status, bytes) = (Cell::new(0), Cell::new(0));
         let whole = async {
-            let response = chain.run_from(start, request, &end).await;
+            let response = chain.run_from(start, request, &end, None).await;
             status.set(response.head.status.as_u16());
             if let Ok(mut seen) = visit.response(response).settle().await {
                 while let Some(Ok(frame)) = seen.body.frame().await {

@@ -2,11 +2,11 @@
 
 use std::{ops::ControlFlow, rc::Rc, sync::Arc};
 
-use futures_util::future::{self, Either};
+use futures_util::future::{self, Either, LocalBoxFuture};
 use http::StatusCode;
 use smallvec::SmallVec;
 
-use super::{Action, Flow, Step, Visit, aside};
+use super::{Action, Flow, Reroute, Step, Visit, aside, course::Course};
 use crate::{
     error::Error,
     exchange::{Call, Exchange, Request, Response},
@@ -32,18 +32,37 @@ impl Chain {
         self.0.iter().any(|step| matches!(&step.action, Action::Around(filter) if filter.takes_trace()))
     }
 
-    /// Runs `request` through the chain to `end` and back. What failed is in the exchange's record. `end` is shared, as
-    /// what is sent aside outlives this.
-    pub async fn run(&self, request: Box<Request>, end: &Arc<dyn Call>) -> Response {
-        self.run_from(0, request, end).await
+    /// Whether a step may ask for the route to be chosen anew.
+    pub fn reroutes(&self) -> bool {
+        self.0.iter().any(|step| matches!(&step.action, Action::Around(filter) if filter.reroutes()))
     }
 
-    async fn run_from(&self, start: usize, mut request: Box<Request>, end: &Arc<dyn Call>) -> Response {
+    /// Runs `request` through the chain to `end` and back. What failed is in the exchange's record. `end` is shared, as
+    /// what is sent aside outlives this. The route stays, whichever step asks for another.
+    pub async fn run(&self, request: Box<Request>, end: &Arc<dyn Call>) -> Response {
+        self.run_from(0, request, end, None).await
+    }
+
+    /// As [`Chain::run`]; where a step asks for another route, `router` chooses it.
+    pub async fn run_rerouted(&self, request: Box<Request>, end: &Arc<dyn Call>, router: &dyn Reroute) -> Response {
+        self.run_from(0, request, end, Some(&Course::new(router))).await
+    }
+
+    pub(super) async fn run_from(
+        &self,
+        start: usize,
+        mut request: Box<Request>,
+        end: &Arc<dyn Call>,
+        course: Option<&Course<'_>>,
+    ) -> Response {
         let exchange = Rc::clone(&request.exchange);
         let mut visits = Visits::new();
         let mut steps = self.0.iter().enumerate().skip(start);
         let (reached, outcome) = loop {
-            let Some((position, step)) = steps.next() else { break (self.0.len(), end.call(request).await) };
+            let Some((position, step)) = steps.next() else {
+                course.inspect(|course| course.arrived());
+                break (self.0.len(), end.call(request).await);
+            };
             match &step.action {
                 Action::Edit(edit) => match edit.request(&mut request) {
                     Ok(Flow::Continue) => {}
@@ -53,18 +72,26 @@ impl Chain {
                 Action::Around(filter) => {
                     let visit = filter.begin(&exchange);
                     match Rc::clone(&visit).request(request).settle().await {
-                        Ok(ControlFlow::Continue(seen)) => match visit.early() {
-                            None => request = seen,
-                            Some(early) => {
-                                visits.push(visit);
-                                let rest = Box::pin(self.run_from(position + 1, seen, end));
-                                let response = match future::select(rest, early).await {
-                                    Either::Left((response, _)) => response,
-                                    Either::Right(_) => Response::empty(StatusCode::OK),
-                                };
-                                break (position + 1, Ok(response));
+                        Ok(ControlFlow::Continue(seen)) => {
+                            let turned = course.map_or(Ok(None), |course| course.turn(&seen, &self.0[..=position]));
+                            match (turned, visit.early()) {
+                                (Ok(None), None) => request = seen,
+                                (Ok(turned), early) => {
+                                    visits.push(visit);
+                                    let rest: LocalBoxFuture<'_, Response> = match turned {
+                                        None => Box::pin(self.run_from(position + 1, seen, end, course)),
+                                        Some(way) => {
+                                            Box::pin(async move { way.chain.run_from(0, seen, &way.end, course).await })
+                                        }
+                                    };
+                                    break (position + 1, Ok(unless(early, rest).await));
+                                }
+                                (Err(error), _) => {
+                                    visits.push(visit);
+                                    break (position + 1, Err(error));
+                                }
                             }
-                        },
+                        }
                         Ok(ControlFlow::Break(response)) => {
                             visit.aside().into_iter().for_each(|sent| aside::send(self, position + 1, sent, end));
                             break (position, Ok(*response));
@@ -92,6 +119,15 @@ impl Chain {
     }
 }
 
+// The response of the rest of a chain, unless a step before it answers first: then what is under way there ends.
+async fn unless(early: Option<LocalBoxFuture<'static, ()>>, rest: LocalBoxFuture<'_, Response>) -> Response {
+    let Some(early) = early else { return rest.await };
+    match future::select(rest, early).await {
+        Either::Left((response, _)) => response,
+        Either::Right(_) => Response::empty(StatusCode::OK),
+    }
+}
+
 // Of the steps that may wait, in the order of the chain.
 type Visits = SmallVec<[Rc<dyn Visit>; 4]>;
 
@@ -103,7 +139,6 @@ fn rescue(exchange: &Exchange, error: &Error) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::future::LocalBoxFuture;
     use http::Method;
 
     use super::*;

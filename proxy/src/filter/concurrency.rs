@@ -79,9 +79,7 @@ impl Gate {
     fn key_of<'a>(&self, request: &'a Request) -> Cow<'a, str> {
         match &self.key {
             ConcurrencyKey::All => "".into(),
-            ConcurrencyKey::Route => {
-                request.exchange.route().map_or("".into(), |route| route.id.to_string().into())
-            }
+            ConcurrencyKey::Route => request.exchange.route().map_or("".into(), |route| route.id.to_string().into()),
             ConcurrencyKey::ClientIp => request.exchange.client.to_canonical().to_string().into(),
             ConcurrencyKey::Header(name) => field(request, name),
         }

@@ -14,6 +14,7 @@ mod chain;
 mod compress;
 mod concurrency;
 mod cors;
+mod course;
 mod decompress;
 mod explain;
 mod forward_auth;
@@ -35,7 +36,12 @@ use std::{ops::ControlFlow, rc::Rc, sync::Arc};
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 
-pub use self::{builtin::builtin, chain::Chain, explain::Explained};
+pub use self::{
+    builtin::builtin,
+    chain::Chain,
+    course::{Reroute, Way},
+    explain::Explained,
+};
 use crate::{
     error::Error,
     exchange::{Exchange, Request, Response},
@@ -48,6 +54,11 @@ pub trait Filter: Send + Sync {
 
     /// Whether requests of the method `TRACE` are its to see, and so to be sent on where it is: elsewhere none is.
     fn takes_trace(&self) -> bool {
+        false
+    }
+
+    /// Whether it may [ask](Exchange::reroute) for the route to be chosen anew.
+    fn reroutes(&self) -> bool {
         false
     }
 

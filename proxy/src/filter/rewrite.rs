@@ -36,6 +36,8 @@ impl Rewrite {
 
 impl Edit for Rewrite {
     fn request(&self, request: &mut Request) -> Result<Flow, Error> {
+        // Routes are chosen by what clients ask for, and not by what upstreams are asked for.
+        request.exchange.keep_route();
         if let Some(authority) = self.authority.of(&request.exchange) {
             request.authority = authority.clone();
         }

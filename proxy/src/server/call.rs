@@ -1,6 +1,8 @@
 //! Calls of gRPC: their deadline, and how what the gateway has to say is said to them. A client of gRPC reads the status
 //! in trailers, and takes any other answer for a defect.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderValue, Version};
 
 use crate::{
@@ -8,8 +10,9 @@ use crate::{
     exchange::{Exchange, Response, rpc, rpc::Rpc},
 };
 
-/// Sets the deadline that the client asks for, where that is before the route's.
-pub(super) fn set_deadline(exchange: &Exchange, headers: &HeaderMap) {
+/// Sets the deadline of the exchange: its route's, or the one that its client asks for where that is before.
+pub(super) fn set_deadline(exchange: &Exchange, timeout: Option<Duration>, headers: &HeaderMap) {
+    exchange.deadline.set(timeout.and_then(|timeout| exchange.started.checked_add(timeout)));
     if exchange.rpc.get() == Rpc::None {
         return;
     }

@@ -4,6 +4,7 @@
 
 use std::{convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 
+use futures_util::future::Either;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use http_body::Body as _;
 
@@ -13,6 +14,7 @@ use super::{
     inbound::{self, Arriving},
     life::{Asked, Life},
     outbound::{self, Outbound},
+    rerouting::{Among, Rerouting},
     selection,
     session::Session,
     tunnel::Switch,
@@ -35,11 +37,11 @@ pub(super) async fn serve(
     let arrived = if arrived.is_to_be_asked_about() { Box::pin(selection::choose(arrived)).await } else { arrived };
     let (life, generation, ready) = arrived.proceed();
     let mut response = match ready {
-        Ok((plan, mut request)) => {
+        Ok((plan, mut request, among)) => {
             if is_for_the_server(&mut request) {
                 capabilities()
             } else {
-                run(&life, &plan, request).await
+                run(&life, &plan, request, among).await
             }
         }
         Err(error) => refuse(&life, &error),
@@ -54,7 +56,7 @@ pub(super) async fn serve(
     Ok(switch_or_respond(response, &method, life))
 }
 
-type Ready = Result<(Rc<WorkerPlan>, Box<Request>), Error>;
+type Ready = Result<(Rc<WorkerPlan>, Box<Request>, Option<Box<Among>>), Error>;
 
 /// A request that has a plan, and nothing more yet. In a box, because it goes from hand to hand.
 pub(super) struct Arrived {
@@ -69,6 +71,8 @@ pub(super) struct Arrived {
     // Of the listener: whether it has tables to ask, and what bounds a body. Copied, as a count of its holders would be
     // written by every worker.
     asks: bool,
+    /// A table has chosen its route.
+    pub(super) chosen: bool,
     body_limits: (Option<u64>, Duration),
     generation: Option<HeaderValue>,
 }
@@ -111,8 +115,20 @@ fn arrive(session: &Rc<Session>, mut request: http::Request<Arriving>) -> Option
     life.early = incoming.early();
     let limits = &listener.spec.limits;
     let body_limits = (limits.body_bytes_max, limits.body_idle_timeout);
-    let arrived =
-        Arrived { life, exchange, snapshot, head, plan, admitted, incoming, ordinal, asks, body_limits, generation };
+    let arrived = Arrived {
+        life,
+        exchange,
+        snapshot,
+        head,
+        plan,
+        admitted,
+        incoming,
+        ordinal,
+        asks,
+        chosen: false,
+        body_limits,
+        generation,
+    };
     Some(Box::new(arrived))
 }
 
@@ -133,8 +149,20 @@ impl Arrived {
 
     // To a request on its plan, or to what is wrong with it.
     fn proceed(self: Box<Self>) -> (Box<Life>, Option<HeaderValue>, Ready) {
-        let Self { mut life, exchange, mut head, plan, admitted, incoming, ordinal, body_limits, generation, .. } =
-            *self;
+        let Self {
+            mut life,
+            exchange,
+            snapshot,
+            mut head,
+            plan,
+            admitted,
+            incoming,
+            ordinal,
+            chosen,
+            body_limits,
+            generation,
+            ..
+        } = *self;
         let mut admitted = match admitted {
             Ok(admitted) => admitted,
             Err(error) => return (life, generation, Err(error)),
@@ -152,20 +180,21 @@ impl Arrived {
         }
         let (body, received) = inbound::body(&life.session, ordinal, incoming, (bytes_max, body_limits.1));
         life.received = received;
-        exchange.deadline.set(plan.plan().timeout.and_then(|timeout| exchange.started.checked_add(timeout)));
         exchange.put_on(plan.facts());
         if !(plan.plan().chain.steps().is_empty() && plan.plan().end.takes_told()) {
             admitted.spell_out(&mut head.headers, &exchange.trace);
         }
-        let Admitted { known, upgrade, rpc, told, .. } = admitted;
+        let Admitted { known, named, upgrade, rpc, told } = admitted;
         if let Some(told) = told {
             drop(exchange.told.set(told));
         }
         exchange.rpc.set(rpc);
-        call::set_deadline(&exchange, &head.headers);
+        call::set_deadline(&exchange, plan.plan().timeout, &head.headers);
         let authority = known.authority.clone();
+        let among = (!chosen && plan.plan().chain.reroutes())
+            .then(|| Box::new(Among { snapshot, known, named, plan: Rc::clone(&plan), bytes_max: body_limits.0 }));
         life.upgrade.clone_from(&upgrade);
-        (life, generation, Ok((plan, Box::new(Request { head, authority, body, upgrade, exchange }))))
+        (life, generation, Ok((plan, Box::new(Request { head, authority, body, upgrade, exchange }), among)))
     }
 }
 
@@ -212,9 +241,13 @@ pub(super) fn route_head<'a>(head: &'a http::request::Parts, admitted: &'a Admit
 }
 
 // The chain, until its response or the end of the exchange's time.
-async fn run(life: &Life, plan: &WorkerPlan, request: Box<Request>) -> Response {
+async fn run(life: &Life, plan: &WorkerPlan, request: Box<Request>, among: Option<Box<Among>>) -> Response {
     let plan = plan.plan();
-    let mut chain = pin!(plan.chain.run(request, &plan.end));
+    let rerouting = among.map(|among| Rerouting::new(life, among));
+    let mut chain = pin!(match &rerouting {
+        None => Either::Left(plan.chain.run(request, &plan.end)),
+        Some(rerouting) => Either::Right(plan.chain.run_rerouted(request, &plan.end, rerouting)),
+    });
     let outcome = poll_fn(|cx| {
         let polled = chain.as_mut().poll(cx);
         pass_interims_on(life);

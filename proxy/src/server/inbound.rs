@@ -65,14 +65,31 @@ impl http_body::Body for Arriving {
     }
 }
 
-/// What has arrived of a request body. Outlives the body.
-#[derive(Debug, Default)]
-pub(super) struct Received(Cell<u64>);
+/// What has arrived of a request body, and what may. Outlives the body.
+#[derive(Debug)]
+pub(super) struct Received {
+    bytes: Cell<u64>,
+    bytes_max: Cell<u64>,
+    promised: Option<u64>,
+}
 
 impl Received {
     /// Bytes of data.
     pub(super) fn bytes(&self) -> u64 {
-        self.0.get()
+        self.bytes.get()
+    }
+
+    /// Sets another limit.
+    ///
+    /// # Errors
+    /// Where the body is known to be over it.
+    pub(super) fn limit(&self, bytes_max: Option<u64>) -> Result<(), Error> {
+        let bytes_max = bytes_max.unwrap_or(u64::MAX);
+        self.bytes_max.set(bytes_max);
+        if self.promised.unwrap_or_default().max(self.bytes.get()) > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        Ok(())
     }
 }
 
@@ -86,12 +103,15 @@ pub(super) fn body(
     if incoming.is_end_stream() {
         return (Body::empty(), None);
     }
-    let received = Rc::<Received>::default();
+    let received = Rc::new(Received {
+        bytes: Cell::new(0),
+        bytes_max: Cell::new(bytes_max.unwrap_or(u64::MAX)),
+        promised: incoming.size_hint().exact(),
+    });
     let inbound = Inbound {
         incoming,
         received: Rc::clone(&received),
         ordinal,
-        bytes_max: bytes_max.unwrap_or(u64::MAX),
         idle,
         alarm: Alarm::new(Rc::clone(&session.timers)),
         waits_until: None,
@@ -104,7 +124,6 @@ struct Inbound {
     incoming: Arriving,
     received: Rc<Received>,
     ordinal: u64,
-    bytes_max: u64,
     idle: Duration,
     alarm: Alarm,
     waits_until: Option<Instant>,
@@ -115,9 +134,9 @@ impl Inbound {
     fn frame(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Error> {
         self.waits_until = None;
         if let Some(data) = frame.data_ref() {
-            let bytes = self.received.0.get().saturating_add(data.len() as u64);
-            self.received.0.set(bytes);
-            return if bytes > self.bytes_max { Err(self.too_large()) } else { Ok(frame) };
+            let bytes = self.received.bytes.get().saturating_add(data.len() as u64);
+            self.received.bytes.set(bytes);
+            return if bytes > self.received.bytes_max.get() { Err(self.too_large()) } else { Ok(frame) };
         }
         Ok(match frame.into_trailers() {
             Ok(mut trailers) => {
@@ -130,7 +149,7 @@ impl Inbound {
 
     fn too_large(&self) -> Error {
         self.session.spoil();
-        too_large(self.bytes_max)
+        too_large(self.received.bytes_max.get())
     }
 
     fn broken(&self, error: Broken) -> Error {

@@ -2,6 +2,7 @@
 //! error. Held by the exchange's future until there is a response, and by the response's body from then on.
 
 use std::{
+    cell::RefCell,
     rc::Rc,
     task::{Context, Poll},
     time::Instant,
@@ -59,7 +60,7 @@ pub(super) struct Life {
     pub(super) handed: Option<Rc<Handed>>,
     /// Whether all of the response was handed over.
     pub(super) complete: bool,
-    plan: Rc<WorkerPlan>,
+    plan: RefCell<Rc<WorkerPlan>>,
     // Refused before it was routed: no route counts it.
     refused: bool,
     asked: Asked,
@@ -88,7 +89,7 @@ impl Life {
             promised: None,
             complete: false,
             handed: session.is_multiplexed().then(|| session.watch()),
-            plan: Rc::clone(plan),
+            plan: RefCell::new(Rc::clone(plan)),
             refused: asked.authority.is_none(),
             asked,
             alarm: session.is_multiplexed().then(|| Alarm::new(Rc::clone(&session.timers))),
@@ -96,8 +97,8 @@ impl Life {
     }
 
     /// Another route was chosen, before anything was sent.
-    pub(super) fn reroute(&mut self, plan: &Rc<WorkerPlan>) {
-        self.plan = Rc::clone(plan);
+    pub(super) fn reroute(&self, plan: &Rc<WorkerPlan>) {
+        self.plan.replace(Rc::clone(plan));
     }
 
     /// The timer of the task that this exchange lives on.
@@ -135,7 +136,8 @@ impl Life {
 
     // Metrics, the access log, the exchange's span.
     fn report(&self, outcome: &Outcome) {
-        let (worker, plan) = (self.exchange.worker.index, self.plan.plan());
+        let (worker, plan) = (self.exchange.worker.index, self.plan.borrow());
+        let plan = plan.plan();
         if self.refused {
             let kind = outcome.error.unwrap_or(Kind::MalformedRequest);
             self.session.door.hall.series.refused(worker, kind);

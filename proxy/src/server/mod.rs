@@ -26,6 +26,7 @@ mod outbound;
 pub mod path;
 mod prefixed;
 mod proxied;
+mod rerouting;
 mod rest;
 mod secure;
 mod selection;

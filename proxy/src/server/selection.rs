@@ -39,6 +39,7 @@ pub(super) async fn choose(mut arrived: Box<Arrived>) -> Box<Arrived> {
         if let Some(plan) = selection.find(&name, &route_head(&arrived.head, admitted)) {
             arrived.plan = arrived.snapshot.plan(plan);
             arrived.life.reroute(&arrived.plan);
+            arrived.chosen = true;
             break;
         }
     }

@@ -132,8 +132,9 @@ fn proxy_wasm(scope: &mut Scope<'_>, raw: raw::ProxyWasm, grants: &Grants) -> Pr
         }
     }
     let allow_on_headers_stop_iteration = raw.allow_on_headers_stop_iteration.value().unwrap_or_default();
+    let keep_route = raw.keep_route.value().unwrap_or_default();
     let root_id = root_id.unwrap_or_default();
-    ProxyWasm { root_id, vm_id, vm_config, environment, clusters, allow_on_headers_stop_iteration }
+    ProxyWasm { root_id, vm_id, vm_config, environment, clusters, allow_on_headers_stop_iteration, keep_route }
 }
 
 fn grants(scope: &mut Scope<'_>, raw: raw::Grants) -> Grants {

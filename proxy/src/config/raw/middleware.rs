@@ -117,6 +117,9 @@ pub(crate) struct ProxyWasm {
     /// Whether a head that pauses is held back alone while its body is shown, as Envoy's setting of this name has it.
     #[schemars(extend("x-default" = false))]
     pub(crate) allow_on_headers_stop_iteration: Field<bool>,
+    /// Whether the route stays when the plugin changes the head of a request. Otherwise it is chosen anew, as in Envoy.
+    #[schemars(extend("x-default" = false))]
+    pub(crate) keep_route: Field<bool>,
 }
 
 /// Bounds of a plugin.

@@ -148,6 +148,9 @@ fn proxy_wasm<'a>(written: Written<'a>, settings: &ProxyWasm) -> Fields<'a> {
     if settings.allow_on_headers_stop_iteration {
         fields.put("allow-on-headers-stop-iteration", Out::plain(true));
     }
+    if settings.keep_route {
+        fields.put("keep-route", Out::plain(true));
+    }
     fields
 }
 

@@ -189,6 +189,8 @@ pub struct ProxyWasm {
     pub clusters: Vec<(String, Name)>,
     /// Whether a head that pauses is held back alone, while its body is shown.
     pub allow_on_headers_stop_iteration: bool,
+    /// Whether the route stays, whatever it changes of a request's head.
+    pub keep_route: bool,
 }
 
 impl Plugin {

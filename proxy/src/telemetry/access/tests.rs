@@ -37,10 +37,7 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
 
 fn full_exchange() -> Rc<Exchange> {
     let exchange = testing::exchange();
-    exchange
-        .route
-        .set(Rc::new(RouteFacts { id: "users".into(), prefix: "".into(), pattern: "".into() }))
-        .expect("unset");
+    exchange.put_on(&Rc::new(RouteFacts { id: "users".into(), prefix: "".into(), pattern: "".into() }));
     exchange.record.note(|record| {
         record.upstream = Some("users".into());
         record.endpoint = Some(SocketAddr::from(([10, 0, 1, 20], 8080)));

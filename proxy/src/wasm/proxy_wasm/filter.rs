@@ -44,6 +44,10 @@ impl Filter for ProxyWasmFilter {
         Stream::new(&local, exchange)
     }
 
+    fn reroutes(&self) -> bool {
+        !self.plugin.proxy_wasm.keep_route
+    }
+
     fn describe(&self) -> String {
         format!("plugin {} (Proxy-Wasm module {:.12})", self.plugin.name, self.plugin.module.identity())
     }
@@ -101,6 +105,9 @@ async fn on_request(stream: Rc<Stream>, mut request: Box<Request>) -> Result<See
     let mut request = shown.expect("shown above, and taken only here");
     if let Some((head, authority)) = before.filter(|_| stream.skipped.get()) {
         (request.head, request.authority) = (head, authority);
+    }
+    if stream.rerouted.get() && !stream.keeps_route.get() && !stream.skipped.get() {
+        request.exchange.reroute();
     }
     if stream.local.home.program().sees_more() {
         stream.request.replace(Some(Shown::gone(&request)));

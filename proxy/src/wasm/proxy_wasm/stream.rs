@@ -52,6 +52,10 @@ pub(super) struct Stream {
     pub(super) calls: Cell<u32>,
     /// Its exchange is.
     pub(super) over: Cell<bool>,
+    /// It changed what a route is chosen by, or asked for another choice.
+    pub(super) rerouted: Cell<bool>,
+    /// It wants the route to stay.
+    pub(super) keeps_route: Cell<bool>,
     /// What it set under names of its own that is no text: everything else is in the exchange.
     pub(super) properties: RefCell<Vec<(String, Vec<u8>)>>,
     /// `proxy_on_done` asked for time.
@@ -111,6 +115,8 @@ impl Stream {
             skipped: Cell::new(false),
             calls: Cell::new(0),
             over: Cell::new(false),
+            rerouted: Cell::new(false),
+            keeps_route: Cell::new(local.plugin.proxy_wasm.keep_route),
             properties: RefCell::default(),
             lingers: Cell::new(false),
             failed: Cell::new(None),

@@ -2,7 +2,7 @@
 
 use wasmtime::{Linker, Result};
 
-use super::{Done, Guest, Status, answers, gives};
+use super::{Done, Guest, Status, answers, gives, streams};
 use crate::wasm::proxy_wasm::{
     data::{Data, Heard},
     fields::View,
@@ -24,6 +24,7 @@ pub(super) fn link(linker: &mut Linker<Data>) -> Result<()> {
 }
 
 const MAPS: u32 = 8;
+const REQUEST: u32 = 0;
 
 // Runs `f` on a map; `None` where it is not there at present.
 fn on<T>(guest: &mut Guest<'_>, map: u32, f: impl FnOnce(&mut View<'_>) -> T) -> Done<Option<T>> {
@@ -58,7 +59,7 @@ fn on<T>(guest: &mut Guest<'_>, map: u32, f: impl FnOnce(&mut View<'_>) -> T) ->
     let mut f = Some(f);
     let mut run = |view: &mut View<'_>| done = f.take().map(|f| f(view));
     match map {
-        0 => {
+        REQUEST => {
             if let Some(shown) = &mut *stream.request.borrow_mut() {
                 let (head, authority) = shown.head_mut();
                 run(&mut View::Request { head, authority, secure: stream.exchange.secure });
@@ -122,5 +123,9 @@ fn remove(guest: &mut Guest<'_>, map: u32, name: u32, length: u32) -> Done {
 }
 
 fn change(guest: &mut Guest<'_>, map: u32, f: impl FnOnce(&mut View<'_>) -> Done) -> Done {
-    on(guest, map, f)?.unwrap_or(Err(Status::BadArgument))
+    on(guest, map, f)?.unwrap_or(Err(Status::BadArgument))?;
+    if map == REQUEST {
+        streams::clear_route_cache(guest)?;
+    }
+    Ok(())
 }

@@ -282,6 +282,10 @@ pub(super) fn put(guest: &Guest<'_>, path: &str, value: Vec<u8>) -> Done {
     if root.is_some_and(|root| root.declared.get(path) == Some(&true)) && own(&stream, &parts).is_some() {
         return Err(Status::BadArgument);
     }
+    // Higress's, by which a plugin says that what it changes is for the upstream alone.
+    if name == "wasm.clear_route_cache" {
+        stream.keeps_route.set(value == b"off" || stream.local.plugin.proxy_wasm.keep_route);
+    }
     match String::from_utf8(value) {
         Ok(value) => {
             stream.properties.borrow_mut().retain(|(known, _)| *known != name);

@@ -74,8 +74,11 @@ fn close(guest: &mut Guest<'_>, kind: u32) -> Done {
     Ok(())
 }
 
-// A route is chosen once, before any step.
-pub(super) fn clear_route_cache(_: &mut Guest<'_>) -> Done {
+/// The route is to be chosen anew when the request goes on; of one that has gone on, it stays.
+pub(super) fn clear_route_cache(guest: &mut Guest<'_>) -> Done {
+    if let Some(stream) = stream(guest) {
+        stream.rerouted.set(true);
+    }
     Ok(())
 }
 
