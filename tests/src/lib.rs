@@ -24,6 +24,7 @@ mod payload;
 pub mod process;
 pub mod proxy_wasm;
 pub mod raw;
+pub mod redis;
 mod texts;
 pub mod tls;
 pub mod tokens;

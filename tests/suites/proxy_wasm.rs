@@ -8,6 +8,7 @@ mod foreign;
 mod grpc;
 mod heads;
 mod published;
+mod redis;
 mod rerouting;
 mod sdks;
 mod sharing;

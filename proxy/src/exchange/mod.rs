@@ -32,7 +32,7 @@ pub use told::Told;
 pub use trace::TraceContext;
 pub use tunnel::{Duplex, Tunnel};
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// A request on its way to an upstream. `head.uri` is in origin form with scheme and authority set apart in
 /// [`Request::authority`]; hop-by-hop fields are already gone. It goes from hand to hand in a box: it is large.
@@ -121,6 +121,14 @@ pub trait Call: Send + Sync {
     /// # Errors
     /// Of the upstream's or the gateway's fault; never a status that the upstream itself sent.
     fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>>;
+
+    /// Connects to where `request` would go, for a protocol that is not HTTP: nothing of it is sent.
+    ///
+    /// # Errors
+    /// Where there is no connection, and of what leads to no endpoint of its own.
+    fn open<'a>(&'a self, _request: &'a Request) -> LocalBoxFuture<'a, Result<Box<dyn Duplex>, Error>> {
+        Box::pin(std::future::ready(Err(Error::new(Kind::NoEndpoint, "it takes requests alone"))))
+    }
 
     /// Whether it sends what [`Exchange::told`] holds by itself; otherwise that has to be among the request's fields.
     fn takes_told(&self) -> bool {

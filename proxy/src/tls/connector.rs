@@ -27,7 +27,7 @@ use crate::config::{
 #[derive(Debug)]
 pub struct Connector {
     // By what is offered: see [`Offer`].
-    configs: [Arc<ClientConfig>; 3],
+    configs: [Arc<ClientConfig>; 4],
     server_name: Option<ServerName<'static>>,
     // Found by the next connector for as long as this one lives.
     _system: Option<Arc<SystemRoots>>,
@@ -42,10 +42,12 @@ pub enum Offer {
     Http2,
     /// HTTP/2, or else HTTP/1.1.
     Both,
+    /// Nothing: what is spoken is known, and no HTTP.
+    Nothing,
 }
 
 impl Offer {
-    const ALL: [Self; 3] = [Self::Http1, Self::Http2, Self::Both];
+    const ALL: [Self; 4] = [Self::Http1, Self::Http2, Self::Both, Self::Nothing];
 
     fn protocols(self) -> Vec<Vec<u8>> {
         let (http1, http2) = (b"http/1.1".to_vec(), b"h2".to_vec());
@@ -53,6 +55,7 @@ impl Offer {
             Self::Http1 => vec![http1],
             Self::Http2 => vec![http2],
             Self::Both => vec![http2, http1],
+            Self::Nothing => Vec::new(),
         }
     }
 }

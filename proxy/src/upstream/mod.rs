@@ -23,6 +23,7 @@ mod introduced;
 mod keeper;
 mod pool;
 mod pump;
+mod raw;
 mod replay;
 mod resolve;
 mod roster;
@@ -44,7 +45,7 @@ use self::{balance::Balancer, pool::Keep, roster::RosterSource, terms::Terms};
 use crate::{
     config::spec::{Dns, Name, Part, RouteTerms, Upstream as Spec},
     error::Error,
-    exchange::{Call, Request, Response},
+    exchange::{Call, Duplex, Request, Response},
     identity::Identity,
     state::{Sequence, States, Traffic},
     telemetry::{Endpoints, UpstreamSeries},
@@ -148,6 +149,10 @@ impl Call for Upstream {
 impl Call for SideCall {
     fn call(&self, request: Box<Request>) -> LocalBoxFuture<'_, Result<Response, Error>> {
         Box::pin(self.0.send(&self.0.terms, request, false))
+    }
+
+    fn open<'a>(&'a self, request: &'a Request) -> LocalBoxFuture<'a, Result<Box<dyn Duplex>, Error>> {
+        Box::pin(self.0.open(request))
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
     outbox::{Held, Outbox},
     program::Settings,
     queues::Queue,
+    redis,
 };
 use crate::{
     exchange::{Authority, Call},
@@ -43,6 +44,8 @@ pub(in crate::wasm) struct Data {
     pub(super) received: Option<Received>,
     /// What came of a call or stream of gRPC, while the guest is told of it.
     pub(super) heard: Option<Heard>,
+    /// What Redis answered, while the guest is told of it.
+    pub(super) reply: Option<Bytes>,
     /// Calls and streams of gRPC that are under way, by token.
     pub(super) conversations: HashMap<u32, Conversation>,
     /// What its calls hold.
@@ -59,6 +62,8 @@ pub(super) struct Root {
     pub(super) said: Vec<String>,
     /// Properties that it declared, and whether they are set once only.
     pub(super) declared: HashMap<String, bool>,
+    /// Upstreams that speak Redis, by the module's names for them.
+    pub(super) redis: HashMap<Arc<str>, Arc<redis::Settings>>,
 }
 
 /// Which configurations can be read.
@@ -78,6 +83,8 @@ pub(super) enum Asked {
     Watch { root: u32, number: u32, queue: Arc<Queue> },
     /// Send a request.
     Call(Box<Outgoing>),
+    /// Send a command of Redis.
+    Redis(Box<redis::Command>),
     /// Open a call or a stream of gRPC.
     Open(Box<Opening>),
     /// Give one up.
@@ -173,10 +180,16 @@ impl Data {
             metrics: Vec::new(),
             received: None,
             heard: None,
+            reply: None,
             conversations: HashMap::new(),
             outbox: Outbox::default(),
             asked: Vec::new(),
         }
+    }
+
+    /// Lets go of what the guest was told in a callback that is over.
+    pub(super) fn forget_news(&mut self) {
+        (self.received, self.heard, self.reply) = (None, None, None);
     }
 
     /// A number for a root context.

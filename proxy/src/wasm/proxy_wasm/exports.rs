@@ -12,6 +12,9 @@ pub(super) type Ask<P> = TypedFunc<P, u32>;
 /// The callback for what came back of a call: context, token, fields, bytes of the body, trailers.
 pub(super) type OnHttpCallResponse = Tell<(u32, u32, u32, u32, u32)>;
 
+/// The callback for what came back of a command of Redis: context, token, whether it failed, bytes of the answer.
+pub(super) type OnRedisCallResponse = Tell<(u32, u32, u32, u32)>;
+
 /// A callback of calls and streams of gRPC: context, token, and a number: of fields, of bytes, or the status.
 pub(super) type OnGrpc = Tell<(u32, u32, u32)>;
 
@@ -39,6 +42,7 @@ pub(super) struct Exports {
     pub(super) on_delete: Option<Tell<(u32,)>>,
     pub(super) on_queue_ready: Option<Tell<(u32, u32)>>,
     pub(super) on_http_call_response: Option<OnHttpCallResponse>,
+    pub(super) on_redis_call_response: Option<OnRedisCallResponse>,
     pub(super) on_grpc_receive_initial_metadata: Option<OnGrpc>,
     pub(super) on_grpc_receive: Option<OnGrpc>,
     pub(super) on_grpc_receive_trailing_metadata: Option<OnGrpc>,
@@ -78,6 +82,7 @@ impl Exports {
             on_delete: find(store, instance, "proxy_on_delete")?,
             on_queue_ready: find(store, instance, "proxy_on_queue_ready")?,
             on_http_call_response: find(store, instance, "proxy_on_http_call_response")?,
+            on_redis_call_response: find(store, instance, "proxy_on_redis_call_response")?,
             on_grpc_receive_initial_metadata: find(store, instance, "proxy_on_grpc_receive_initial_metadata")?,
             on_grpc_receive: find(store, instance, "proxy_on_grpc_receive")?,
             on_grpc_receive_trailing_metadata: find(store, instance, "proxy_on_grpc_receive_trailing_metadata")?,

@@ -18,6 +18,7 @@ use super::{
     exports::{Export, Params, Returned},
     local::Local,
     program::{Program, Shared},
+    redis,
     sight::Sight,
     stream::Stream,
     turn::{Place, Turn},
@@ -47,6 +48,7 @@ pub(super) struct Home {
     pub(super) streams: RefCell<HashMap<u32, Rc<Stream>, foldhash::fast::RandomState>>,
     /// Requests that are under way, by token.
     pub(super) calls: RefCell<HashMap<u32, UnderWay>>,
+    pub(super) redis: RefCell<redis::Lines>,
 }
 
 /// A turn at the place of the VM.
@@ -85,6 +87,7 @@ impl Home {
             locals: RefCell::default(),
             streams: RefCell::default(),
             calls: RefCell::default(),
+            redis: RefCell::default(),
         })
     }
 
@@ -161,6 +164,7 @@ impl Home {
                     self.local(root).inspect(|local| local.watch(root, number, queue));
                 }
                 Asked::Call(outgoing) => super::calls::send(self, *outgoing),
+                Asked::Redis(command) => redis::send(self, *command),
                 Asked::Open(opening) => super::grpc::open(self, *opening),
                 Asked::Cancel { token } => drop(self.calls.borrow_mut().remove(&token)),
                 Asked::Finish { context } => {
@@ -260,7 +264,7 @@ impl Home {
     fn end(self: &Rc<Self>, slot: Slot) {
         self.life.set(self.life.get() + 1);
         let streams = std::mem::take(&mut *self.streams.borrow_mut());
-        drop(self.calls.take());
+        drop((self.calls.take(), self.redis.take()));
         for stream in streams.into_values() {
             stream.lose();
         }
@@ -298,7 +302,7 @@ async fn run<P: Params, R: Returned>(
     let fail = match outcome {
         Some(Ok(answer)) => {
             let asked = vm.take_asked();
-            (vm.store.data_mut().received, vm.store.data_mut().heard) = (None, None);
+            vm.store.data_mut().forget_news();
             if vm.returned(home.shared.wear) {
                 home.worn.set(true);
             }

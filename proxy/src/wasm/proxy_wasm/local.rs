@@ -259,6 +259,7 @@ impl Local {
         self.tasks.take();
         let root = self.root.get();
         self.home.calls.borrow_mut().retain(|_, call| call.root() != root);
+        self.home.redis.borrow_mut().retain(|(of, _), _| *of != root);
         tokio::task::spawn_local(async move {
             let root = self.root.get();
             let done = self.home.call(self.now(), root, |exports| exports.on_done.as_ref(), |_| (root,)).await;

@@ -22,6 +22,7 @@ mod pairs;
 mod program;
 mod provided;
 mod queues;
+mod redis;
 mod sight;
 mod status;
 mod stream;

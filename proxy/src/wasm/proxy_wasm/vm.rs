@@ -78,6 +78,7 @@ impl Vm {
             in_use: Weak::clone(in_use),
             said: Vec::new(),
             declared: HashMap::new(),
+            redis: HashMap::new(),
         };
         data.roots.insert(root, made);
         let configured = self.configure(root).await;

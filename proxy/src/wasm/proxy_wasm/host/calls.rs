@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The longest time that a call may take.
-const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+pub(super) const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 
 pub(super) fn link(linker: &mut Linker<Data>) -> Result<()> {
     let call = |mut guest: Guest<'_>,
