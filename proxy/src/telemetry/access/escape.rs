@@ -64,12 +64,12 @@ impl Out<'_> {
     }
 
     /// Lower-case hexadecimal, `digits` wide.
-    pub(super) fn hex(&mut self, value: u128, digits: u32) {
-        self.quoted(|out| {
-            for place in (0..digits).rev() {
-                out.bytes.push(HEX[(value >> (4 * place)) as usize & 15]);
-            }
-        });
+    pub(super) fn hex(&mut self, value: u128, digits: usize) {
+        let mut text = [0; 32];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(value.to_be_bytes()) {
+            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        self.quoted(|out| out.raw(&text[text.len() - digits..]));
     }
 
     pub(super) fn address(&mut self, address: IpAddr) {

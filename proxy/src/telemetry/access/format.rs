@@ -15,7 +15,7 @@ use crate::{
 /// A compiled form.
 #[derive(Debug)]
 pub(super) enum Format {
-    /// A field and its key (`"name":`).
+    /// A field and its key, which what comes before is parted from (`,"name":`).
     Json(Vec<(Field, Box<[u8]>)>),
     /// A template's pieces.
     Text(Vec<Piece>),
@@ -117,7 +117,7 @@ const _: () = assert!(FIELDS.len() == ACCESS_FIELDS.len(), "each field has its n
 impl Format {
     /// Compiles `format`; the error names the field that there is not.
     pub(super) fn new(format: &LogFormat) -> Result<Self, String> {
-        let keyed = |(field, name): (Field, &str)| (field, format!("\"{name}\":").into_bytes().into());
+        let keyed = |(field, name): (Field, &str)| (field, format!(",\"{name}\":").into_bytes().into());
         Ok(match format {
             LogFormat::Json => {
                 Self::Json(FIELDS.into_iter().zip(ACCESS_FIELDS.iter().map(|(name, _)| *name)).map(keyed).collect())
@@ -156,10 +156,7 @@ fn object(fields: &[(Field, Box<[u8]>)], line: &Line<'_>, record: &Recorded, tim
     out.raw(b"{");
     for (field, key) in fields {
         let start = out.bytes.len();
-        if start > 1 {
-            out.raw(b",");
-        }
-        out.raw(key);
+        out.raw(if start > 1 { key } else { &key[1..] });
         if !field.write(line, record, time, out) {
             out.bytes.truncate(start);
         }
@@ -184,7 +181,6 @@ impl Field {
     /// Writes the value; `false`, and nothing written, where there is none.
     fn write(self, line: &Line<'_>, record: &Recorded, (now, seconds): Time<'_>, out: &mut Out<'_>) -> bool {
         let Line { exchange, outcome, .. } = line;
-        let (path, query) = line.path.split_once('?').map_or((line.path, None), |(path, query)| (path, Some(query)));
         match self {
             Self::Time => time(now, seconds, out),
             Self::Generation => out.number(exchange.generation()),
@@ -196,8 +192,8 @@ impl Field {
             }
             Self::Method => out.text(line.method.as_str()),
             Self::Authority => out.text(line.authority),
-            Self::Path => out.text(path),
-            Self::Query => return query.map(|query| out.text(query)).is_some(),
+            Self::Path => out.text(split(line.path).0),
+            Self::Query => return split(line.path).1.map(|query| out.text(query)).is_some(),
             Self::Protocol => out.word(protocol(exchange.version)),
             Self::Status => out.number(outcome.status.into()),
             Self::RequestBytes => out.number(outcome.request_bytes),
@@ -255,6 +251,12 @@ impl Field {
         let attributes = line.exchange.attributes.borrow();
         pairs(attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())), out, |value, out| out.text(value))
     }
+}
+
+// Path and query.
+fn split(target: &str) -> (&str, Option<&str>) {
+    let query = memchr::memchr(b'?', target.as_bytes());
+    query.map_or((target, None), |at| (&target[..at], Some(&target[at + 1..])))
 }
 
 // An object in JSON, `name=value,name=value` in a template.
