@@ -96,12 +96,17 @@ const UNKNOWN: &str = "-ERR unknown command";
 #[tokio::test]
 async fn a_command_is_answered_on_one_connection() {
     let redis = Redis::start(None).await;
-    let (_origin, _dir, gateway) = scene(&redis, &asking("redis", "", "", 1000), "").await;
+    let (_origin, dir, gateway) = scene(&redis, &asking("redis", "", "", 1000), "").await;
     let answers = [(SET, "5", "+OK"), (GET, "8", ""), (INCR, "4", ":1"), (INCR, "4", ":2"), (WHAT, "22", UNKNOWN)];
     for (command, length, answer) in answers {
         is(ask(&gateway, command).await, ["a", length, answer]);
     }
     assert_eq!(redis.commands(), ["SET a me", "GET a", "INCR n", "INCR n", "?"]);
+    // A connection belongs to no exchange, and outlives a change of something else.
+    dir.edit("gateway.yaml", "id: all", "id: every");
+    let generation = gateway.apply().await;
+    gateway.only(generation).await;
+    is(ask(&gateway, INCR).await, ["a", "4", ":3"]);
     // One a worker.
     assert!(redis.connections() <= 2, "{}", redis.connections());
 }

@@ -35,9 +35,8 @@ impl Line {
         let (sender, commands) = mpsc::unbounded_channel();
         let settings = settings.clone();
         tokio::task::spawn_local(async move {
-            match run(&request, &settings, commands).await {
-                Ok(()) => {}
-                Err(error) => tracing::debug!(%error, "a plugin's connection to Redis ended"),
+            if let Err(error) = run(request, &settings, commands).await {
+                tracing::debug!(%error, "a plugin's connection to Redis ended");
             }
         });
         Self(sender)
@@ -57,11 +56,13 @@ impl Line {
 }
 
 async fn run(
-    request: &Request,
+    request: Box<Request>,
     settings: &Settings,
     mut commands: mpsc::UnboundedReceiver<Asked>,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let socket = settings.upstream.open(request).await?;
+    let socket = settings.upstream.open(&request).await?;
+    // Its exchange is over long before the connection is, and holds its generation.
+    drop(request);
     let (mut from, mut to) = tokio::io::split(socket);
     let waiting = Waiting::default();
     for hello in &settings.hello {
