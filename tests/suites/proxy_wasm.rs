@@ -7,6 +7,7 @@ mod containment;
 mod foreign;
 mod grpc;
 mod heads;
+mod lengths;
 mod published;
 mod redis;
 mod rerouting;

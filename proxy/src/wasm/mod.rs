@@ -222,6 +222,7 @@ impl Wasm {
             standing: spec.fall_back.then(|| self.standings.of(spec.version(name, module.identity()))),
             isolation: spec.isolation,
             proxy_wasm: spec.proxy_wasm.clone(),
+            habits: proxy_wasm::Habits::default(),
             environment: spec.environment.clone(),
             grants,
             kv: self.space(name, spec.limits.kv_bytes_max),
@@ -232,10 +233,7 @@ impl Wasm {
         let built = match module.made {
             Made::Native(_) => return self.native(name, spec, &module, plugin).await,
             Made::ProxyWasm(_) => proxy_wasm::build(self.shared_vms(spec, &plugin), plugin, self.workers).await,
-            Made::HttpWasm(_) => {
-                let engine = (self.filters.clone(), Arc::clone(&self.counters));
-                http_wasm::build(plugin, engine, self.workers).await
-            }
+            Made::HttpWasm(_) => http_wasm::build(plugin, self.engine(), self.workers).await,
             Made::WasiHttp(_) => wasi_http::build(plugin, spec, &self.counters, self.workers).await,
         };
         built.map_err(|unmade| unmade.diagnostics(name, spec))
@@ -287,6 +285,10 @@ impl Wasm {
         sweep::sweep(worker);
     }
 
+    fn engine(&self) -> (Filters, Arc<Counters>) {
+        (self.filters.clone(), Arc::clone(&self.counters))
+    }
+
     // The plugin's key-value space, the same for every version of it; a new bound holds for what is written from now on.
     fn space(&self, name: &spec::Name, bytes_max: usize) -> Arc<Space> {
         let space = self.states.spaces.find_or_make(name, || Space::new(bytes_max));
@@ -307,8 +309,7 @@ impl Wasm {
             return found;
         }
         let limits = (memory_bytes_max, spec.limits.guests_max, self.workers);
-        let engine = (self.filters.clone(), Arc::clone(&self.counters));
-        let shared = Arc::new(Shared::new((key, Arc::clone(module)), engine, limits, Wear::of(&spec.limits)));
+        let shared = Arc::new(Shared::new((key, Arc::clone(module)), self.engine(), limits, Wear::of(&spec.limits)));
         pools.insert(key, Arc::downgrade(&shared));
         shared
     }
@@ -339,8 +340,7 @@ impl Wasm {
             own_queues: self.queues.group(vm_id),
             queues: Arc::clone(&self.queues),
         };
-        let engine = (self.filters.clone(), Arc::clone(&self.counters));
-        let shared = Arc::new(proxy_wasm::Shared::new(Arc::clone(module), settings, engine, limits));
+        let shared = Arc::new(proxy_wasm::Shared::new(Arc::clone(module), settings, self.engine(), limits));
         vms.insert(key, Arc::downgrade(&shared));
         shared
     }

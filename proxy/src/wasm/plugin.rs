@@ -13,6 +13,7 @@ use std::{
 use super::{
     compile::Module,
     native::types::{BodyMode, Declaration, Phases},
+    proxy_wasm::Habits,
     standing::Standing,
 };
 use crate::{
@@ -43,6 +44,8 @@ pub(super) struct Plugin {
     pub(super) isolation: Isolation,
     /// What only modules of Proxy-Wasm are told.
     pub(super) proxy_wasm: spec::ProxyWasm,
+    /// What was seen of modules of Proxy-Wasm.
+    pub(super) habits: Habits,
     /// Environment variables, for modules that have WASI.
     pub(super) environment: Vec<(String, String)>,
     pub(super) grants: BTreeMap<Name, Arc<dyn Call>>,

@@ -99,18 +99,12 @@
   (i32.const 0))
 
 ;; case replace-request-body
-(func (export "proxy_on_request_headers") {head} (result i32)
-  (drop (call $remove (i32.const 0) @"content-length"))
-  (i32.const 0))
 (func (export "proxy_on_request_body") (param $id i32) (param $size i32) (param $end i32) (result i32)
   (if (i32.eqz (local.get $end)) (then (return (i32.const 1))))
   (drop (call $set_buffer (i32.const 0) (i32.const 0) (local.get $size) @"replaced"))
   (i32.const 0))
 
 ;; case replace-response-body
-(func (export "proxy_on_response_headers") {head} (result i32)
-  (drop (call $remove (i32.const 2) @"content-length"))
-  (i32.const 0))
 (func (export "proxy_on_response_body") (param $id i32) (param $size i32) (param $end i32) (result i32)
   (if (i32.eqz (local.get $end)) (then (return (i32.const 1))))
   (drop (call $set_buffer (i32.const 1) (i32.const 0) (local.get $size) @"replaced"))

@@ -161,7 +161,7 @@
 
 ;; case body-replaced-under-a-length
 ;; ask POST / ; content-length: 3 ; body one
-;; differs: a body with another length than its head promises is broken off here, with 503; Envoy sends both, and the origin waits or answers 400
+;; differs: a body that changed has its own length here; Envoy sends the one that came with it, and the origin waits or answers 400
 (func (export "proxy_on_request_body") (param $id i32) (param $size i32) (param $end i32) (result i32)
   (if (i32.eqz (local.get $end)) (then (return (i32.const 1))))
   (drop (call $set_buffer (i32.const 0) (i32.const 0) (local.get $size) @"longer"))

@@ -53,7 +53,7 @@ async fn set(column: &Column<'_>, cases: &[Case]) -> Stage {
             let kind = if module.starts_with(b"\0asm") { "wasm" } else { "wat" };
             dir.write_bytes(&format!("{guest}.{kind}"), &module);
             let own = match column.interface {
-                "wasi:http" => format!("environment: {{CASE: {guest}}}"),
+                interface if interface.starts_with("wasi:http") => format!("environment: {{CASE: {guest}}}"),
                 interface if interface.starts_with("proxy-wasm") => {
                     format!("config: {guest}, proxy-wasm: {{vm-id: {}, root-id: guest}}", case.name)
                 }
@@ -87,12 +87,13 @@ routes:
 impl Stage {
     // What is not as it should be.
     async fn play(&self, case: &Case, protocol: &str) -> Vec<String> {
-        let mut client = match protocol {
-            "http1" => self.gateway.http1().await,
-            _ => self.gateway.http2().await,
-        };
         let mut wrong = Vec::new();
         for ask in &case.asks {
+            // A connection each: one whose request was answered before it was read is of no use to the next.
+            let mut client = match protocol {
+                "http1" => self.gateway.http1().await,
+                _ => self.gateway.http2().await,
+            };
             let before = (self.origin.requests(), self.side.requests());
             let answer = send(&mut client, &case.name, ask).await;
             if !ask.expected.iter().any(|(word, _)| word == "status") && answer.status != 200 {

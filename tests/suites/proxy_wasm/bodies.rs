@@ -94,14 +94,6 @@ async fn a_body_passes_in_parts_as_it_comes() {
 }
 
 #[tokio::test]
-async fn a_body_that_outgrows_the_promise_of_its_length_is_broken_off() {
-    let (_origin, _dir, gateway) = scene(&guest("0_2_1", &whole("response", 1)), "").await;
-    assert!(gateway.http1().await.try_send(request(Method::GET, "/bytes/3")).await.is_err());
-    let (_origin, _dir, gateway) = scene(&guest("0_2_1", &whole("request", 0)), "").await;
-    assert_eq!(gateway.http1().await.send(post(b"body")).await.status, 503);
-}
-
-#[tokio::test]
 async fn a_body_is_held_back_up_to_a_limit() {
     let guest = guest("0_2_1", &(without_length("request", 0) + &whole("request", 0)));
     let (_origin, _dir, gateway) = scene(&guest, ", limits: {buffer-bytes-max: 1KiB}").await;

@@ -1,5 +1,6 @@
 //! Bodies as a Proxy-Wasm plugin sees them on their way: it lets the part that is there go on, or pauses, and then sees
-//! it again with what has come since, up to a limit. A chunk is asked for when the reader asks for one.
+//! it again with what has come since, up to a limit. A chunk is asked for when the reader asks for one, but for the first where
+//! the head waits for what becomes of it.
 
 use std::{
     pin::Pin,
@@ -17,7 +18,10 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 
-use super::stream::{Direction, News, Stream};
+use super::{
+    promise::{Begun, Habit},
+    stream::{Direction, News, Stream},
+};
 use crate::{
     error::{Error, Kind},
     exchange::{Body, Response},
@@ -44,8 +48,9 @@ struct Reader {
     source: Body,
     direction: Direction,
     stream: Rc<Stream>,
-    /// The head waits until something is let go.
-    holds_head: bool,
+    head: Head,
+    /// Bytes that came from the source.
+    taken: u64,
     /// Since when the plugin holds back what is in the stream's buffer.
     paused: Option<Instant>,
     trailers: Option<HeaderMap>,
@@ -54,6 +59,16 @@ struct Reader {
     /// The source said so itself.
     drained: bool,
     over: bool,
+}
+
+/// Where the head is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Head {
+    Gone,
+    /// The plugin holds it back until it lets something go.
+    Held,
+    /// It waits for what the plugin makes of the body's first piece.
+    Waits,
 }
 
 /// What comes next while a plugin may hold something back.
@@ -72,7 +87,8 @@ impl Streamed {
             source,
             direction,
             stream,
-            holds_head: false,
+            head: Head::Gone,
+            taken: 0,
             paused: None,
             trailers: None,
             ended: false,
@@ -82,18 +98,21 @@ impl Streamed {
         Self { reader: Some(reader), step: None, left: declared, first: None, last: None, behind: None }
     }
 
-    /// The body of a head that is held back, as soon as its plugin lets the head go, or [`News::Answers`] in its place.
+    /// The body of a head that does not go before it: as soon as its plugin lets go one that it holds back, or else a first
+    /// piece of the body; or [`News::Answers`] in its place.
     ///
     /// # Errors
     /// Where the body or the plugin fails, and the policy is `closed`.
-    pub(super) async fn after_head(
+    pub(super) async fn begun(
         stream: &Rc<Stream>,
         direction: Direction,
         source: Body,
+        held: bool,
     ) -> Result<(Self, News), Error> {
         let mut body = Self::new(stream, direction, source, None);
         if let Some(reader) = &mut body.reader {
-            (reader.holds_head, reader.paused) = (true, Some(Instant::now()));
+            reader.head = if held { Head::Held } else { Head::Waits };
+            reader.paused = held.then(Instant::now);
         }
         match body.frame().await.transpose() {
             Ok(first) => body.first = first,
@@ -105,9 +124,12 @@ impl Streamed {
         Ok((body, News::GoesOn))
     }
 
-    /// Says which length the head promises.
-    pub(super) const fn declare(&mut self, declared: Option<u64>) {
-        self.left = declared;
+    /// Makes a head promise what is known of the length of this body, which has begun, and holds the rest of it to that.
+    pub(super) fn promise(&mut self, fields: &mut HeaderMap) {
+        let passed = self.first.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len) as u64;
+        if let Some(reader) = &self.reader {
+            self.left = reader.habit().settle(fields, Begun { taken: reader.taken, passed, over: reader.over });
+        }
     }
 
     // A plugin that changes a body's length and leaves the promise of another in the head would break the framing.
@@ -125,9 +147,33 @@ impl Streamed {
                 frame
             }
             None => {
-                let error =
-                    Error::new(Kind::PluginFailed, "the plugin changed a body's length and left its content-length");
-                self.reader.take().map(|reader| Err(reader.fail(error)))
+                let error = Error::new(Kind::PluginFailed, "the plugin changed a body's length behind its first piece");
+                self.reader.take().map(|reader| {
+                    reader.habit().is_late();
+                    Err(reader.fail(error))
+                })
+            }
+        }
+    }
+
+    // What goes on now of what the reader gave; `None`: it waits until the plugin was told of the end.
+    fn pass(&mut self, frame: Yield, over: bool) -> Option<Yield> {
+        match self.check(frame) {
+            Some(Ok(frame)) if self.left == Some(0) && !over && frame.is_data() && self.last.is_none() => {
+                self.last = Some(frame);
+                None
+            }
+            Some(Ok(frame)) => Some(Some(Ok(match self.last.take() {
+                None => frame,
+                Some(last) => {
+                    self.behind = Some(frame);
+                    last
+                }
+            }))),
+            end => {
+                self.reader = None;
+                let failed = end.is_some();
+                Some(self.last.take().filter(|_| !failed).map(Ok).or(end))
             }
         }
     }
@@ -143,7 +189,10 @@ impl http_body::Body for Streamed {
         if let Some(first) = this.first.take()
             && first.data_ref().is_none_or(|data| !data.is_empty())
         {
-            return Poll::Ready(this.check(Some(Ok(first))));
+            let over = this.reader.as_ref().is_none_or(|reader| reader.over);
+            if let Some(passes) = this.pass(Some(Ok(first)), over) {
+                return Poll::Ready(passes);
+            }
         }
         if let Some(behind) = this.behind.take() {
             this.reader = None;
@@ -159,20 +208,8 @@ impl http_body::Body for Streamed {
             let over = reader.over;
             this.step = None;
             this.reader = Some(reader);
-            match this.check(frame) {
-                Some(Ok(frame)) if this.left == Some(0) && !over && frame.is_data() && this.last.is_none() => {
-                    this.last = Some(frame);
-                }
-                Some(Ok(frame)) => {
-                    let Some(last) = this.last.take() else { return Poll::Ready(Some(Ok(frame))) };
-                    this.behind = Some(frame);
-                    return Poll::Ready(Some(Ok(last)));
-                }
-                end => {
-                    this.reader = None;
-                    let failed = end.is_some();
-                    return Poll::Ready(this.last.take().filter(|_| !failed).map(Ok).or(end));
-                }
+            if let Some(passes) = this.pass(frame, over) {
+                return Poll::Ready(passes);
             }
         }
     }
@@ -200,7 +237,10 @@ impl Reader {
                 return Ok(self.trailers.take().filter(|trailers| !trailers.is_empty()).map(Frame::trailers));
             }
             let news = match self.event().await? {
-                Event::Data(chunk) if self.stream.skipped.get() => return Ok(Some(Frame::data(self.flush(&chunk)))),
+                Event::Data(chunk) if self.stream.skipped.get() => {
+                    self.head = Head::Gone;
+                    return Ok(Some(Frame::data(self.flush(&chunk))));
+                }
                 Event::Data(chunk) => self.show(&chunk, self.source.is_end_stream()).await?,
                 Event::End => self.show(&[], true).await?,
                 Event::Trailers(trailers) => self.show_trailers(trailers).await?,
@@ -214,7 +254,7 @@ impl Reader {
                         self.trailers = self.stream.side(self.direction).trailers.take();
                     }
                     let passes = self.flush(&[]);
-                    if std::mem::take(&mut self.holds_head) || !passes.is_empty() {
+                    if self.lets_head_go() || !passes.is_empty() {
                         return Ok(Some(Frame::data(passes)));
                     }
                 }
@@ -224,6 +264,20 @@ impl Reader {
                 News::Answers(answer) => return Err(self.break_off(Ok(*answer))),
             }
         }
+    }
+
+    // Whether a head goes with what the plugin let go just now.
+    fn lets_head_go(&mut self) -> bool {
+        let goes = match self.head {
+            Head::Gone => return false,
+            Head::Held => true,
+            // A piece without a byte says nothing.
+            Head::Waits => self.over || self.taken > 0,
+        };
+        if goes {
+            self.head = Head::Gone;
+        }
+        goes
     }
 
     // A source that said that it is at its end may have trailers all the same.
@@ -257,6 +311,7 @@ impl Reader {
         };
         Ok(match frame.into_data() {
             Ok(data) => {
+                self.taken += data.len() as u64;
                 self.ended = self.source.is_end_stream();
                 Event::Data(data)
             }
@@ -297,6 +352,10 @@ impl Reader {
         Ok(news)
     }
 
+    fn habit(&self) -> &Habit {
+        self.stream.local.plugin.habits.of(self.direction)
+    }
+
     fn too_large(&self) -> Result<News, Error> {
         let bytes_max = self.stream.local.plugin.limits.buffer_bytes_max;
         if self.direction == Direction::Request {
@@ -317,7 +376,7 @@ impl Reader {
         match self.direction {
             _ if self.stream.midway.borrow().is_some() => error,
             Direction::Request => self.break_off(Err(error)),
-            Direction::Response if self.holds_head => error,
+            Direction::Response if self.head != Head::Gone => error,
             Direction::Response => {
                 self.stream.exchange.record.fail(&error);
                 error
@@ -328,7 +387,7 @@ impl Reader {
     // Ends a request's body so that the step answers with `midway`, whatever the upstream makes of it.
     fn break_off(&self, midway: Result<Response, Error>) -> Error {
         let kind = midway.as_ref().map_or_else(Error::kind, |_| Kind::PluginFailed);
-        if self.direction == Direction::Request || self.holds_head {
+        if self.direction == Direction::Request || self.head != Head::Gone {
             self.stream.midway.replace(Some(Box::new(midway)));
         }
         Error::new(kind, "the plugin ended the body")

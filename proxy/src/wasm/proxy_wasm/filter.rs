@@ -14,6 +14,7 @@ use super::{
     body::Streamed,
     local::Residents,
     program::Shared,
+    promise::declared,
     stream::{Direction, News, Shown, Stream},
 };
 use crate::{
@@ -94,7 +95,7 @@ async fn on_request(stream: Rc<Stream>, mut request: Box<Request>) -> Result<See
     let mut news = see_request(&stream, fields, body.is_empty()).await?;
     let mut held = None;
     if let News::HoldsHead = news {
-        let (streamed, then) = Box::pin(Streamed::after_head(&stream, Direction::Request, body.take())).await?;
+        let (streamed, then) = Box::pin(Streamed::begun(&stream, Direction::Request, body.take(), true)).await?;
         (held, news) = (Some(streamed), then);
     }
     if let News::Answers(answer) = news {
@@ -106,24 +107,48 @@ async fn on_request(stream: Rc<Stream>, mut request: Box<Request>) -> Result<See
     if let Some((head, authority)) = before.filter(|_| stream.skipped.get()) {
         (request.head, request.authority) = (head, authority);
     }
-    if stream.rerouted.get() && !stream.keeps_route.get() && !stream.skipped.get() {
-        request.exchange.reroute();
-    }
+    let reroutes = stream.rerouted.get() && !stream.keeps_route.get() && !stream.skipped.get();
     if stream.local.home.program().sees_more() {
         stream.request.replace(Some(Shown::gone(&request)));
     }
-    request.body = body;
-    if let Some(mut streamed) = held {
-        streamed.declare(declared(&request.head.headers));
-        request.body = Body::stream(streamed);
-    } else if !stream.skipped.get()
-        && !request.body.is_empty()
-        && stream.local.home.program().sees_body(Direction::Request)
-    {
-        let body = Streamed::new(&stream, Direction::Request, request.body.take(), declared(&request.head.headers));
-        request.body = Body::stream(body);
+    let fields = &mut request.head.headers;
+    match see_body(&stream, Direction::Request, (body, held), fields).await? {
+        Ok(body) => request.body = body,
+        Err(answer) => {
+            let answer = Box::pin(on_response(stream, *answer)).await?;
+            return Ok(Break(Box::new(answer)));
+        }
+    }
+    if reroutes {
+        request.exchange.reroute();
     }
     Ok(Continue(request))
+}
+
+// The body as it goes on, where it is one that the plugin sees, with what its head promises of its length; or the plugin's
+// answer in its place. A length that the plugin may change is promised when its first piece has been seen: where none is,
+// nothing waits.
+async fn see_body(
+    stream: &Rc<Stream>,
+    direction: Direction,
+    (body, held): (Body, Option<Streamed>),
+    fields: &mut HeaderMap,
+) -> Result<Result<Body, Box<Response>>, Error> {
+    let program = stream.local.home.program();
+    let length = declared(fields);
+    let mut streamed = match held {
+        Some(held) => held,
+        None if stream.skipped.get() || body.is_empty() || !program.sees_body(direction) => return Ok(Ok(body)),
+        None if length.is_some() && stream.may_change_length(direction) => {
+            match Box::pin(Streamed::begun(stream, direction, body, false)).await? {
+                (_, News::Answers(answer)) => return Ok(Err(answer)),
+                (streamed, _) => streamed,
+            }
+        }
+        None => return Ok(Ok(Body::stream(Streamed::new(stream, direction, body, length)))),
+    };
+    streamed.promise(fields);
+    Ok(Ok(Body::stream(streamed)))
 }
 
 // `:method`, `:path`, `:authority` and `:scheme`.
@@ -164,7 +189,7 @@ async fn on_response(stream: Rc<Stream>, response: Response) -> Result<Response,
     let mut news = see(&stream, Direction::Response, Instant::now(), (fields, bodyless || body.is_empty())).await?;
     let mut held = None;
     if let News::HoldsHead = news {
-        let (streamed, then) = Box::pin(Streamed::after_head(&stream, Direction::Response, body.take())).await?;
+        let (streamed, then) = Box::pin(Streamed::begun(&stream, Direction::Response, body.take(), true)).await?;
         (held, news) = (Some(streamed), then);
     }
     let shown = stream.response.take();
@@ -179,22 +204,16 @@ async fn on_response(stream: Rc<Stream>, response: Response) -> Result<Response,
         head.headers.remove(header::CONTENT_LENGTH);
         body = Body::empty();
     }
-    if let Some(mut streamed) = held {
-        streamed.declare(declared(&head.headers));
-        body = Body::stream(streamed);
-    } else if !bodyless
-        && !stream.skipped.get()
-        && !body.is_empty()
-        && stream.local.home.program().sees_body(Direction::Response)
-    {
-        body = Body::stream(Streamed::new(&stream, Direction::Response, body, declared(&head.headers)));
+    if bodyless && held.is_none() {
+        if head_request || status == StatusCode::NOT_MODIFIED {
+            stream.local.plugin.habits.of(Direction::Response).settle_alone(&mut head.headers);
+        }
+        return Ok(Response { head, body, tunnel });
     }
-    Ok(Response { head, body, tunnel })
-}
-
-// The length of a body that its head promises, after the plugin had its say.
-fn declared(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    Ok(match see_body(&stream, Direction::Response, (body, held), &mut head.headers).await? {
+        Ok(body) => Response { head, body, tunnel },
+        Err(answer) => *answer,
+    })
 }
 
 fn ask_for_end(stream: &Rc<Stream>) {

@@ -3,7 +3,8 @@
 //!
 //! `provided` and `program` are what a module is, `vm` an instance with its plugins, `home` the place of a VM on a
 //! worker, `local` a plugin there, `stream` one exchange; `filter` and `body` lead an exchange through its callbacks,
-//! `calls` a plugin's own requests. `host` holds what modules import; `docs/proxy-wasm.md` tells it to operators.
+//! `promise` says how long a body will be, `calls` holds a plugin's own requests. `host` holds what modules import;
+//! `docs/proxy-wasm.md` tells it to operators.
 
 mod body;
 mod calls;
@@ -20,6 +21,7 @@ mod messages;
 mod outbox;
 mod pairs;
 mod program;
+mod promise;
 mod provided;
 mod queues;
 mod redis;
@@ -39,6 +41,7 @@ pub(super) use self::{
     host::linker,
     local::Residents,
     program::{Program, Settings, Shared},
+    promise::Habits,
     provided::{check, hint, provides, version},
     queues::Queues,
 };

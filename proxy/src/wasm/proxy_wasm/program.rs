@@ -39,6 +39,8 @@ pub(in crate::wasm) struct Program {
 struct Sees {
     head: Head,
     body: bool,
+    /// It is called for the body itself, and can change it.
+    changes: bool,
 }
 
 /// With how many numbers it is called for a head.
@@ -99,6 +101,11 @@ impl Program {
         self.sees(direction).body
     }
 
+    /// Whether it may change a body.
+    pub(super) const fn changes_body(&self, direction: Direction) -> bool {
+        self.sees(direction).changes
+    }
+
     /// Whether it can be called in a stream's context when the head of its request has been shown: only then must
     /// there be something that shows what went on, and what came back.
     pub(super) fn sees_more(&self) -> bool {
@@ -133,7 +140,9 @@ impl Sees {
             Some(_) => Head::Two,
             None => Head::Unseen,
         };
-        Self { head, body: export("body").is_some() || export("trailers").is_some() }
+        let body = export("body").is_some();
+        let changes = body && module.imports().any(|import| import.name() == "proxy_set_buffer_bytes");
+        Self { head, body: body || export("trailers").is_some(), changes }
     }
 }
 

@@ -151,6 +151,11 @@ impl Stream {
         self.context.get() != 0
     }
 
+    /// Whether what a head promises of its body's length may turn out wrong.
+    pub(super) fn may_change_length(&self, direction: Direction) -> bool {
+        self.local.home.program().changes_body(direction) || self.local.plugin.habits.of(direction).was_late()
+    }
+
     // What is there without waiting.
     fn pending(&self, direction: Direction) -> Result<Option<News>, Error> {
         if self.skipped.get() {
