@@ -14,7 +14,7 @@ use http::request;
 use wasmtime::{PoolConcurrencyLimitError, Trap, component::ResourceAny};
 
 use super::{
-    deadline::Deadline,
+    deadline::{Deadline, Late},
     engine::Running,
     guest::{AtOnce, CreateError, Guest, told},
     native::{Exports, Params, Phase, Returned},
@@ -228,9 +228,12 @@ impl Visit {
     ) -> Result<T, Fail> {
         let turn = if self.local.plugin.calls().overlap() { Some(self.turn.lock().await) } else { None };
         let time = CallTime::start(self, phase);
-        let mut deadline = Deadline::at(time.started + time.limit);
-        let outcome = poll_fn(|cx| self.poll_within(&mut deadline, &mut poll, cx)).await;
-        let limit = time.limit;
+        let (limit, ends) = (time.limit, time.started + time.limit);
+        let mut deadline = Deadline::at(ends);
+        let outcome = match self.local.pace.begin(time.started, ends).await {
+            Ok(()) => poll_fn(|cx| self.poll_within(&mut deadline, &mut poll, cx)).await,
+            Err(Late) => None,
+        };
         let outcome = outcome.unwrap_or(Err(Fail::Timeout(limit)));
         time.stop(&outcome);
         drop(turn);
@@ -255,7 +258,8 @@ impl Visit {
         guest.store.data_mut().at_once = Some(AtOnce::new(time.limit));
         guest.store.set_epoch_deadline(1);
         let sight = Sight::open(Rc::clone(self));
-        let called = method.call(&mut guest.store, params(plugin));
+        let ticker = &self.local.pool.shared.filters.ticker;
+        let called = self.local.pace.watch(ticker, || method.call(&mut guest.store, params(plugin)));
         drop(sight);
         guest.store.data_mut().at_once = None;
         let outcome = match called {
@@ -309,7 +313,8 @@ impl Visit {
         cx: &mut Context<'_>,
     ) -> Poll<Option<T>> {
         let sight = Sight::open(Rc::clone(self));
-        if let Poll::Ready(output) = call(cx) {
+        let ticker = &self.local.pool.shared.filters.ticker;
+        if let Poll::Ready(output) = self.local.pace.watch(ticker, || call(cx)) {
             return Poll::Ready(Some(output));
         }
         drop(sight);

@@ -132,6 +132,8 @@ pub(super) struct Ticker {
     shards: Box<[Shard]>,
     /// Of the first, those that any worker has used: looking at the others at each tick would cost more than the tick.
     used: AtomicUsize,
+    /// Written by its thread alone.
+    ticks: AtomicU64,
     resting: AtomicBool,
     thread: std::sync::OnceLock<Thread>,
 }
@@ -157,15 +159,14 @@ const TICKS_UNTIL_REST: u32 = 200;
 
 impl Ticker {
     fn start(engine: EngineWeak) -> std::io::Result<Arc<Self>> {
-        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
-        let (used, resting) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let ticker = Arc::new(Self { shards, used, resting, thread: Default::default() });
+        let ticker = Arc::new(Self::still());
         let weak = Arc::downgrade(&ticker);
         let handle = thread::Builder::new().name("wasm-ticks".into()).spawn(move || {
             let (mut idle, mut seen) = (0, 0);
             let (mut busy, mut given) = (0_u32, 0);
             while let (Some(engine), Some(ticker)) = (engine.upgrade(), weak.upgrade()) {
                 engine.increment_epoch();
+                ticker.tick(1);
                 let (began, ended) = ticker.count();
                 idle = if began == seen && began == ended { idle + 1 } else { 0 };
                 seen = began;
@@ -189,6 +190,23 @@ impl Ticker {
         // Set before anybody else can have the ticker.
         drop(ticker.thread.set(handle.thread().clone()));
         Ok(ticker)
+    }
+
+    /// One that does not tick by itself.
+    pub(super) fn still() -> Self {
+        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
+        let (used, ticks, resting) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        Self { shards, used, ticks, resting, thread: Default::default() }
+    }
+
+    /// How many times it ticked.
+    #[inline]
+    pub(super) fn ticks(&self) -> u64 {
+        self.ticks.load(Relaxed)
+    }
+
+    pub(super) fn tick(&self, times: u64) {
+        self.ticks.store(self.ticks() + times, Relaxed);
     }
 
     /// Says that guest code beside the exchanges begins to run; see [`Ticker::run`].

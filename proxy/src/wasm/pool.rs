@@ -9,6 +9,7 @@ use std::{
     collections::HashMap,
     rc::Rc,
     sync::{Arc, Mutex, PoisonError, Weak},
+    time::Instant,
 };
 
 use super::{
@@ -20,6 +21,7 @@ use super::{
     engine::Filters,
     guest::{Guest, Wear},
     plugin::Plugin,
+    slice::Pace,
 };
 use crate::{config::spec::Isolation, exchange::Worker, identity::Identity, telemetry::metrics::GuestMetric};
 
@@ -94,6 +96,7 @@ pub(super) struct Local {
     /// Guests that are out for it: a plugin that holds all of its own holds none of another's.
     busy: Rc<Cell<usize>>,
     pub(super) breaker: Breaker,
+    pub(super) pace: Pace,
     /// Of what it logs itself.
     pub(super) log: LogBudget,
     /// Of what is logged when it fails.
@@ -159,6 +162,7 @@ impl Guests {
                 pool: Rc::clone(pool),
                 busy: Rc::default(),
                 breaker: Breaker::of(plugin),
+                pace: Pace::default(),
                 log: LogBudget::default(),
                 failures: LogBudget::default(),
                 metrics: RefCell::default(),
@@ -191,7 +195,8 @@ impl Local {
     /// A guest to call the plugin at once in; `None` where it has to be called otherwise.
     #[inline]
     pub(super) fn prompt(&self) -> Option<Lease> {
-        if self.prompt && self.breaker.allows() { self.pool.ready(self) } else { None }
+        let may = self.prompt && self.breaker.allows() && !self.pace.is_slow(Instant::now());
+        if may { self.pool.ready(self) } else { None }
     }
 }
 

@@ -11,7 +11,11 @@ use std::{
 use super::{pool::Lease, sight::Sight, visit::Visit};
 use crate::{
     telemetry::trace,
-    wasm::{call::Fail, deadline::Deadline, slice},
+    wasm::{
+        call::Fail,
+        deadline::{Deadline, Late},
+        slice,
+    },
 };
 
 impl Visit {
@@ -75,7 +79,11 @@ impl Visit {
             waiting: None,
             waited: Duration::ZERO,
         };
-        let outcome = poll_fn(|cx| time.poll(self, call.as_mut(), cx)).await.unwrap_or(Err(Fail::Timeout(limit)));
+        let outcome = match self.local.pace.begin(started, started + limit).await {
+            Ok(()) => poll_fn(|cx| time.poll(self, call.as_mut(), cx)).await,
+            Err(Late) => None,
+        };
+        let outcome = outcome.unwrap_or(Err(Fail::Timeout(limit)));
         let spent = started.elapsed().saturating_sub(time.waited);
         self.spent.set(self.spent.get() + spent);
         self.exchange.record.spend(&self.step, &self.local.name, spent);
@@ -120,7 +128,8 @@ impl Time {
         }
         visit.waits.set(false);
         let sight = Sight::open(visit);
-        if let Poll::Ready(output) = call.poll(cx) {
+        let local = &visit.local;
+        if let Poll::Ready(output) = local.pace.watch(&local.shared.filters.ticker, || call.poll(cx)) {
             return Poll::Ready(Some(output));
         }
         drop(sight);

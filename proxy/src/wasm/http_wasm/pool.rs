@@ -23,6 +23,7 @@ use crate::{
         guest::{CreateError, Wear},
         plugin::Plugin,
         pool::InUse,
+        slice::Pace,
     },
 };
 
@@ -77,6 +78,7 @@ pub(super) struct Local {
     spare: Cell<usize>,
     busy: Cell<usize>,
     pub(super) breaker: Breaker,
+    pub(super) pace: Pace,
     /// Of what it logs itself.
     pub(super) log: LogBudget,
     /// Of what is logged when it fails.
@@ -118,6 +120,7 @@ impl Leased {
                 spare: Cell::new(0),
                 busy: Cell::new(0),
                 breaker: Breaker::of(&shared.plugin),
+                pace: Pace::default(),
                 log: LogBudget::default(),
                 failures: LogBudget::default(),
                 ending: Cell::new(0),

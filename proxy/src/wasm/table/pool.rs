@@ -11,7 +11,7 @@ use std::{
 use super::{Table, guest::TableGuest};
 use crate::{
     exchange::Worker,
-    wasm::{breaker::Breaker, budget::LogBudget, call::Fail},
+    wasm::{breaker::Breaker, budget::LogBudget, call::Fail, slice::Pace},
 };
 
 /// Held by every snapshot's selector of a table; when the last is gone, the workers let go of the table.
@@ -26,6 +26,7 @@ pub(in crate::wasm) struct Tables(RefCell<HashMap<u64, Rc<Local>, foldhash::fast
 pub(super) struct Local {
     pub(super) table: Arc<Table>,
     pub(super) breaker: Breaker,
+    pub(super) pace: Pace,
     /// Of what is logged when it fails.
     pub(super) failures: LogBudget,
     worker: usize,
@@ -54,6 +55,7 @@ impl Tables {
             Rc::new(Local {
                 table: Arc::clone(table),
                 breaker: Breaker::default(),
+                pace: Pace::default(),
                 failures: LogBudget::default(),
                 worker: worker.index,
                 free: RefCell::default(),

@@ -3,6 +3,8 @@
 
 use std::{
     collections::HashSet,
+    future::poll_fn,
+    pin::pin,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -81,12 +83,19 @@ impl Selector {
     async fn ask(&self, local: &Rc<Local>, asked: Asked, started: Instant) -> (Asked, Result<Chosen, Fail>) {
         let limit = self.table.limits.call_timeout;
         let deadline = started + limit;
-        let leased = Deadline::within(deadline, local.lease()).await;
+        let leased = match local.pace.begin(started, deadline).await {
+            Ok(()) => Deadline::within(deadline, local.lease()).await,
+            Err(late) => Err(late),
+        };
         let mut lease = match leased.unwrap_or(Err(Fail::Timeout(limit))) {
             Ok(lease) => lease,
             Err(fail) => return (asked, Err(fail)),
         };
-        let called = Deadline::within(deadline, lease.guest().select(asked)).await;
+        let called = {
+            let mut call = pin!(lease.guest().select(asked));
+            let watched = poll_fn(|cx| local.pace.watch(&self.table.filters.ticker, || call.as_mut().poll(cx)));
+            Deadline::within(deadline, watched).await
+        };
         let asked = lease.guest().take();
         let returned = matches!(called, Ok(Ok(_)));
         let outcome = self.judged(called.map_err(|_| limit));

@@ -68,7 +68,10 @@ pub(super) fn start(handling: &Rc<Handling>, head: request::Parts, body: Lodged)
         let stands = handling.count();
         let mut call = pin!(handle(&shared, Request::from_parts(head, body.boxed_unsync()), secure));
         let mut deadline = None;
-        let outcome = poll_fn(|cx| handling.poll(call.as_mut(), &mut deadline, cx)).await;
+        let outcome = match handling.begin().await {
+            Ok(()) => poll_fn(|cx| handling.poll(call.as_mut(), &mut deadline, cx)).await,
+            late => late,
+        };
         handling.conclude(outcome);
         drop(stands);
     });

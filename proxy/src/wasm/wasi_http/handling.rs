@@ -247,6 +247,16 @@ impl Handling {
         }
     }
 
+    /// Comes when the guest may begin.
+    ///
+    /// # Errors
+    /// Where its time is over before that.
+    pub(super) async fn begin(&self) -> Result<(), Fail> {
+        let (now, limit) = (Instant::now(), self.local.shared.plugin.limits.exchange_timeout);
+        let ends = self.deadline.get().unwrap_or(now + limit);
+        self.local.pace.begin(now, ends).await.map_err(|_| Fail::Timeout(limit))
+    }
+
     /// Polls the guest with this in its host functions' sight, within its time.
     pub(super) fn poll(
         self: &Rc<Self>,
@@ -263,7 +273,7 @@ impl Handling {
         let began = Instant::now();
         self.stretch.set(self.stretch.get().or(Some(began)));
         let sight = Sight::open(Rc::clone(self));
-        let polled = call.poll(cx);
+        let polled = self.local.pace.watch(ticker, || call.poll(cx));
         drop((sight, running));
         self.spend(began.elapsed());
         if polled.is_ready() {

@@ -11,7 +11,7 @@ use super::Shared;
 use crate::{
     error::Error,
     exchange::Worker,
-    wasm::{breaker::Breaker, budget::LogBudget, call::Fail, policy::Subject, pool::InUse},
+    wasm::{breaker::Breaker, budget::LogBudget, call::Fail, policy::Subject, pool::InUse, slice::Pace},
 };
 
 /// See the module.
@@ -21,6 +21,7 @@ pub(super) struct Local {
     pub(super) name: Arc<str>,
     pub(super) worker: usize,
     pub(super) breaker: Breaker,
+    pub(super) pace: Pace,
     /// Of what it logs itself.
     pub(super) log: LogBudget,
     failures: LogBudget,
@@ -49,6 +50,7 @@ impl Handlers {
                 name: Arc::from(&*shared.plugin.name),
                 worker: worker.index,
                 breaker: Breaker::of(&shared.plugin),
+                pace: Pace::default(),
                 log: LogBudget::default(),
                 failures: LogBudget::default(),
                 busy: Cell::new(0),
