@@ -105,6 +105,8 @@ fn compatibility(engine: &Engine) -> String {
         env!("CARGO_PKG_VERSION"),
         WIT,
         TABLE_WIT,
+        include_str!("bulk.rs"),
+        include_str!("bulk.wat"),
         include_str!("load.rs"),
         include_str!("surface.rs"),
         include_str!("proxy_wasm/provided.rs"),

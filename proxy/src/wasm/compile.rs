@@ -13,7 +13,7 @@ use wasmtime::{
 };
 
 use super::{
-    Counters, LoadError,
+    Counters, LoadError, bulk,
     cache::Cache,
     guest::Data,
     http_wasm,
@@ -295,8 +295,12 @@ impl Press {
             Some(found) => found,
             None => {
                 let compiled = match load(&entry.bytes)? {
-                    Loadable::Component(bytes) => Component::from_binary(&self.engine, &bytes).map(Code::Component),
-                    Loadable::Core(bytes) => wasmtime::Module::from_binary(&self.engine, &bytes).map(Code::Core),
+                    Loadable::Component(bytes) => {
+                        Component::from_binary(&self.engine, &bulk::in_steps(bytes)).map(Code::Component)
+                    }
+                    Loadable::Core(bytes) => {
+                        wasmtime::Module::from_binary(&self.engine, &bulk::in_steps(bytes)).map(Code::Core)
+                    }
                 };
                 let compiled = compiled.map_err(|error| LoadError::Refused(format!("{error:#}")))?;
                 if let Some(cache) = &self.cache {

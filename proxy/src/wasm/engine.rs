@@ -81,6 +81,8 @@ fn base() -> Config {
         // Component async makes every call 2 to 5 times dearer.
         .concurrency_support(false)
         .epoch_interruption(true)
+        // No interface has addresses of 64 bits, and `bulk` no steps for them.
+        .wasm_memory64(false)
         .max_wasm_stack(512 << 10)
         // What is left beyond the guest's share is for our own host functions.
         .async_stack_size(1 << 20)

@@ -11,6 +11,7 @@
 mod body;
 mod breaker;
 mod budget;
+mod bulk;
 mod cache;
 mod call;
 mod census;
@@ -77,8 +78,6 @@ use self::{
     proxy_wasm::{Queues, Unmade},
     standing::Standings,
 };
-use tokio::sync::Notify;
-
 use crate::{
     config::{diagnostic::Diagnostic, spec},
     exchange::{Adoption, Call, Worker},
@@ -270,7 +269,7 @@ impl Wasm {
     }
 
     /// Told when a version with the policy `previous` is left alone for failing.
-    pub fn distress(&self) -> Arc<Notify> {
+    pub fn distress(&self) -> Arc<tokio::sync::Notify> {
         self.standings.distress()
     }
 
