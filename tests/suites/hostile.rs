@@ -65,6 +65,20 @@ impl Guest {
     }
 }
 
+/// Modules that are large, made of one in text that does nothing else, of which comes `expected`: with 100,000 functions, with more
+/// bytes than a module may have, and with all the memory that there can be, for which it is refused with `refused`.
+fn large(text: &str, expected: Expected, refused: &'static str) -> [Guest; 3] {
+    const MEMORY: &str = "(memory (export \"memory\") ";
+    let (before, rest) = text.split_once(MEMORY).expect("it has a memory");
+    let (pages, after) = rest.split_once(')').expect("it is of so many pages");
+    let functions: String = (0..100_000).map(|number| format!("(func (result i32) (i32.const {number}))")).collect();
+    [
+        Guest::new("has 100,000 functions", expected, format!("{before}{MEMORY}{pages}){functions}{after}")),
+        Guest::new("is larger than any module", Refused("bytes"), format!("{text}{}", " ".repeat(65 << 20))),
+        Guest::new("begins with 4 GiB of memory", Refused(refused), format!("{before}{MEMORY}65536){after}")),
+    ]
+}
+
 /// Plays guests one after another, and looks at what is left of them.
 async fn corpus(guests: &[Guest]) {
     assert!(guests.len() >= 10);

@@ -2,7 +2,7 @@
 
 use tidegate_tests::http_wasm::{ANSWER, NEXT, at_start, guest, handlers, on_request, on_response};
 
-use super::{EITHER, Expected, Fails, Guest, HARMLESS, Late, Refused, Traps};
+use super::{EITHER, Expected, Fails, Guest, HARMLESS, Late, Refused, Traps, large};
 
 const LOOP: &str = "(loop $on (br $on))";
 
@@ -35,6 +35,7 @@ pub(crate) fn corpus() -> Vec<Guest> {
     all.extend(resources());
     all.extend(breaches());
     all.extend(phases());
+    all.extend(large(&handlers(NEXT, ""), HARMLESS, "memory"));
     all
 }
 

@@ -1,6 +1,6 @@
 //! Hostile guests of the native ABI. Each is the same skeleton with one thing that it does.
 
-use super::{EITHER, Expected, Fails, Guest, HARMLESS, Late, Refused, Traps};
+use super::{EITHER, Expected, Fails, Guest, HARMLESS, Late, Refused, Traps, large};
 
 /// What a guest is made of: the bodies of its functions.
 #[derive(Default)]
@@ -105,7 +105,7 @@ pub(crate) fn corpus() -> Vec<Guest> {
     all.extend(memory());
     all.extend(floods());
     all.extend(breaches());
-    all.extend(modules());
+    all.extend(large(&wat(&Parts::default()), HARMLESS, "memory"));
     all
 }
 
@@ -280,18 +280,5 @@ fn breaches() -> Vec<Guest> {
             Parts { create: "(call $keep (i32.const 0) (i32.const 9) (i32.const 3072))", ..Parts::default() },
         ),
         guest("traps while it is created", Refused("failed"), Parts { create: "unreachable", ..Parts::default() }),
-    ]
-}
-
-fn modules() -> Vec<Guest> {
-    let functions: String = (0..100_000).map(|number| format!("(func (result i32) (i32.const {number}))")).collect();
-    let many = wat(&Parts::default()).replacen("(global $base", &format!("{functions}(global $base"), 1);
-    let huge = format!("{}{}", wat(&Parts::default()), " ".repeat(65 << 20));
-    let memory =
-        wat(&Parts::default()).replace("(memory (export \"memory\") 16)", "(memory (export \"memory\") 65536)");
-    vec![
-        Guest::new("has 100,000 functions", HARMLESS, many),
-        Guest::new("is larger than any module", Refused("bytes"), huge),
-        Guest::new("begins with 4 GiB of memory", Refused("memory"), memory),
     ]
 }

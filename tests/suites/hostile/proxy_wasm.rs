@@ -2,7 +2,7 @@
 
 use tidegate_tests::proxy_wasm::{CONTINUE, PAUSE, callback, guest, request_headers, told};
 
-use super::{Answers, EITHER, Expected, Guest, HARMLESS, Late, Refused, Traps};
+use super::{Answers, EITHER, Expected, Guest, HARMLESS, Late, Refused, Traps, large};
 
 const LOOP: &str = "(loop $on (br $on))";
 
@@ -29,6 +29,7 @@ pub(crate) fn corpus() -> Vec<Guest> {
     all.extend(resources());
     all.extend(phases());
     all.extend(exits());
+    all.extend(large(&guest("0_2_1", &request_headers(CONTINUE)), HARMLESS, "memory"));
     all
 }
 

@@ -3,12 +3,14 @@
 
 use tidegate_tests::plugin;
 
-use super::{EITHER, Expected, Fails, Guest, Late, Refused, Traps};
+use super::{EITHER, Expected, Fails, Guest, Late, Refused, Traps, large};
 
 /// All of them.
 pub(crate) fn corpus() -> Vec<Guest> {
     let mut all = probes();
     all.extend(components());
+    // It has no answer.
+    all.extend(large(&wat(&Parts::default()), Fails, "failed"));
     all
 }
 
@@ -156,17 +158,5 @@ fn components() -> Vec<Guest> {
                 ..Parts::default()
             },
         ),
-        component("begins with 4 GiB of memory", Refused("failed"), &Parts { more: "", ..Parts::default() })
-            .with_memory(),
     ]
-}
-
-impl Guest {
-    // The same with all the memory that there can be, from the beginning.
-    fn with_memory(self) -> Self {
-        let text =
-            wat(&Parts::default()).replace("(memory (export \"memory\") 2)", "(memory (export \"memory\") 65536)");
-        let module = wat::parse_str(text).unwrap_or_else(|error| panic!("{}: {error}", self.name));
-        Self { module, ..self }
-    }
 }
