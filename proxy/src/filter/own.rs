@@ -1,9 +1,16 @@
 //! A value of which each worker has a copy of its own. Header values and bodies count their holders, so a shared one
 //! would be a cache line that every worker writes on each exchange. Knows nothing of what it holds.
 
-use std::{fmt, sync::OnceLock, thread};
+use std::{
+    fmt,
+    sync::{LazyLock, OnceLock},
+    thread,
+};
 
 use crate::exchange::Exchange;
+
+/// Asked for once: the answer is read from files (three of control groups, eighteen system calls), and each step of a route asks.
+static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, Into::into));
 
 /// Copies of one value, made on first use. Workers beyond the number of cores share copies.
 pub(super) struct PerWorker<T, M = fn() -> T> {
@@ -14,8 +21,7 @@ pub(super) struct PerWorker<T, M = fn() -> T> {
 impl<T, M: Fn() -> T> PerWorker<T, M> {
     /// A value that `make` makes anew for each worker; it must not hand out clones of one shared buffer.
     pub(super) fn new(make: M) -> Self {
-        let workers = thread::available_parallelism().map_or(1, Into::into);
-        Self { copies: (0..workers).map(|_| OnceLock::new()).collect(), make }
+        Self { copies: (0..*CORES).map(|_| OnceLock::new()).collect(), make }
     }
 
     /// The copy of the worker that `exchange` lives on.
