@@ -9,7 +9,7 @@ use std::{
 
 use crate::exchange::Exchange;
 
-/// Asked for once: the answer is read from files (three of control groups, eighteen system calls), and each step of a route asks.
+/// Asked for once: the answer is read from files (three of control groups, twenty-one system calls), and each step of a route asks.
 static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, Into::into));
 
 /// Copies of one value, made on first use. Workers beyond the number of cores share copies.
