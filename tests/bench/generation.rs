@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     env,
     hint::black_box,
-    process::Command,
     sync::{Arc, Barrier},
     thread,
     time::Instant,
@@ -20,7 +19,10 @@ use tidegate::{
     snapshot::{Current, Graveyard, Serving, Snapshot, View},
 };
 
-use crate::report::{median, number};
+use crate::{
+    report::{median, number},
+    subject::on_cores,
+};
 
 const ROUNDS: usize = 21;
 const TURNS: u32 = 2_000_000;
@@ -28,8 +30,7 @@ const TURNS: u32 = 2_000_000;
 /// Measures in a process of its own, which may use every core.
 pub(crate) fn in_a_child() -> Value {
     let own = env::current_exe().expect("a process has a binary");
-    let mut command = Command::new("taskset");
-    let output = command.args(["--cpu-list", "0,1"]).arg(own).args(["-", "taking"]).output().expect("taskset is there");
+    let output = on_cores("0,1").arg(own).args(["-", "taking"]).output().expect("taskset is there");
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 

@@ -2,6 +2,7 @@
 //! it has used. Ended with the value, by its id.
 
 use std::{
+    ffi::OsString,
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -48,7 +49,8 @@ impl Used {
 }
 
 impl Subject {
-    /// Starts the gateway with one worker over a configuration; `{listen}` in it stands for its address.
+    /// Starts the gateway with one worker over a configuration; `{listen}` in it stands for its address, and `{folder}` for a folder
+    /// of its own.
     pub(crate) fn gateway(binary: &Path, files: &[(&str, &str)]) -> Self {
         Self::gateway_with(binary, files, &[])
     }
@@ -75,13 +77,11 @@ impl Subject {
     }
 
     fn gateway_in(binary: &Path, state: Option<&Path>, files: &[(&str, &str)], modules: &[(&str, &[u8])]) -> Self {
-        let mut command = Command::new("taskset");
-        command.args(["--cpu-list", "0"]);
-        Self::gateway_by(command, START_MAX, binary, state, files, modules)
+        Self::gateway_by(on_cores("0"), START_MAX, binary, state, files, modules)
     }
 
     fn gateway_by(
-        mut command: Command,
+        command: Command,
         patience: Duration,
         binary: &Path,
         state: Option<&Path>,
@@ -89,9 +89,9 @@ impl Subject {
         modules: &[(&str, &[u8])],
     ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        let (address, admin) = (free_address(), free_address());
-        let texts =
-            files.iter().map(|(path, text)| (*path, text.replace("{listen}", &address.to_string()).into_bytes()));
+        let (address, own) = (free_address(), folder.path().to_string_lossy().into_owned());
+        let fill = |text: &str| text.replace("{listen}", &address.to_string()).replace("{folder}", &own).into_bytes();
+        let texts = files.iter().map(|(path, text)| (*path, fill(text)));
         for (path, bytes) in texts.chain(modules.iter().map(|(path, bytes)| (*path, bytes.to_vec()))) {
             let place = folder.path().join("config").join(path);
             fs::create_dir_all(place.parent().expect("a file has a folder")).expect("a folder can be made");
@@ -99,24 +99,31 @@ impl Subject {
         }
         // A file that was written just now is not read before it has come to rest.
         thread::park_timeout(Duration::from_millis(200));
-        command.arg(binary).args(["run", "--workers", "1", "--admin"]);
-        command.arg(admin.to_string()).arg("--config").arg(folder.path().join("config"));
-        if let Some(state) = state {
-            command.arg("--state-dir").arg(state);
-        }
-        Self::start("Tidegate", (address, Some(admin)), folder, command, patience).unwrap_or_else(|why| panic!("{why}"))
+        let config = folder.path().join("config").into_os_string();
+        let state = state.map(|state| ["--state-dir".into(), state.into()]);
+        let more = ["--config".into(), config].into_iter().chain(state.into_iter().flatten());
+        Self::run(command, binary, (address, folder), more, patience)
     }
 
     /// Starts the gateway with one worker over the prefix `/gw/` of etcd; it listens on `address`, and keeps what it keeps
     /// in `state`.
     pub(crate) fn following(binary: &Path, address: SocketAddr, etcd: &str, state: &Path) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
+        let more = ["--etcd".into(), etcd.into(), "--state-dir".into(), state.into()].into_iter();
+        Self::run(on_cores("0"), binary, (address, folder), more, START_MAX)
+    }
+
+    /// The gateway with one worker, told `more` on its command line.
+    fn run(
+        mut command: Command,
+        binary: &Path,
+        (address, folder): (SocketAddr, TempDir),
+        more: impl Iterator<Item = OsString>,
+        patience: Duration,
+    ) -> Self {
         let admin = free_address();
-        let mut command = Command::new("taskset");
-        command.args(["--cpu-list", "0"]).arg(binary).args(["run", "--workers", "1", "--admin"]);
-        command.arg(admin.to_string()).args(["--etcd", etcd, "--state-dir"]).arg(state);
-        Self::start("Tidegate", (address, Some(admin)), folder, command, START_MAX)
-            .unwrap_or_else(|why| panic!("{why}"))
+        command.arg(binary).args(["run", "--workers", "1", "--admin"]).arg(admin.to_string()).args(more);
+        Self::start("Tidegate", (address, Some(admin)), folder, command, patience).unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// Starts another proxy; `{listen}` in its configuration stands for its address, `{port}` for the port of it, and
@@ -148,8 +155,7 @@ impl Subject {
         let text = configuration.replace("{listen}", &address.to_string()).replace("{folder}", &path);
         let text = text.replace("{port}", &address.port().to_string());
         fs::write(folder.path().join("proxy.conf"), &text).expect("a file can be written");
-        let mut command = Command::new("taskset");
-        command.args(["--cpu-list", "0"]);
+        let mut command = on_cores("0");
         command.args(
             arguments.iter().map(|argument| argument.replace("{folder}", &path).replace("{configuration}", &text)),
         );
@@ -278,6 +284,13 @@ impl Drop for Subject {
         drop(self.process.kill());
         drop(self.process.wait());
     }
+}
+
+/// A command that runs what follows in its arguments on these cores alone.
+pub(crate) fn on_cores(cores: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", cores]);
+    command
 }
 
 /// An address that nothing listens on at the moment.

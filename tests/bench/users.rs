@@ -24,7 +24,7 @@ const CHAIN: [&str; 3] = ["key-auth", "rate-limit", "greeting"];
 const QUERY: &str = "?key=benchkey";
 
 const TIDEGATE: &str = "\
-gateway: {access-log: {to: access.log, format: json}}
+gateway: {access-log: {to: '{folder}/access.log', format: json}}
 listeners:
   web: {address: '{listen}'}
 upstreams:
