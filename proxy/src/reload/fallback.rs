@@ -30,6 +30,8 @@ pub(super) struct Fallbacks {
     by_name: BTreeMap<Name, History>,
     /// Where it is kept from one run to the next, if it is.
     remembered: Option<Remembered>,
+    /// What was kept there last.
+    kept: Option<Vec<(Name, Mark)>>,
     /// Whether what was read from there stands in for something, and has not served yet.
     untried: bool,
     /// The modules of what serves: where another configuration has these, its plugins are the same.
@@ -52,6 +54,15 @@ struct Version {
     standing: Arc<Standing>,
 }
 
+// What a note says, short enough to compare at each reload.
+#[derive(PartialEq)]
+struct Mark {
+    serving: (Identity, Arc<str>),
+    worked: bool,
+    good: Option<(Identity, Arc<str>)>,
+    failed: Option<Identity>,
+}
+
 struct Fallen {
     /// What the configuration has.
     bad: Identity,
@@ -69,7 +80,7 @@ impl Fallbacks {
         });
         let by_name: BTreeMap<_, _> = known.collect();
         let untried = by_name.values().any(|history| history.fallen.is_some());
-        Self { distress: compiler.distress(), by_name, remembered, untried, modules: None }
+        Self { distress: compiler.distress(), by_name, remembered, kept: None, untried, modules: None }
     }
 
     /// Leaves what was read aside, where something of it stands in for another and does not stand itself. Answers whether that
@@ -84,10 +95,13 @@ impl Fallbacks {
     }
 
     /// Keeps what is known, if that changed.
-    pub(super) async fn keep(&self) {
-        if let Some(remembered) = &self.remembered {
+    pub(super) async fn keep(&mut self) {
+        let Some(remembered) = &self.remembered else { return };
+        let marks: Vec<_> = self.by_name.iter().map(|(name, history)| (Arc::clone(name), history.mark())).collect();
+        if self.kept.as_ref() != Some(&marks) {
             let notes = self.by_name.iter().map(|(name, history)| history.noted(name));
-            remembered.write(notes.collect()).await;
+            let written = remembered.write(notes.collect()).await;
+            self.kept = written.then_some(marks);
         }
     }
 
@@ -259,7 +273,7 @@ impl History {
             config: version.plugin.config.clone(),
             sha256: version.entry.identity.to_string(),
         };
-        let serving = self.fallen.as_ref().map_or(&self.serving, |fallen| &fallen.instead);
+        let serving = self.stands();
         let failed = self
             .fallen
             .as_ref()
@@ -267,11 +281,31 @@ impl History {
         let note = Note {
             name: name.to_string(),
             serving: kind(serving),
-            worked: self.fallen.is_some() || (serving.standing.has_worked() && !serving.standing.has_failed()),
+            worked: self.works(),
             good: self.good.as_ref().map(kind),
             failed,
         };
         (note, std::iter::once(serving).chain(&self.good).map(|version| version.entry.clone()).collect())
+    }
+
+    fn mark(&self) -> Mark {
+        let mark = |version: &Version| (version.identity, Arc::clone(&version.plugin.module));
+        Mark {
+            serving: mark(self.stands()),
+            worked: self.works(),
+            good: self.good.as_ref().map(mark),
+            failed: self.fallen.as_ref().map(|fallen| fallen.bad),
+        }
+    }
+
+    // What serves, in another's place or its own.
+    fn stands(&self) -> &Version {
+        self.fallen.as_ref().map_or(&self.serving, |fallen| &fallen.instead)
+    }
+
+    fn works(&self) -> bool {
+        let standing = &self.stands().standing;
+        self.fallen.is_some() || (standing.has_worked() && !standing.has_failed())
     }
 
     // Whether nothing changes for the plugin when the configuration has this version of it.

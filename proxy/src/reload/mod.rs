@@ -360,13 +360,13 @@ impl Reloader {
             listeners,
             tracer,
         };
+        self.parts = Some(identity);
+        // Before the swap, so that workers are the last to let go of the old generation: what only it held is free then, and they
+        // are told to sweep when it is buried.
+        self.compiler.keep(kept);
+        drop(serving);
         self.swap(snapshot, planned).await;
         course.phases.add(Phase::Swap, began.elapsed());
-        self.parts = Some(identity);
-        self.compiler.keep(kept);
-        // The workers have let go of the old generation by now, perhaps before this loop: what only the two held is free.
-        drop(serving);
-        self.workers.sweep();
         self.board.serves(self.generation, loaded, (self.sockets.addresses(), shown));
         Ok(Outcome::Applied)
     }

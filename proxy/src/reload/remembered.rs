@@ -97,13 +97,14 @@ impl Remembered {
     }
 
     /// Writes what is new of these, and removes what is in none of them. A write that fails is said, and tried again with the
-    /// next change.
-    pub(super) async fn write(&self, notes: Vec<(Note, Vec<Entry>)>) {
+    /// next change. Answers whether all is as it was to be.
+    pub(super) async fn write(&self, notes: Vec<(Note, Vec<Entry>)>) -> bool {
         let own = self.clone();
         let written = tokio::task::spawn_blocking(move || own.replace(&notes)).await;
-        if let Ok(Err(error)) = written {
+        if let Ok(Err(error)) = &written {
             tracing::warn!(%error, "what is known of plugins' versions cannot be kept");
         }
+        written.is_ok_and(|written| written.is_ok())
     }
 
     fn replace(&self, notes: &[(Note, Vec<Entry>)]) -> std::io::Result<()> {

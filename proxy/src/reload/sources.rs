@@ -1,7 +1,7 @@
 //! The sources of a process as one tree: read together, waited for together. While a remote source was never read, the
 //! last good layer stands in for its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures_util::future::{join_all, select_all};
 use tokio::time::timeout;
@@ -66,9 +66,11 @@ impl Sources {
 
     /// Asks for entries that documents name. Answers whether the next reading may hold more for it.
     pub(super) fn want(&mut self, wanted: &[Arc<str>]) -> bool {
-        let news = wanted.iter().any(|path| !self.wanted.contains(path));
-        self.wanted = wanted.to_vec();
-        news
+        if self.wanted == wanted {
+            return false;
+        }
+        let before: HashSet<_> = std::mem::replace(&mut self.wanted, wanted.to_vec()).into_iter().collect();
+        wanted.iter().any(|path| !before.contains(path))
     }
 
     /// Waits until any source may have changed; for ever where there is none.

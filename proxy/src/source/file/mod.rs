@@ -47,7 +47,7 @@ pub struct FileSource {
     options: WatchOptions,
     hub: Arc<Hub>,
     stats: Arc<SourceStats>,
-    // Locked by blocking threads only, one at a time.
+    // Waited for by blocking threads only, one at a time.
     scanner: Arc<Mutex<Scanner>>,
     queue: Arc<OnceLock<Arc<Inotify>>>,
     /// The queue as the runtime of the first wait sees it.
@@ -125,14 +125,31 @@ impl FileSource {
     async fn layer(&mut self, wanted: &[Arc<str>]) -> Layer {
         let first = self.state.delivered.is_none();
         let same = !first && self.state.wanted == wanted;
+        let ready = std::mem::take(&mut self.state.ready);
         // Somebody asks, though nothing told of a change: then every file's state is looked at.
-        let asked = !std::mem::take(&mut self.state.ready) && (same || !self.has_events());
-        let mut depth = if asked { Depth::States } else { Depth::Touched };
+        let asked = !ready && (same || !self.has_events());
+        let depth = if asked { Depth::States } else { Depth::Touched };
         if !same {
             self.state.wanted = wanted.to_vec();
             let wanted = self.state.wanted.clone();
             self.blocking(move |scanner| scanner.want(&wanted)).await;
         }
+        // What `changed()` waited for was looked at a moment ago; an event since then is looked at first.
+        let is_seen = ready && same && self.has_events() && self.state.due.is_none() && self.last_event().is_none();
+        if !is_seen {
+            self.settle(depth, first).await;
+        }
+        let layer = self.standing().await.unwrap_or_else(|| Layer {
+            source: Arc::clone(&self.name),
+            revision: 0,
+            entries: imbl::ordmap! { Arc::from("") => Err(ReadError("the gateway is shutting down".into())) },
+        });
+        self.state.delivered = Some(layer.revision);
+        layer
+    }
+
+    /// Looks until nothing is to be looked at again, for as long as a reading may wait.
+    async fn settle(&mut self, mut depth: Depth, first: bool) {
         let end = Instant::now() + self.options.quiet_max + self.options.settle;
         loop {
             let outcome = self.survey(depth).await;
@@ -140,16 +157,18 @@ impl FileSource {
             let unseen = outcome.open_until.filter(|_| first && outcome.unseen).map(|_| end);
             match outcome.due.or(unseen) {
                 Some(due) if Instant::now() < end => self.event_or(due.min(end)).await,
-                _ => break,
+                _ => return,
             }
         }
-        let layer = self.blocking(Scanner::layer).await.unwrap_or_else(|| Layer {
-            source: Arc::clone(&self.name),
-            revision: 0,
-            entries: imbl::ordmap! { Arc::from("") => Err(ReadError("the gateway is shutting down".into())) },
-        });
-        self.state.delivered = Some(layer.revision);
-        layer
+    }
+
+    /// The layer that stands: touches no file, so that a thread is asked for it only where one has the scanner.
+    async fn standing(&self) -> Option<Layer> {
+        let at_once = self.scanner.try_lock().ok().map(|mut scanner| scanner.layer());
+        match at_once {
+            Some(layer) => Some(layer),
+            None => self.blocking(Scanner::layer).await,
+        }
     }
 
     fn has_events(&self) -> bool {
