@@ -58,6 +58,16 @@ impl Identity {
         Self::of_named([(name, part)])
     }
 
+    /// The identity of one name behind another.
+    pub fn linked(before: &str, name: &str) -> Self {
+        let mut hasher = Sha256::new();
+        // With its length before it, neither can run into the other.
+        hasher.update((before.len() as u64).to_le_bytes());
+        hasher.update(before);
+        hasher.update(name);
+        Self(hasher.finalize().into())
+    }
+
     /// What [`fmt::Display`] writes, read back; `None` for anything but 64 lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let digit = |digit: u8| match digit {
@@ -205,5 +215,6 @@ mod tests {
         let name = String::from_utf8_lossy(&[b'a'; 8]).into_owned();
         assert_ne!(Identity::of_named([("a", part), ("b", part)]), Identity::of_named([("b", part), ("a", part)]));
         assert_ne!(Identity::of_named([(&*name, part)]), Identity::of_named([("", part), ("", part)]));
+        assert_ne!(Identity::linked("a", "bc"), Identity::linked("ab", "c"));
     }
 }

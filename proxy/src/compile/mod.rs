@@ -36,7 +36,7 @@ use crate::{
 use imbl::{OrdMap, ordmap::DiffItem};
 use tokio::sync::Notify;
 
-use lanes::Lanes;
+use lanes::{Changed, Lanes};
 use parts::Parts;
 use plans::Planner;
 use secure::Connectors;
@@ -154,11 +154,11 @@ impl Compiler {
             sink,
         };
         let changed = self.kept.changed(spec, &steps);
-        let before = (&self.kept.lanes, changed.as_deref());
+        let before = (&self.kept.lanes, changed.as_ref());
         let (listeners, lanes) = planner.listeners(before, &mut self.parts, previous, &mut built)?;
         self.parts.sweep();
         let sum = self.kept.summed(&upstreams);
-        let around = [Identity::of(&spec.gateway), sum.identity()];
+        let around = [Identity::of(&spec.gateway), sum.identity(), lanes.order()];
         let identity = Identity::of_all(around.into_iter().chain(listeners.values().map(|plan| plan.identity)));
         Ok(Compiled {
             spec: Arc::clone(&whole),
@@ -262,14 +262,15 @@ impl Kept {
         self.resolves_as(spec) && !self.spec.upstreams.diff(&spec.upstreams).any(is_other)
     }
 
-    /// The places of the routes that are others now, where all else that routes depend on is the same object as before:
-    /// every upstream, and every step that is not one of theirs alone.
-    fn changed(&self, spec: &Spec, steps: &Steps) -> Option<Vec<usize>> {
+    /// Which routes are others now, where all else that routes depend on is the same object as before: every upstream, and
+    /// every step that is not one of theirs alone.
+    fn changed(&self, spec: &Spec, steps: &Steps) -> Option<Changed> {
         if !spec.tables.is_empty() || !self.has_upstreams_of(spec) {
             return None;
         }
         let changed = self.lanes.changed(&spec.routes)?;
-        let ids: HashSet<&str> = changed.iter().map(|at| &*spec.routes[*at].id).collect();
+        let now = changed.at.iter().map(|at| &spec.routes[*at]);
+        let ids: HashSet<&str> = self.lanes.before(&changed).chain(now).map(|route| &*route.id).collect();
         let own = |step: &Name| step.split_once('/').is_some_and(|(route, _)| ids.contains(route));
         self.steps.moved(steps).all(own).then_some(changed)
     }

@@ -11,7 +11,7 @@ use imbl::OrdMap;
 use super::{
     Built,
     ends::Nowhere,
-    lanes::{Found, Lane, Lanes, Rows},
+    lanes::{Changed, Found, Lane, Lanes, Rows},
     parts::Parts,
     secure::Acceptors,
     steps::Steps,
@@ -61,16 +61,16 @@ struct Around {
 }
 
 impl Planner<'_> {
-    /// All listeners, and what to find again next time; `before` is what was found to serve last, and `changed` the
-    /// places of the routes that are others since, where nothing else is that a route depends on.
+    /// All listeners, and what to find again next time; `before` is what was found to serve last, and `changed` which
+    /// routes are others since, where nothing else is that a route depends on.
     pub(super) fn listeners(
         &self,
-        (before, changed): (&Lanes, Option<&[usize]>),
+        (before, changed): (&Lanes, Option<&Changed>),
         parts: &mut Parts,
         previous: Option<&Snapshot>,
         built: &mut Built,
     ) -> Result<(Listeners, Lanes), Vec<Diagnostic>> {
-        let mut lanes = Lanes { routes: self.spec.routes.clone(), by_listener: BTreeMap::new() };
+        let mut lanes = Lanes::of(&self.spec.routes, before, changed);
         let mut known = None;
         let mut listeners = Listeners::new();
         for (name, listener) in &self.spec.listeners {
@@ -107,7 +107,7 @@ impl Planner<'_> {
     fn section(
         &self,
         (name, around): (&Name, &Around),
-        (lane, changed, previous): (Option<&Lane>, Option<&[usize]>, Option<&Section>),
+        (lane, changed, previous): (Option<&Lane>, Option<&Changed>, Option<&Section>),
         (known, before): (&mut Option<HashMap<Identity, Rows>>, &Lanes),
         parts: &mut Parts,
         built: &mut Built,
@@ -134,25 +134,24 @@ impl Planner<'_> {
     fn edited(
         &self,
         (name, around): (&Name, &Around),
-        (lane, changed): (&Lane, &[usize]),
+        (lane, changed): (&Lane, &Changed),
         table: &Table<Arc<Plan>>,
         parts: &mut Parts,
         built: &mut Built,
     ) -> Result<Edited, BuildError> {
         let look = |at: &usize| {
             let route = &self.spec.routes[*at];
-            let found = serves(route, name).then(|| {
+            serves(route, name).then(|| {
                 let (identity, steps) = self.identify(route, around);
                 lane.found(*at, identity).unwrap_or_else(|| {
                     built.rows += route.matches.len();
                     Found { identity, rows: self.rows(route, identity, around, &steps, parts) }
                 })
-            });
-            (*at, found)
+            })
         };
-        let changes = changed.iter().map(look).collect();
+        let found = changed.at.iter().map(look).collect();
         let mut lane = lane.clone();
-        let table = lane.replace(changes, table)?;
+        let table = lane.replace(found, changed, table)?;
         Ok((lane, table))
     }
 

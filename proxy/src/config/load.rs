@@ -82,7 +82,8 @@ pub fn load_with(tree: &Tree, memo: &mut Memo, variable: &dyn Fn(&str) -> Option
 
     let (spec, wanted) = (Arc::new(spec), wanted(&outcomes));
     unreadable(tree, &wanted, &mut found);
-    memo.last = found.is_empty().then(|| Last::of(tree, (&spec, &wanted), &outcomes, secrets));
+    let read = (&layers[..], of_manifests.as_ref());
+    memo.last = found.is_empty().then(|| Last::of(tree, (&spec, &wanted), read, &outcomes, secrets));
     let refused = found.iter().any(Diagnostic::is_error);
     Checked { spec: (!refused).then_some(spec), wanted, diagnostics: sorted(found) }
 }

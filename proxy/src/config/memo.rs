@@ -49,20 +49,22 @@ impl Memo {
         Load { memo: self, documents, outcomes }
     }
 
-    /// The document that was read of a file, and the one that is there now. `None` where none was.
+    /// The document that was read of a file, and the one that is there now; `None` where there was none, or is none.
     pub(super) fn read_again(
         &mut self,
         key: FileKey,
-        entry: &Entry,
+        entry: Option<&Entry>,
         label: impl FnOnce() -> Arc<str>,
-    ) -> Option<(Arc<Document>, Arc<Document>)> {
-        let (identity, known) = self.documents.get_mut(&key)?;
-        let before = Arc::clone(known);
-        if *identity != entry.identity {
+    ) -> (Option<Arc<Document>>, Option<Arc<Document>>) {
+        let known = self.documents.remove(&key);
+        let before = known.as_ref().map(|(_, document)| Arc::clone(document));
+        let Some(entry) = entry else { return (before, None) };
+        let same = known.filter(|(identity, _)| *identity == entry.identity);
+        let (_, now) = self.documents.entry(key).or_insert(same.unwrap_or_else(|| {
             self.parsed_files += 1;
-            (*identity, *known) = (entry.identity, Arc::new(read(&label(), &entry.bytes)));
-        }
-        Some((before, Arc::clone(known)))
+            (entry.identity, Arc::new(read(&label(), &entry.bytes)))
+        }));
+        (before, Some(Arc::clone(now)))
     }
 
     /// What came of an object, and what comes of the one in its place. `None` where there was none.
@@ -81,9 +83,23 @@ impl Memo {
         Some((old, Arc::clone(known)))
     }
 
+    /// What comes of an object that was not there.
+    pub(super) fn check_new(&mut self, object: &Arc<Object>, environment: &Environment<'_>) -> Arc<Outcome> {
+        self.checked_objects += 1;
+        let outcome = Arc::new(check::check(object, environment));
+        let known = (Arc::clone(object), Arc::clone(&outcome));
+        self.outcomes.insert((object.kind, Arc::clone(&object.name)), known);
+        outcome
+    }
+
+    /// Forgets an object; answers with what came of it.
+    pub(super) fn forget(&mut self, object: &Object) -> Option<Arc<Outcome>> {
+        self.outcomes.remove(&(object.kind, Arc::clone(&object.name))).map(|(_, outcome)| outcome)
+    }
+
     /// What came of an object.
-    pub(super) fn outcome_of(&self, object: &Object) -> Option<&Arc<Outcome>> {
-        self.outcomes.get(&(object.kind, Arc::clone(&object.name))).map(|(_, outcome)| outcome)
+    pub(super) fn outcome_of(&self, (kind, name): &(Kind, Name)) -> Option<&Arc<Outcome>> {
+        self.outcomes.get(&(*kind, Arc::clone(name))).map(|(_, outcome)| outcome)
     }
 }
 

@@ -142,6 +142,17 @@ fn change(tree: &mut Tree, random: &mut Random) {
             let text = route(random, &one);
             entries.insert(format!("{two}.yaml").into(), entry(&text));
         }
+        // Several in one document, of which some are in others' documents as well, or were.
+        4 | 5 => {
+            let first = random.below(8);
+            let texts = (first..8).step_by(1 + random.below(4)).map(|number| route(random, &format!("r{number}")));
+            let items: Vec<_> = texts.map(|text| text.trim().trim_start_matches("routes: ").to_owned()).collect();
+            let items = items.iter().map(|text| text.trim_start_matches('[').trim_end_matches(']'));
+            let text = format!("routes: [{}]\n", items.collect::<Vec<_>>().join(", "));
+            (0..8).for_each(|number| drop(entries.remove(&*format!("r{number}.yaml"))));
+            entries.insert("r.yaml".into(), entry(&text));
+        }
+        6 => drop(entries.remove("r.yaml")),
         _ => {
             let name = format!("r{}", random.below(8));
             let text = route(random, &name);
@@ -199,4 +210,42 @@ fn one_route_among_many_is_all_that_is_looked_at() {
     assert_eq!((memo.patched, memo.parsed_files, memo.checked_objects), (1, 1007, 1010));
     let same = first.routes.iter().zip(&second.routes).filter(|(one, other)| Arc::ptr_eq(one, other)).count();
     assert_eq!((first.routes.len(), same), (1001, 1000));
+}
+
+#[test]
+fn a_route_that_comes_goes_or_matches_something_else_is_all_that_is_looked_at() {
+    let text = |name: &str, path: &str| format!("routes: [{{id: {name}, path: /{path}, target: '10.0.0.1:80'}}]\n");
+    let mut entries: OrdMap<Arc<str>, _> = BASE.iter().map(|(path, text)| (Arc::from(*path), entry(text))).collect();
+    entries.extend((0..1000).map(|number| {
+        (Arc::from(format!("r{number}.yaml")), entry(&text(&format!("r{number}"), &number.to_string())))
+    }));
+    entries.insert("p.wasm".into(), entry("0"));
+    let mut tree = Tree { layers: vec![Layer { source: "one".into(), revision: 1, entries }] };
+    let mut memo = Memo::default();
+    let variable = |_: &str| Some("secret".to_owned());
+    let first = load_with(&tree, &mut memo, &variable);
+    assert!(first.spec.is_some(), "{:?}", first.diagnostics);
+    let checked = memo.checked_objects;
+    // Each a document, what is in it, and how many objects are checked from then on.
+    let steps = [
+        ("r1000.yaml", Some(text("new", "new")), 1),
+        ("r5.yaml", None, 1),
+        ("r1000.yaml", Some(text("new", "other")), 2),
+        ("r1000.yaml", Some(text("newer", "other")), 3),
+        ("r6.yaml", Some(text("r6", "5")), 4),
+        ("r1000.yaml", Some(text("newer", "6")), 5),
+    ];
+    for (at, (path, text, objects)) in steps.into_iter().enumerate() {
+        match text {
+            Some(text) => drop(tree.layers[0].entries.insert(path.into(), entry(&text))),
+            None => drop(tree.layers[0].entries.remove(path)),
+        }
+        let patched = load_with(&tree, &mut memo, &variable);
+        assert_eq!(told(&patched), told(&load_with(&tree, &mut Memo::default(), &variable)), "step {at}");
+        assert_eq!((memo.patched, memo.checked_objects - checked), (at as u64 + 1, objects), "step {at}");
+    }
+    tree.layers[0].entries.insert("r8.yaml".into(), entry(&text("r8", "7")));
+    let hidden = load_with(&tree, &mut memo, &variable);
+    assert_eq!(hidden.diagnostics.iter().map(|found| found.code).collect::<Vec<_>>(), ["shadowed-route"]);
+    assert_eq!(memo.patched, 6, "what another route matches is looked at the whole way");
 }
