@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # languages.sh [DIR]: builds the plugins of examples/plugins (but the native one in Rust) into DIR/NAME.wasm
-# (target/languages), with tools from PyPI and npm that it puts beside them. Takes some minutes the first time.
+# (target/languages), and guests for the table of interfaces, with tools from PyPI and npm that it puts beside them. Takes some
+# minutes the first time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=$(realpath -m "${1:-target/languages}")
@@ -49,6 +50,14 @@ npm install --prefix "$tools/assemblyscript" --silent --no-audit --no-fund assem
 "$tools/assemblyscript/node_modules/.bin/asc" "$others/assemblyscript/hello.ts" --runtime minimal -O \
   -o "$out/http-wasm-assemblyscript.wasm"
 
+# Guests of tests/tables/interfaces.txt.
+echo "cases: go"
+for guest in proxy_wasm/go/cases http_wasm/go; do
+  name=${guest%%/*}
+  (cd "tests/guests/$guest" && GOOS=wasip1 GOARCH=wasm GOTOOLCHAIN=local "$tools/python/bin/go" build -buildmode=c-shared \
+    -ldflags='-s -w' -o "$out/interfaces-${name/_/-}-go.wasm" .)
+done
+
 echo "components of wasi:http, in javascript and python"
 wasip2=$(cargo metadata --manifest-path plugins/Cargo.toml --format-version 1 |
   "$tools/python/bin/python" -c 'import json, sys; print(next(p["manifest_path"] for p in json.load(sys.stdin)["packages"] if p["name"] == "wasip2"))')
@@ -57,8 +66,11 @@ mkdir -p "$tools/wasi-http/wit"
 cp "$examples"/wasi-http/{package.json,build.js,hello.js,app.py} "$tools/wasi-http/"
 cp -r "$(dirname "$wasip2")/wit/deps" "$tools/wasi-http/wit/"
 version=$(grep -rhs "^package wasi:http@" "$tools/wasi-http/wit/deps" | sed "s/.*@\(.*\);/\1/" | head -n 1)
-echo "package app:hello; world hello { include wasi:http/proxy@$version; }" >"$tools/wasi-http/wit/hello.wit"
+printf 'package app:hello;\nworld hello { include wasi:http/proxy@%s; }\nworld cases { include hello; import wasi:cli/environment@%s; }\n' \
+  "$version" "$version" >"$tools/wasi-http/wit/hello.wit"
+cp tests/guests/wasi-http/python/cases.py "$tools/wasi-http/"
 (cd "$tools/wasi-http" && npm install --silent --no-audit --no-fund && node build.js wit "$out/wasi-http-javascript.wasm" &&
-  "$tools/python/bin/componentize-py" --quiet -d wit -w hello componentize app -o "$out/wasi-http-python.wasm")
+  "$tools/python/bin/componentize-py" --quiet -d wit -w hello componentize app -o "$out/wasi-http-python.wasm" &&
+  "$tools/python/bin/componentize-py" --quiet -d wit -w cases componentize cases -o "$out/interfaces-wasi-http-python.wasm")
 
 ls -l "$out"/*.wasm

@@ -2,6 +2,7 @@
 //! WebAssembly text, or in Rust for components. `docs/conformance.md` has the table that this comes to.
 
 mod envoy;
+mod languages;
 mod page;
 mod play;
 mod public;

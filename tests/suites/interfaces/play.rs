@@ -1,10 +1,10 @@
 //! How the cases are played for one interface: one gateway, a host for each case, everything that is wrong told at once.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tidegate_tests::{Answer, Client, ConfigDir, Gateway, Origin, WEB, request, streamed, wire};
+use tidegate_tests::{Answer, Client, ConfigDir, Gateway, Origin, WEB, eventually, request, streamed, wire};
 
 use super::rows::{Ask, Case, cases, pair};
 
@@ -38,7 +38,7 @@ pub(super) async fn play(column: &Column<'_>) {
         }
     }
     assert!(wrong.is_empty(), "{}:\n  {}", column.interface, wrong.join("\n  "));
-    stage.gateway.shutdown(std::time::Duration::from_secs(5)).await;
+    stage.gateway.shutdown(Duration::from_secs(5)).await;
 }
 
 async fn set(column: &Column<'_>, cases: &[Case]) -> Stage {
@@ -108,7 +108,12 @@ impl Stage {
                     "metric" => {
                         let series = rest.split(" = ").next().unwrap_or_default();
                         let (name, labels) = series.split_once(' ').unwrap_or((series, ""));
-                        format!("{series} = {}", self.gateway.metric(name, labels).await)
+                        // It is counted when the exchange is over, which the client may not wait for.
+                        let counted = async || {
+                            let now = format!("{series} = {}", self.gateway.metric(name, labels).await);
+                            (now == *rest).then_some(now)
+                        };
+                        eventually(&case.name, Duration::from_secs(20), counted).await
                     }
                     word => seen(word, rest, &answer),
                 };

@@ -6,6 +6,10 @@ use std::{fs, path::Path};
 pub(super) const INTERFACES: [&str; 6] =
     ["native", "proxy-wasm 0.1.0", "proxy-wasm 0.2.0", "proxy-wasm 0.2.1", "http-wasm", "wasi:http"];
 
+/// Languages that guests of an interface are written in beside text and Rust, each a column of a table of its own: what an interface has
+/// no way for, none of its languages has.
+pub(super) const LANGUAGES: [&str; 3] = ["proxy-wasm in Go", "http-wasm in Go", "wasi:http in Python"];
+
 /// One behaviour.
 pub(super) struct Case {
     pub(super) name: String,
@@ -49,9 +53,18 @@ const EXPECTATIONS: [&str; 12] = [
 impl Case {
     /// Why an interface has no way to do it, where it has none.
     pub(super) fn reason(&self, interface: &str) -> Option<&str> {
+        self.no_way(interface).map(|(_, reason)| &**reason)
+    }
+
+    /// What has no way: an interface in all of its versions and languages, or in the one that is asked for.
+    pub(super) fn without(&self, interface: &str) -> &str {
+        self.no_way(interface).map_or("", |(named, _)| named)
+    }
+
+    fn no_way(&self, interface: &str) -> Option<&(String, String)> {
         let of =
             |named: &str| named == interface || interface.strip_prefix(named).is_some_and(|rest| rest.starts_with(' '));
-        self.reasons.iter().find(|(named, _)| of(named)).map(|(_, reason)| &**reason)
+        self.reasons.iter().find(|(named, _)| of(named))
     }
 }
 
