@@ -14,27 +14,33 @@ use crate::{
 
 /// An ordered list of steps.
 #[derive(Clone, Default)]
-pub struct Chain(Arc<[Step]>);
+pub struct Chain {
+    steps: Arc<[Step]>,
+    // Asked of every request.
+    reroutes: bool,
+}
 
 impl Chain {
     /// A chain of `steps`, the first is the outermost.
     pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {
-        Self(steps.into_iter().collect())
+        let steps: Arc<[Step]> = steps.into_iter().collect();
+        let asks = |step: &Step| matches!(&step.action, Action::Around(filter) if filter.reroutes());
+        Self { reroutes: steps.iter().any(asks), steps }
     }
 
     /// The steps, outermost first.
     pub fn steps(&self) -> &[Step] {
-        &self.0
+        &self.steps
     }
 
     /// Whether a step asks for requests of the method `TRACE`.
     pub fn takes_trace(&self) -> bool {
-        self.0.iter().any(|step| matches!(&step.action, Action::Around(filter) if filter.takes_trace()))
+        self.steps.iter().any(|step| matches!(&step.action, Action::Around(filter) if filter.takes_trace()))
     }
 
     /// Whether a step may ask for the route to be chosen anew.
-    pub fn reroutes(&self) -> bool {
-        self.0.iter().any(|step| matches!(&step.action, Action::Around(filter) if filter.reroutes()))
+    pub const fn reroutes(&self) -> bool {
+        self.reroutes
     }
 
     /// Runs `request` through the chain to `end` and back. What failed is in the exchange's record. `end` is shared, as
@@ -57,11 +63,11 @@ impl Chain {
     ) -> Response {
         let exchange = Rc::clone(&request.exchange);
         let mut visits = Visits::new();
-        let mut steps = self.0.iter().enumerate().skip(start);
+        let mut steps = self.steps.iter().enumerate().skip(start);
         let (reached, outcome) = loop {
             let Some((position, step)) = steps.next() else {
                 course.inspect(|course| course.arrived());
-                break (self.0.len(), end.call(request).await);
+                break (self.steps.len(), end.call(request).await);
             };
             match &step.action {
                 Action::Edit(edit) => match edit.request(&mut request) {
@@ -73,7 +79,7 @@ impl Chain {
                     let visit = filter.begin(&exchange);
                     match Rc::clone(&visit).request(request).settle().await {
                         Ok(ControlFlow::Continue(seen)) => {
-                            let turned = course.map_or(Ok(None), |course| course.turn(&seen, &self.0[..=position]));
+                            let turned = course.map_or(Ok(None), |course| course.turn(&seen, &self.steps[..=position]));
                             match (turned, visit.early()) {
                                 (Ok(None), None) => request = seen,
                                 (Ok(turned), early) => {
@@ -103,7 +109,7 @@ impl Chain {
             }
         };
         let mut response = outcome.unwrap_or_else(|error| rescue(&exchange, &error));
-        for step in self.0[start..reached].iter().rev() {
+        for step in self.steps[start..reached].iter().rev() {
             match &step.action {
                 Action::Edit(edit) => edit.response(&exchange, &mut response),
                 Action::Around(_) => {

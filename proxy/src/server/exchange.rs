@@ -100,7 +100,7 @@ fn arrive(session: &Rc<Session>, mut request: http::Request<Arriving>) -> Option
             if asks || section.table.looks_at_fields() || exchange.spans.is_some() {
                 admitted.spell_out(&mut head.headers, &exchange.trace);
             }
-            let matched = section.table.find(&route_head(&head, admitted)).unwrap_or(&section.fallback);
+            let matched = section.table.find(&route_head(&head, admitted.host())).unwrap_or(&section.fallback);
             snapshot.plan(matched)
         }
         Err(_) => snapshot.plan(&section.fallback),
@@ -229,10 +229,10 @@ fn asked(head: &http::request::Parts, admitted: &Result<Admitted, Error>, is_tol
     }
 }
 
-/// What of a request decides its route.
-pub(super) fn route_head<'a>(head: &'a http::request::Parts, admitted: &'a Admitted) -> route::Head<'a> {
+/// What of a request for `host` decides its route.
+pub(super) fn route_head<'a>(head: &'a http::request::Parts, host: &'a str) -> route::Head<'a> {
     route::Head {
-        host: admitted.host(),
+        host,
         path: head.uri.path(),
         query: head.uri.query().unwrap_or(""),
         method: &head.method,

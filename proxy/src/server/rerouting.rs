@@ -5,12 +5,11 @@ use std::{borrow::Cow, cell::RefCell, rc::Rc};
 
 use http::Method;
 
-use super::{authority::Known, call, life::Life};
+use super::{authority::Known, call, exchange::route_head, life::Life};
 use crate::{
     error::Error,
     exchange::Request,
     filter::{Reroute, Way},
-    route,
     snapshot::{WorkerPlan, WorkerSnapshot},
 };
 
@@ -75,15 +74,8 @@ impl Among {
         } else {
             Cow::Owned(request.authority.host().to_ascii_lowercase())
         };
-        let head = &request.head;
-        let plan = listener.section(asked).table.find(&route::Head {
-            host: &host,
-            path: head.uri.path(),
-            query: head.uri.query().unwrap_or(""),
-            method: &head.method,
-            headers: &head.headers,
-        })?;
+        let plan = listener.section(asked).table.find(&route_head(&request.head, &host))?;
         // Only a route whose steps ask for it is sent this method.
-        (head.method != Method::TRACE || plan.chain.takes_trace()).then(|| self.snapshot.plan(plan))
+        (request.head.method != Method::TRACE || plan.chain.takes_trace()).then(|| self.snapshot.plan(plan))
     }
 }

@@ -16,7 +16,7 @@ pub(super) async fn choose(mut arrived: Box<Arrived>) -> Box<Arrived> {
     let section = listener.section(arrived.admitted.as_ref().map_or("", Admitted::host));
     for selection in &section.selections {
         let Ok(admitted) = &arrived.admitted else { break };
-        let head = route_head(&arrived.head, admitted);
+        let head = route_head(&arrived.head, admitted.host());
         if !selection.is_for(head.host) {
             continue;
         }
@@ -36,7 +36,7 @@ pub(super) async fn choose(mut arrived: Box<Arrived>) -> Box<Arrived> {
         exchange.record.spend(&Cell::new(None), &selection.label, began.elapsed());
         arrived.head = asked.head;
         let Some(name) = chosen else { continue };
-        if let Some(plan) = selection.find(&name, &route_head(&arrived.head, admitted)) {
+        if let Some(plan) = selection.find(&name, &route_head(&arrived.head, admitted.host())) {
             arrived.plan = arrived.snapshot.plan(plan);
             arrived.life.reroute(&arrived.plan);
             arrived.chosen = true;
