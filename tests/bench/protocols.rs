@@ -69,7 +69,7 @@ pub(crate) fn subjects(gateway: &Path, origin: &str, speech: &Speech, authority:
     let issued = speech.is_secure().then(|| authority.issue(&[HOST]));
     let pair = issued.map(|issued| (format!("{}{}", issued.pem, issued.key), issued)).unzip();
     let fill = |text: &str| text.replace("{origin}", origin).replace("{fields}", "");
-    let (nginx, haproxy) = (large_bodies(&fill(NGINX)), fill(HAPROXY).replace("maxconn 4096", "maxconn 8192"));
+    let (nginx, haproxy) = (large_bodies(&fill(NGINX)), fill(HAPROXY).replace("maxconn 4096", "maxconn 16384"));
     let (Some(pair), Some(issued)) = pair else {
         let tidegate = fill(TIDEGATE).replace("{tls}", "");
         return vec![
@@ -91,7 +91,7 @@ pub(crate) fn subjects(gateway: &Path, origin: &str, speech: &Speech, authority:
     let ssl = "listen {listen} ssl http2; ssl_protocols TLSv1.3; ssl_certificate {folder}/pair.pem; \
                ssl_certificate_key {folder}/pair.pem;";
     let bind = "bind {listen} ssl crt {folder}/pair.pem alpn h2,http/1.1 ssl-min-ver TLSv1.3";
-    let pem = [("pair.pem", &*pair)];
+    let pem = [("pair.pem", pair.as_bytes())];
     vec![
         Subject::gateway(gateway, &files),
         Subject::other_with("nginx", &START_NGINX, &nginx.replace("listen {listen};", ssl), &pem),

@@ -1,12 +1,14 @@
-//! Plain HTTP/1.1 keep-alive proxying of a small response on one worker: CPU time a request, beside nginx and HAProxy.
+//! Plain HTTP/1.1 keep-alive proxying of a small response on one worker: CPU time a request, beside nginx, HAProxy,
+//! Envoy, Caddy and Traefik.
 
 use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
 use crate::{
-    envoy,
+    envoy, go,
     load::{self, CONNECTIONS},
+    peers,
     report::{median, number},
     subject::{Subject, Used},
 };
@@ -96,8 +98,11 @@ pub(crate) fn measure(gateway: &Path) -> Value {
             Subject::other("nginx, with the same fields", &START_NGINX, &fill(NGINX, NGINX_FIELDS)),
             Subject::other("HAProxy, with the same fields", &START_HAPROXY, &fill(HAPROXY, HAPROXY_FIELDS)),
         ];
-        if let Some(binary) = envoy::binary() {
-            subjects.push(envoy::start(&binary, origin, "Envoy", None));
+        subjects.extend(peers::binary("envoy").map(|binary| envoy::start(&binary, origin, "Envoy", None)));
+        subjects.extend(peers::binary("caddy").map(|binary| go::caddy(&binary, origin)));
+        subjects.extend(peers::binary("traefik").map(|binary| go::traefik(&binary, origin, None)));
+        for subject in &subjects {
+            subject.answers("/").await;
         }
         let mut rounds: Vec<Vec<Used>> = vec![Vec::new(); subjects.len()];
         for round in 0..ROUNDS {
@@ -121,11 +126,13 @@ pub(crate) fn table(result: &Value) -> String {
         let [cpu, user, kernel] = ["cpu_us", "user_us", "kernel_us"].map(|field| number(&row[field], 1));
         text += &format!("| {} | {cpu} | {user} | {kernel} |\n", row["name"].as_str().unwrap_or_default());
     }
-    let [bare, equal] = ["ratio", "ratio_same_fields"].map(|field| number(&result[field], 2));
+    let of = |field| number(&result[field], 2);
+    let (bare, equal) = (of("ratio"), of("ratio_same_fields"));
+    let [envoy, caddy, traefik] = ["ratio_envoy", "ratio_caddy", "ratio_traefik"].map(of);
     text + &format!(
-        "\nTidegate to the better of the two: **{bare}** (aim: at most 1.15); where they tell origin and client what the \
-         gateway tells (`X-Forwarded-*`, `Forwarded`, `Via`, `traceparent`): **{equal}**. To Envoy, bare: **{}**.\n",
-        number(&result["ratio_envoy"], 2)
+        "\nTidegate to the better of the two: **{bare}** (aim: at most 1.0, then 0.85); where they tell origin and client what the \
+         gateway tells (`X-Forwarded-*`, `Forwarded`, `Via`, `traceparent`): **{equal}**. To Envoy, bare: **{envoy}** \
+         (aim: at most 0.3); to Caddy **{caddy}**, to Traefik **{traefik}**.\n"
     )
 }
 
@@ -158,6 +165,7 @@ fn summary(subjects: &[Subject], rounds: &[Vec<Used>]) -> Value {
     let cpu = |row: &Value| row["cpu_us"].as_f64().unwrap_or(f64::INFINITY);
     let ratio = |others: &[Value]| cpu(&rows[0]) / others.iter().map(cpu).fold(f64::INFINITY, f64::min);
     let (bare, equal) = (ratio(&rows[1..3]), ratio(&rows[3..5]));
-    let envoy = rows.get(5).map(|envoy| cpu(&rows[0]) / cpu(envoy));
-    json!({ "connections": CONNECTIONS, "ratio_envoy": envoy, "ratio": bare, "ratio_same_fields": equal, "rows": rows })
+    let to = |name: &str| rows.iter().find(|row| row["name"] == name).map(|row| cpu(&rows[0]) / cpu(row));
+    let [envoy, caddy, traefik] = ["Envoy", "Caddy", "Traefik"].map(to);
+    json!({ "connections": CONNECTIONS, "ratio_envoy": envoy, "ratio_caddy": caddy, "ratio_traefik": traefik, "ratio": bare, "ratio_same_fields": equal, "rows": rows })
 }

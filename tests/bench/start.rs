@@ -1,17 +1,16 @@
 //! From the start of a process to its first response, with 20 plugins whose compiled code is on disk and with none; the size of the
 //! binary; and the memory that an idle process takes, beside the peers.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
 use crate::{
     envoy,
     etcd::{self, PLUGINS, with_plugins},
-    load,
+    go, load, peers,
     proxies::{HAPROXY, NGINX, START_HAPROXY, START_NGINX},
     report::{median, number},
-    speech::{Call, Speech},
     subject::Subject,
 };
 
@@ -46,8 +45,14 @@ pub(crate) fn measure(gateway: &Path) -> Value {
             row("nginx", "/", None, nginx).await,
             row("HAProxy", "/", None, haproxy).await,
         ];
-        if let Some(binary) = envoy::binary() {
+        if let Some(binary) = peers::binary("envoy") {
             rows.push(row("Envoy", "/", Some(&binary), || envoy::start(&binary, origin, "Envoy", None)).await);
+        }
+        if let Some(binary) = peers::binary("caddy") {
+            rows.push(row("Caddy", "/", Some(&binary), || go::caddy(&binary, origin)).await);
+        }
+        if let Some(binary) = peers::binary("traefik") {
+            rows.push(row("Traefik", "/", Some(&binary), || go::traefik(&binary, origin, None)).await);
         }
         json!({ "starts": STARTS, "plugins": PLUGINS, "rows": rows })
     })
@@ -77,7 +82,7 @@ async fn row(name: &str, path: &str, binary: Option<&Path>, start: impl Fn() -> 
     let (mut times, mut bytes) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
         let subject = start();
-        first_response(subject.address, path).await;
+        subject.answers(path).await;
         times.push(subject.began.elapsed().as_secs_f64() * 1e3);
         bytes.push(subject.memory_bytes() as f64);
     }
@@ -86,9 +91,4 @@ async fn row(name: &str, path: &str, binary: Option<&Path>, start: impl Fn() -> 
         "memory_bytes": median(bytes.iter().copied()),
         "binary_bytes": binary.and_then(|binary| fs::metadata(binary).ok()).map(|file| file.len()),
     })
-}
-
-async fn first_response(address: SocketAddr, path: &str) {
-    let call = Call { address, speech: Speech::Http1, path: path.into() };
-    drop(call.once().await.unwrap_or_else(|error| panic!("no response: {error}")));
 }

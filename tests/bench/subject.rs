@@ -14,6 +14,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::speech::{Call, Speech};
+
 /// A process under measurement.
 pub(crate) struct Subject {
     /// As the tables name it.
@@ -133,7 +135,7 @@ impl Subject {
     }
 
     /// [`Subject::other`] with files in its folder.
-    pub(crate) fn other_with(name: &str, arguments: &[&str], configuration: &str, files: &[(&str, &str)]) -> Self {
+    pub(crate) fn other_with(name: &str, arguments: &[&str], configuration: &str, files: &[(&str, &[u8])]) -> Self {
         let subject = Self::other_within(START_MAX, name, arguments, configuration, files);
         subject.unwrap_or_else(|why| panic!("{why}"))
     }
@@ -144,11 +146,13 @@ impl Subject {
         name: &str,
         arguments: &[&str],
         configuration: &str,
-        files: &[(&str, &str)],
+        files: &[(&str, &[u8])],
     ) -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        for (name, text) in files {
-            fs::write(folder.path().join(name), text).expect("a file can be written");
+        for (name, bytes) in files {
+            let place = folder.path().join(name);
+            fs::create_dir_all(place.parent().expect("a file has a folder")).expect("a folder can be made");
+            fs::write(place, bytes).expect("a file can be written");
         }
         let address = free_address();
         let path = folder.path().to_string_lossy().into_owned();
@@ -195,6 +199,18 @@ impl Subject {
             text.split_whitespace().next()?.parse::<f64>().ok()
         };
         tasks.flatten().filter_map(of_one).sum::<f64>() / 1e3
+    }
+
+    /// Returns once it answers a request for `path` with 200.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub(crate) async fn answers(&self, path: &str) {
+        let call = Call { address: self.address, speech: Speech::Http1, path: path.into() };
+        while let Err(error) = call.clone().once().await {
+            assert!(self.began.elapsed() < START_MAX, "{} does not answer: {error}", self.name);
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Its number.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     envoy, load,
     open::Open,
+    peers,
     proxies::{HAPROXY, NGINX, START_HAPROXY, START_NGINX},
     report::{median, number},
     shipped::{self, SHIPPED},
@@ -42,7 +43,7 @@ pub(crate) fn measure(gateway: &Path) -> Value {
             Subject::other("nginx", &START_NGINX, &fill(NGINX, origin)),
             Subject::other("HAProxy", &START_HAPROXY, &fill(HAPROXY, origin)),
         ];
-        let envoy = envoy::binary();
+        let envoy = peers::binary("envoy");
         subjects.extend(envoy.as_ref().map(|binary| envoy::start(binary, origin, "Envoy", None)));
         let latencies = latencies(&subjects).await;
         let plain = subjects.swap_remove(1);

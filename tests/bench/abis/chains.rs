@@ -1,13 +1,16 @@
 //! What one plugin adds to a request: the slope of CPU time over chains of 0, 4, 8 and 16 copies, with guests that are
 //! used again and with fresh ones; and what a component that answers by itself takes.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 
-use super::{COMPONENT, HEADERS, PROXY_WASM};
+use super::{COMPONENT, HEADERS, HTTP_WASM, PROXY_WASM};
 use crate::{
-    envoy, extent, load,
+    envoy, extent, go, load, peers,
     plugins::{COPIES, SPAN, slope},
     report::median,
     shipped,
@@ -41,9 +44,12 @@ pub(super) async fn measure(gateway: &Path, origin: SocketAddr) -> Value {
     }
     let cases = cases(component.is_some());
     let subject = start(gateway, origin, &cases, component.as_deref());
-    let peers = of_envoy(origin);
+    let peers = [("Envoy", "proxy-wasm", of_envoy(origin)), ("Traefik", "http-wasm", of_traefik(origin))];
+    for subject in peers.iter().flat_map(|(_, _, subjects)| subjects) {
+        subject.answers("/").await;
+    }
     let mut costs = vec![vec![Vec::new(); COPIES.len()]; cases.len()];
-    let mut peer_costs = vec![Vec::new(); peers.len()];
+    let mut peer_costs = [(); 2].map(|()| vec![Vec::new(); COPIES.len()]);
     let (mut answers, mut components) = (Vec::new(), Vec::new());
     for _ in 0..extent::count(ROUNDS, 1) {
         for (Case { prefix, .. }, costs) in cases.iter().zip(&mut costs) {
@@ -51,8 +57,10 @@ pub(super) async fn measure(gateway: &Path, origin: SocketAddr) -> Value {
                 costs.push(cost(&subject, &format!("{prefix}/{copies}")).await);
             }
         }
-        for (peer, costs) in peers.iter().zip(&mut peer_costs) {
-            costs.push(cost(peer, "/").await);
+        for ((_, _, peers), costs) in peers.iter().zip(&mut peer_costs) {
+            for (peer, costs) in peers.iter().zip(costs) {
+                costs.push(cost(peer, "/").await);
+            }
         }
         answers.push(cost(&subject, "/respond").await);
         if component.is_some() {
@@ -60,7 +68,8 @@ pub(super) async fn measure(gateway: &Path, origin: SocketAddr) -> Value {
         }
     }
     let ours = cases.iter().zip(&costs).map(|(case, costs)| row(("Tidegate", &case.title, case.aim), costs));
-    let theirs = (!peers.is_empty()).then(|| row(("Envoy", "proxy-wasm", None), &peer_costs));
+    let there = peers.iter().zip(&peer_costs).filter(|((_, _, peers), _)| !peers.is_empty());
+    let theirs = there.map(|((name, interface, _), costs)| row((name, interface, None), costs));
     let alone = component.map(|_| {
         let [respond, component] = [answers, components].map(median);
         json!({ "respond_us": respond, "component_us": component, "beyond_us": component - respond })
@@ -80,11 +89,15 @@ fn start(gateway: &Path, origin: SocketAddr, cases: &[Case], component: Option<&
 
 // One process for each chain: its filters are those of the listener.
 fn of_envoy(origin: SocketAddr) -> Vec<Subject> {
-    let Some(binary) = envoy::binary() else {
-        eprintln!("bench: Envoy is not at hand (TIDEGATE_BENCH_ENVOY, or on the path): left out");
-        return Vec::new();
+    let start = |binary: PathBuf| {
+        COPIES.map(|copies| envoy::start(&binary, origin, "Envoy", Some((PROXY_WASM, copies)))).into()
     };
-    COPIES.map(|copies| envoy::start(&binary, origin, "Envoy", Some((PROXY_WASM, copies)))).into()
+    peers::binary("envoy").map_or_else(Vec::new, start)
+}
+
+fn of_traefik(origin: SocketAddr) -> Vec<Subject> {
+    let start = |binary: PathBuf| COPIES.map(|copies| go::traefik(&binary, origin, Some((HTTP_WASM, copies)))).into();
+    peers::binary("traefik").map_or_else(Vec::new, start)
 }
 
 fn cases(component: bool) -> Vec<Case> {

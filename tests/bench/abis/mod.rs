@@ -1,6 +1,6 @@
 //! Plugins by the interface that they were written for: what one in the chain costs a request, what a fresh guest costs, the
-//! memory of a guest, and many exchanges that wait at a time. `chains` beside Envoy with the same module where it is at
-//! hand; Traefik, the other home of http-wasm, is in no package of PyPI, npm, crates.io or Debian.
+//! memory of a guest, and many exchanges that wait at a time. `chains` beside Envoy and Traefik with the same modules where they
+//! are at hand.
 
 mod chains;
 mod memory;

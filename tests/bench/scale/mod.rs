@@ -1,5 +1,7 @@
 //! Tables from 10 to 100,000 routes over 1 to 10,000 hosts: what finding a route takes, in this process; and what a gateway that
-//! was started over them takes in memory and time, beside nginx and Envoy over the same table.
+//! was started over them takes in memory and time, and a request in CPU time, beside nginx and Envoy over the same table.
+
+mod peers;
 
 use std::{
     hint::black_box,
@@ -20,8 +22,7 @@ use tidegate::{
 
 use crate::{
     load,
-    proxies::START_NGINX,
-    report::{median, number, percentile},
+    report::{cells, median, number, percentile},
     speech,
     subject::Subject,
 };
@@ -35,7 +36,9 @@ const LOOKUPS: usize = 200_000;
 const DOCUMENT: usize = 1_000;
 /// Changes of one route that is in a document of its own.
 const CHANGES: usize = 100;
-/// Of nginx: it sorts what it has once for each name.
+/// Requests of one connection.
+const REQUESTS: usize = 2_000;
+/// Of the peers: nginx sorts what it has once for each name.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One row a table.
@@ -51,18 +54,21 @@ pub(crate) fn measure(gateway: &Path) -> Value {
         let (least, _) = load(TABLES[0]).await;
         for (routes, hosts) in TABLES {
             let (median_ns, p99_ns) = lookups(routes, hosts);
-            let (Loaded { seconds, bytes }, changes) = load((routes, hosts)).await;
-            let nginx = nginx(origin, (routes, hosts));
-            let each = |bytes: u64, least: u64| bytes.saturating_sub(least) as f64 / routes as f64;
+            let (loaded, changes) = load((routes, hosts)).await;
+            let peers = tokio::task::spawn_blocking(move || peers::load(origin, (routes, hosts))).await;
+            let peers = peers.expect("what failed was printed");
+            let of = |part: fn(&Loaded) -> f64| peers.iter().map(|peer| peer.as_ref().map(part)).collect::<Vec<_>>();
             rows.push(json!({
                 "routes": routes, "hosts": hosts,
                 "match_median_ns": median_ns, "match_p99_ns": p99_ns,
-                "load_s": seconds, "bytes_per_route": each(bytes, least.bytes),
+                "load_s": loaded.seconds, "request_us": loaded.request_us,
+                "bytes_per_route": loaded.bytes.saturating_sub(least.bytes) as f64 / routes as f64,
                 "change_median_ms": median(changes.iter().copied()), "change_p99_ms": percentile(99.0, changes),
-                "nginx_load_s": nginx.map(|nginx| nginx.seconds),
+                "peers": peers::NAMES, "peers_load_s": of(|peer| peer.seconds), "peers_bytes": of(|peer| peer.bytes as f64),
+                "peers_request_us": of(|peer| peer.request_us),
             }));
         }
-        json!({ "lookups": LOOKUPS, "rows": rows })
+        json!({ "lookups": LOOKUPS, "requests": REQUESTS, "rows": rows })
     })
 }
 
@@ -71,19 +77,22 @@ pub(crate) fn table(result: &Value) -> String {
     let mut text = format!(
         "### Scale of the table\n\nFinding a route by host and prefix, ns, of {} look-ups all over the table (aim: p99 300 at 100,000, \
          flat); memory of a route beyond a gateway with ten, bytes (aim: 1,024); from the start of the process until it \
-         listens, s (aim: 1). A change of one route in a document of its own, ms, from the rename until it serves, 10 of them waiting for \
+         listens, s (aim: 1); CPU time of a request on one connection, µs, of {} for routes all over the table. A change of one route in a document of its own, ms, from the rename until it serves, 10 of them waiting for \
          the directory to come to rest (aim: p99 10 beyond those).\n\n\
-         | routes | hosts | median | p99 | memory | change | p99 | load | load of nginx |\n|---|---|---|---|---|---|---|---|---|\n",
-        result["lookups"]
+         | routes | hosts | median | p99 | memory | change | p99 | load | nginx | Envoy | request | nginx | Envoy |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        result["lookups"], result["requests"]
     );
     for row in result["rows"].as_array().into_iter().flatten() {
         let [median, p99, bytes] =
             ["match_median_ns", "match_p99_ns", "bytes_per_route"].map(|field| number(&row[field], 0));
-        let [load, nginx] = ["load_s", "nginx_load_s"].map(|field| number(&row[field], 2));
+        let (load, peers_load) = (number(&row["load_s"], 2), cells(&row["peers_load_s"], 2));
+        let (request, peers_request) = (number(&row["request_us"], 1), cells(&row["peers_request_us"], 1));
         let (routes, hosts) = (&row["routes"], &row["hosts"]);
         let [change, slow] = ["change_median_ms", "change_p99_ms"].map(|field| number(&row[field], 1));
         text += &format!(
-            "| {routes} | {hosts} | {median} | **{p99}** | **{bytes}** | {change} | **{slow}** | **{load}** | {nginx} |\n"
+            "| {routes} | {hosts} | {median} | **{p99}** | **{bytes}** | {change} | **{slow}** | **{load}** | {peers_load} | \
+             **{request}** | {peers_request} |\n"
         );
     }
     text
@@ -93,6 +102,8 @@ struct Loaded {
     /// From the start of the process until it answers for the last route.
     seconds: f64,
     bytes: u64,
+    /// CPU time of one for routes all over the table.
+    request_us: f64,
 }
 
 /// Finds routes of a table over so many hosts, `times` times; the routes asked for do not depend on how many that is.
@@ -170,14 +181,13 @@ fn load_of(gateway: &Path, origin: SocketAddr, (routes, hosts): (usize, usize)) 
     let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let subject = Subject::gateway(gateway, &files);
     let seconds = subject.began.elapsed().as_secs_f64();
-    let loaded = Loaded { seconds, bytes: subject.memory_bytes() };
-    let mut socket = TcpStream::connect(subject.address).expect("the gateway listens");
-    socket.set_nodelay(true).expect("a TCP socket takes the option");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a TCP socket takes the option");
+    let bytes = subject.memory_bytes();
+    let loaded = Loaded { seconds, bytes, request_us: request(&subject, (routes, hosts)) };
+    let mut socket = connect(&subject);
     let change = |number: usize| {
         let began = Instant::now();
         subject.place(OWN, &own(number));
-        while !ask(&mut socket).contains(&format!("x-change: {number}\r\n")) {
+        while !ask(&mut socket, "own.bench.example", "/own").contains(&format!("x-change: {number}\r\n")) {
             assert!(began.elapsed() < PATIENCE, "change {number} never served");
         }
         began.elapsed().as_secs_f64() * 1e3
@@ -194,8 +204,32 @@ fn own(number: usize) -> String {
     )
 }
 
-fn ask(socket: &mut TcpStream) -> String {
-    socket.write_all(b"GET /own HTTP/1.1\r\nhost: own.bench.example\r\n\r\n").expect("the gateway reads");
+/// CPU time of one of [`REQUESTS`] on one connection, in µs: for routes all over the table, one after the other.
+fn request(subject: &Subject, (routes, hosts): (usize, usize)) -> f64 {
+    let mut socket = connect(subject);
+    let asked = asked(routes, hosts, REQUESTS);
+    let mut all = || {
+        for (host, path, _) in &asked {
+            ask(&mut socket, host, path);
+        }
+    };
+    // What the first requests touch for the first time is no request's.
+    all();
+    let before = subject.precisely_used();
+    all();
+    (subject.precisely_used() - before) / REQUESTS as f64
+}
+
+fn connect(subject: &Subject) -> TcpStream {
+    let socket = TcpStream::connect(subject.address).expect("it listens");
+    socket.set_nodelay(true).expect("a TCP socket takes the option");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a TCP socket takes the option");
+    socket
+}
+
+fn ask(socket: &mut TcpStream, host: &str, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n");
+    socket.write_all(request.as_bytes()).expect("the gateway reads");
     let (mut answer, mut filled) = (vec![0; 4096], 0);
     loop {
         let read = socket.read(&mut answer[filled..]).expect("the gateway answers");
@@ -206,31 +240,6 @@ fn ask(socket: &mut TcpStream) -> String {
             return String::from_utf8_lossy(&answer).into_owned();
         }
     }
-}
-
-/// `None` where it does not load the table.
-fn nginx(origin: SocketAddr, (routes, hosts): (usize, usize)) -> Option<Loaded> {
-    let mut servers = String::new();
-    for at in 0..hosts {
-        let locations = (at..routes)
-            .step_by(hosts)
-            .map(|route| format!("location {}/ {{ proxy_pass http://origin; }}", path(route)));
-        servers += &format!(
-            "server {{ listen {{listen}}; server_name {}; {} }}\n",
-            host(at, hosts),
-            locations.collect::<Vec<_>>().join("\n")
-        );
-    }
-    let text = format!(
-        "daemon off;\nmaster_process off;\npid {{folder}}/nginx.pid;\nerror_log stderr error;\nevents {{ worker_connections 1024; }}\n\
-         http {{\naccess_log off;\nserver_names_hash_max_size 65536;\nserver_names_hash_bucket_size 128;\n\
-         client_body_temp_path {{folder}}/a; proxy_temp_path {{folder}}/b; fastcgi_temp_path {{folder}}/c;\n\
-         uwsgi_temp_path {{folder}}/d; scgi_temp_path {{folder}}/e;\nupstream origin {{ server {origin}; }}\n{servers}}}\n"
-    );
-    let subject = Subject::other_within(PATIENCE, "nginx", &START_NGINX, &text, &[]);
-    let subject = subject.inspect_err(|why| eprintln!("bench: {why:.500}")).ok()?;
-    let seconds = subject.began.elapsed().as_secs_f64();
-    Some(Loaded { seconds, bytes: subject.memory_bytes() })
 }
 
 fn host(route: usize, hosts: usize) -> String {
