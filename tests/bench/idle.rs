@@ -13,8 +13,8 @@ use crate::{
     subject::Subject,
 };
 
-/// Open at once; the most that a process may have open on a machine of the field with room for as many of its own.
-const CONNECTIONS: [usize; 2] = [1_000, 10_000];
+/// Open at once; the most that HAProxy takes on a machine whose processes may have 20,000 descriptors, of which it keeps two for each.
+const CONNECTIONS: [usize; 2] = [1_000, 9_900];
 /// Opened and closed before, so that what a process keeps for all of them is there already.
 const BEFORE: usize = 100;
 /// Until what an idle connection does not need has been given back, by whoever does that.
