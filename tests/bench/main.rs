@@ -30,6 +30,7 @@ mod speech;
 mod start;
 mod steady;
 mod subject;
+mod training;
 mod users;
 
 use std::{
@@ -69,6 +70,8 @@ const PARTS: [Part; 15] = [
 
 /// Asks for the results to be written.
 const WRITE: &str = "write";
+/// Asks for the load that a build is laid out by; not a part, because nothing is measured.
+const TRAIN: &str = "train";
 /// Asks for plots of what was written before.
 const DRAW: &str = "draw";
 /// Asks for instructions instead; not a part, because they are of the tests' profile and held to what is committed.
@@ -86,6 +89,10 @@ fn main() -> ExitCode {
     match asked.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [instructions::FIND, times] => {
             instructions::find(times);
+            return ExitCode::SUCCESS;
+        }
+        [TRAIN] => {
+            training::run(&gateway.expect("it is named before what is asked"));
             return ExitCode::SUCCESS;
         }
         [INSTRUCTIONS, ref write @ ..] if write.is_empty() || write == [WRITE] => {

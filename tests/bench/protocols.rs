@@ -4,7 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
-use tidegate_tests::Authority;
+use tidegate_tests::{Authority, Issued};
 
 use crate::{
     load,
@@ -17,7 +17,7 @@ use crate::{
 const ROUNDS: usize = 5;
 const SPAN: Duration = Duration::from_millis(1_500);
 /// Bytes of a body, and closed loops that ask for it.
-const BODIES: [(usize, usize); 3] = [(1_000, 64), (100_000, 16), (10_000_000, 4)];
+pub(crate) const BODIES: [(usize, usize); 3] = [(1_000, 64), (100_000, 16), (10_000_000, 4)];
 
 const TIDEGATE: &str = "\
 listeners:
@@ -67,36 +67,41 @@ pub(crate) fn table(result: &Value) -> String {
 /// encrypted; the gateway alone where it is HTTP/3.
 pub(crate) fn subjects(gateway: &Path, origin: &str, speech: &Speech, authority: &Authority) -> Vec<Subject> {
     let issued = speech.is_secure().then(|| authority.issue(&[HOST]));
-    let pair = issued.map(|issued| (format!("{}{}", issued.pem, issued.key), issued)).unzip();
-    let fill = |text: &str| text.replace("{origin}", origin).replace("{fields}", "");
-    let (nginx, haproxy) = (large_bodies(&fill(NGINX)), fill(HAPROXY).replace("maxconn 4096", "maxconn 16384"));
-    let (Some(pair), Some(issued)) = pair else {
-        let tidegate = fill(TIDEGATE).replace("{tls}", "");
-        return vec![
-            Subject::gateway(gateway, &[("gateway.yaml", &tidegate)]),
-            Subject::other("nginx", &START_NGINX, &nginx),
-            Subject::other("HAProxy", &START_HAPROXY, &haproxy),
-        ];
-    };
-    let tls = "    tls: {certificates: [{certificate: pair.crt, key: pair.key}], min-version: '1.3'}\n{quic}";
-    let quic = if speech.is_http3() { "    http3: {}\n" } else { "" };
-    let files = [
-        ("gateway.yaml", &*fill(TIDEGATE).replace("{tls}", tls).replace("{quic}", quic)),
-        ("pair.crt", &issued.pem),
-        ("pair.key", &issued.key),
-    ];
+    let gateway = started(gateway, origin, speech, issued.as_ref());
     if speech.is_http3() {
-        return vec![Subject::gateway(gateway, &files)];
+        return vec![gateway];
     }
+    let fill = |text: &str| text.replace("{origin}", origin).replace("{fields}", "");
+    let (nginx, haproxy) = (large_bodies(&fill(NGINX)), fill(HAPROXY).replace("maxconn 4096", "maxconn 9980"));
+    let Some(issued) = issued else {
+        let nginx = Subject::other("nginx", &START_NGINX, &nginx);
+        return vec![gateway, nginx, Subject::other("HAProxy", &START_HAPROXY, &haproxy)];
+    };
     let ssl = "listen {listen} ssl http2; ssl_protocols TLSv1.3; ssl_certificate {folder}/pair.pem; \
                ssl_certificate_key {folder}/pair.pem;";
     let bind = "bind {listen} ssl crt {folder}/pair.pem alpn h2,http/1.1 ssl-min-ver TLSv1.3";
+    let pair = format!("{}{}", issued.pem, issued.key);
     let pem = [("pair.pem", pair.as_bytes())];
-    vec![
-        Subject::gateway(gateway, &files),
-        Subject::other_with("nginx", &START_NGINX, &nginx.replace("listen {listen};", ssl), &pem),
-        Subject::other_with("HAProxy", &START_HAPROXY, &haproxy.replace("bind {listen}", bind), &pem),
-    ]
+    let nginx = Subject::other_with("nginx", &START_NGINX, &nginx.replace("listen {listen};", ssl), &pem);
+    let haproxy = Subject::other_with("HAProxy", &START_HAPROXY, &haproxy.replace("bind {listen}", bind), &pem);
+    vec![gateway, nginx, haproxy]
+}
+
+/// The gateway alone, as in [`subjects`].
+pub(crate) fn ours(gateway: &Path, origin: &str, speech: &Speech, authority: &Authority) -> Subject {
+    let issued = speech.is_secure().then(|| authority.issue(&[HOST]));
+    started(gateway, origin, speech, issued.as_ref())
+}
+
+fn started(gateway: &Path, origin: &str, speech: &Speech, issued: Option<&Issued>) -> Subject {
+    let text = TIDEGATE.replace("{origin}", origin);
+    let Some(issued) = issued else {
+        return Subject::gateway(gateway, &[("gateway.yaml", &text.replace("{tls}", ""))]);
+    };
+    let tls = "    tls: {certificates: [{certificate: pair.crt, key: pair.key}], min-version: '1.3'}\n{quic}";
+    let quic = if speech.is_http3() { "    http3: {}\n" } else { "" };
+    let text = text.replace("{tls}", tls).replace("{quic}", quic);
+    Subject::gateway(gateway, &[("gateway.yaml", &text), ("pair.crt", &issued.pem), ("pair.key", &issued.key)])
 }
 
 /// nginx as its own experts set it for large bodies: no temporary files, enough buffers; and room for many connections.

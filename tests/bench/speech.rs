@@ -66,7 +66,7 @@ impl Speech {
     pub(crate) fn all(authority: &Authority) -> [(&'static str, Self); 4] {
         [
             ("HTTP/1.1", Self::Http1),
-            ("HTTP/1.1 over TLS 1.3", Self::Http1Tls(config_of(authority, b"http/1.1"))),
+            ("HTTP/1.1 over TLS 1.3", Self::http1_tls(authority)),
             ("HTTP/2 over TLS 1.3", Self::http2(authority)),
             ("HTTP/3", Self::Http3(endpoint(&config_of(authority, b"h3")))),
         ]
@@ -75,6 +75,11 @@ impl Speech {
     /// HTTP/2 over TLS 1.3, to whoever shows a certificate of `authority`.
     pub(crate) fn http2(authority: &Authority) -> Self {
         Self::Http2(config_of(authority, b"h2"))
+    }
+
+    /// HTTP/1.1 over TLS 1.3, to whoever shows a certificate of `authority`.
+    pub(crate) fn http1_tls(authority: &Authority) -> Self {
+        Self::Http1Tls(config_of(authority, b"http/1.1"))
     }
 
     /// Whether it is encrypted.

@@ -2,6 +2,7 @@
 //! it has used. Ended with the value, by its id.
 
 use std::{
+    env,
     ffi::OsString,
     fs,
     io::{Read, Write},
@@ -12,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::speech::{Call, Speech};
@@ -277,6 +279,15 @@ impl Subject {
         series.sum()
     }
 
+    // A build that writes down what it does (`scripts/dist.sh`) does so when it ends by itself.
+    fn end(&mut self) {
+        kill_process(Pid::from_child(&self.process), Signal::TERM).ok();
+        let end = Instant::now() + START_MAX;
+        while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < end {
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
     fn wait(&mut self, patience: Duration) -> Result<(), String> {
         let end = Instant::now() + patience;
         let is_there = |address: &SocketAddr| TcpStream::connect_timeout(address, Duration::from_millis(100)).is_ok();
@@ -296,6 +307,9 @@ impl Subject {
 
 impl Drop for Subject {
     fn drop(&mut self) {
+        if env::var_os("LLVM_PROFILE_FILE").is_some() {
+            self.end();
+        }
         // Ended already, perhaps; then there is nothing to do.
         drop(self.process.kill());
         drop(self.process.wait());

@@ -21,8 +21,8 @@ const SPAN: Duration = Duration::from_millis(2_500);
 /// Of what a proxy can do, in percent.
 const LOADS: [u32; 2] = [50, 80];
 /// The plugins of the chain: those that ship, by name.
-const CHAIN: [&str; 3] = ["key-auth", "rate-limit", "greeting"];
-const QUERY: &str = "?key=benchkey";
+pub(crate) const CHAIN: [&str; 3] = ["key-auth", "rate-limit", "greeting"];
+pub(crate) const QUERY: &str = "?key=benchkey";
 
 const TIDEGATE: &str = "\
 gateway: {access-log: {to: '{folder}/access.log', format: json}}
@@ -98,7 +98,8 @@ fn fill(text: &str, origin: SocketAddr) -> String {
     text.replace("{origin}", &origin.to_string()).replace("{fields}", "")
 }
 
-fn ours(gateway: &Path, origin: SocketAddr, chain: &[&str]) -> Subject {
+/// The gateway with these plugins, a JSON access log and metrics.
+pub(crate) fn ours(gateway: &Path, origin: SocketAddr, chain: &[&str]) -> Subject {
     let shipped: Vec<_> = SHIPPED.iter().filter(|shipped| chain.contains(&shipped.name)).collect();
     let line = |shipped: &&shipped::Shipped| {
         let config = shipped.config.replace("{copy}", "1");

@@ -43,7 +43,7 @@ pub use origin::{Held, Hold, Origin};
 pub use payload::payload;
 pub use process::{Process, free_address, tidegate};
 pub use raw::Raw;
-pub use tls::{Authority, Tls, TlsOptions};
+pub use tls::{Authority, Issued, Tls, TlsOptions};
 
 /// A plugin of this project, as `make plugins` has built it.
 pub fn plugin(name: &str) -> Vec<u8> {

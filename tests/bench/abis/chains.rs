@@ -77,6 +77,16 @@ pub(super) async fn measure(gateway: &Path, origin: SocketAddr) -> Value {
     json!({ "rows": ours.chain(theirs).collect::<Vec<_>>(), "alone": alone })
 }
 
+/// Asks for a chain of four of each kind, one after the other.
+pub(crate) async fn train(gateway: &Path, origin: SocketAddr, ask: impl AsyncFn(&Subject, &str)) {
+    let component = shipped::module(COMPONENT);
+    let cases = cases(component.is_some());
+    let subject = start(gateway, origin, &cases, component.as_deref());
+    for Case { prefix, .. } in &cases {
+        ask(&subject, &format!("{prefix}/{}", COPIES[1])).await;
+    }
+}
+
 fn start(gateway: &Path, origin: SocketAddr, cases: &[Case], component: Option<&[u8]>) -> Subject {
     let configuration = configuration(origin, cases, component.is_some());
     let texts: Vec<_> = HEADERS.iter().map(|header| (format!("plugins/{}.wat", header.name), header.module)).collect();

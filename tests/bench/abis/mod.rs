@@ -2,7 +2,7 @@
 //! memory of a guest, and many exchanges that wait at a time. `chains` beside Envoy and Traefik with the same modules where they
 //! are at hand.
 
-mod chains;
+pub(crate) mod chains;
 mod memory;
 mod waiting;
 

@@ -98,7 +98,7 @@ pub(crate) fn table(result: &Value) -> String {
     text
 }
 
-struct Loaded {
+pub(crate) struct Loaded {
     /// From the start of the process until it answers for the last route.
     seconds: f64,
     bytes: u64,
@@ -165,7 +165,8 @@ fn row(route: usize, hosts: usize) -> Row<usize> {
     }
 }
 
-fn load_of(gateway: &Path, origin: SocketAddr, (routes, hosts): (usize, usize)) -> (Loaded, Vec<f64>) {
+/// A gateway over a table, with requests for routes all over it and changes of one.
+pub(crate) fn load_of(gateway: &Path, origin: SocketAddr, (routes, hosts): (usize, usize)) -> (Loaded, Vec<f64>) {
     let head =
         format!("listeners:\n  web: {{address: '{{listen}}'}}\nupstreams:\n  origin: {{endpoints: ['{origin}']}}\n");
     let mut files = vec![("gateway.yaml".to_owned(), head)];
