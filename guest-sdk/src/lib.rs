@@ -46,6 +46,8 @@
 //!
 //! On any other target the same code talks to the test host, [`testing`]; nothing has to be switched on for it.
 
+#[cfg(any(test, all(target_arch = "wasm32", feature = "allocator")))]
+mod allocator;
 mod chunks;
 pub mod clock;
 pub mod exchange;

@@ -28,6 +28,9 @@ fn default_header() -> String {
     "x-greeting".to_owned()
 }
 
+/// What stands for the query parameter.
+const NAME: &str = "{name}";
+
 struct Greeting {
     settings: Settings,
     greeted: Counter,
@@ -51,7 +54,9 @@ impl Plugin for Greeting {
     }
 
     fn phases(&self) -> Phases {
-        Phases::none().request().response()
+        // What is not declared costs nothing.
+        let phases = Phases::none().response();
+        if self.settings.text.contains(NAME) { phases.request() } else { phases }
     }
 
     fn on_request(&self, request: Request) -> Result<Verdict> {
@@ -62,9 +67,13 @@ impl Plugin for Greeting {
     }
 
     fn on_response(&self, response: Response) -> Result<Verdict> {
-        let name = exchange::kept().and_then(|name| String::from_utf8(name).ok());
-        let text = self.settings.text.replace("{name}", name.as_deref().unwrap_or("stranger"));
-        response.set_header(&self.settings.header, text)?;
+        if self.settings.text.contains(NAME) {
+            let name = exchange::kept().and_then(|name| String::from_utf8(name).ok());
+            let text = self.settings.text.replace(NAME, name.as_deref().unwrap_or("stranger"));
+            response.set_header(&self.settings.header, text)?;
+        } else {
+            response.set_header(&self.settings.header, &self.settings.text)?;
+        }
         response.set_header("x-request-id", exchange::trace_id())?;
         self.greeted.add(1);
         Ok(Verdict::Proceed)
@@ -99,6 +108,16 @@ mod tests {
             assert_eq!(greeting.send(ClientRequest::get(target)).header("x-greeting"), Some(text), "{target}");
         }
         assert_eq!(host.counter("greeted"), 4);
+    }
+
+    #[test]
+    fn a_text_without_a_name_is_said_as_it_is_and_no_request_is_looked_at() {
+        let host = Host::new();
+        let greeting = host.load::<Greeting>(json!({ "text": "good morning", "header": "x-hello" })).unwrap();
+        assert!(!format!("{:?}", greeting.plugin().phases()).contains("request: true"));
+        let exchange = greeting.send(ClientRequest::get("/?name=jane"));
+        assert_eq!((exchange.header("x-hello"), exchange.header("x-greeting")), (Some("good morning"), None));
+        assert!(exchange.header("x-request-id").is_some());
     }
 
     #[test]

@@ -61,12 +61,15 @@ fn values(query: &str, name: &str) -> Vec<Vec<u8>> {
 
 fn is_named(parameter: &str, name: &str) -> bool {
     let known = parameter.split_once('=').map_or(parameter, |(known, _)| known);
-    decoded(known) == name.as_bytes()
+    if known.contains('%') { decoded(known) == name.as_bytes() } else { known == name }
 }
 
 // `+` stays what it is: keys in base64 have it, and who sends a space encodes it.
 fn decoded(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
+    if !bytes.contains(&b'%') {
+        return bytes.to_vec();
+    }
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {

@@ -84,15 +84,39 @@ impl Limit {
 impl Rate {
     // In billionths of a token, rounded down.
     fn gained(&self, elapsed: Duration) -> u64 {
-        let tokens = elapsed.as_nanos().saturating_mul(u128::from(self.requests) * u128::from(TOKEN));
-        u64::try_from(tokens / self.per.as_nanos().max(1)).unwrap_or(u64::MAX)
+        let (tokens, time) = self.fraction();
+        times(nanos(elapsed), tokens, time, false)
     }
 
     // Rounded up to nanoseconds.
     fn time_for(&self, tokens: u64) -> Duration {
-        let whole = u128::from(self.requests.max(1)) * u128::from(TOKEN);
-        let nanos = (u128::from(tokens) * self.per.as_nanos()).div_ceil(whole);
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        let (gained, time) = self.fraction();
+        Duration::from_nanos(times(tokens, time, gained, true))
+    }
+
+    // Billionths of a token, and the nanoseconds in which so many are gained, both divided by what most have in common:
+    // then most products fit into 64 bits, and divisions of 128 take a guest some thousand instructions.
+    fn fraction(&self) -> (u64, u64) {
+        let (per, requests) = (nanos(self.per).max(1), u64::from(self.requests.max(1)));
+        match per {
+            per if per.is_multiple_of(TOKEN) => (requests, per / TOKEN),
+            per if per.is_multiple_of(MILLISECOND) => (requests * (TOKEN / MILLISECOND), per / MILLISECOND),
+            per => (requests * TOKEN, per),
+        }
+    }
+}
+
+// In nanoseconds.
+const MILLISECOND: u64 = 1_000_000;
+
+// `number * by / of`, as large as it can be at most.
+fn times(number: u64, by: u64, of: u64, up: bool) -> u64 {
+    match number.checked_mul(by) {
+        Some(product) => product / of + u64::from(up && !product.is_multiple_of(of)),
+        None => {
+            let (product, of) = (u128::from(number) * u128::from(by), u128::from(of));
+            u64::try_from(if up { product.div_ceil(of) } else { product / of }).unwrap_or(u64::MAX)
+        }
     }
 }
 
@@ -120,8 +144,10 @@ impl Bucket {
     }
 }
 
+// Without a step over 128 bits, as long as it can be at most.
 fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    let whole = duration.as_secs().checked_mul(1_000_000_000);
+    whole.and_then(|whole| whole.checked_add(duration.subsec_nanos().into())).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -247,6 +273,24 @@ mod tests {
                 assert!(taken.left <= limit.burst && limit.full_in(&taken.bucket) > Duration::ZERO);
                 stored = Bucket::from_bytes(&taken.bucket.to_bytes());
                 assert_eq!(stored, Some(taken.bucket));
+            }
+        }
+    }
+
+    #[test]
+    fn products_that_fit_into_64_bits_come_to_what_those_of_128_come_to() {
+        let (second, longest) = (1_000_000_000, u64::MAX);
+        for per in [1, 999, 1_000_000, 333_000_000, second, 60 * second, second + 1, longest] {
+            for requests in [1, 3, 100, COUNT_MAX] {
+                let rate = Rate { requests, per: Duration::from_nanos(per) };
+                for number in [0, 1, 7, TOKEN - 1, TOKEN, 5 * TOKEN + 3, u64::from(COUNT_MAX) * TOKEN, longest] {
+                    let (number, billionths) = (u128::from(number), u128::from(requests) * u128::from(TOKEN));
+                    let whole = |number: u128| u64::try_from(number).unwrap_or(longest);
+                    let gained = whole(number.saturating_mul(billionths) / u128::from(per));
+                    assert_eq!(rate.gained(Duration::from_nanos(whole(number))), gained, "{rate:?} {number}");
+                    let time = whole((number * u128::from(per)).div_ceil(billionths));
+                    assert_eq!(rate.time_for(whole(number)), Duration::from_nanos(time), "{rate:?} {number}");
+                }
             }
         }
     }

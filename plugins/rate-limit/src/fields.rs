@@ -36,7 +36,14 @@ impl Policy {
 
     /// The value of `RateLimit`.
     pub(crate) fn left(&self, left: Left) -> String {
-        format!("\"{}\";r={};t={}", self.name, left.requests, left.seconds)
+        let mut text = String::with_capacity(self.name.len() + 32);
+        text.push('"');
+        text.push_str(&self.name);
+        text.push_str("\";r=");
+        push(&mut text, left.requests);
+        text.push_str(";t=");
+        push(&mut text, left.seconds);
+        text
     }
 
     /// 429 (RFC 6585 section 4), with when to come again, and what was exceeded (RFC 9457; the type is the draft's).
@@ -78,6 +85,14 @@ fn greatest_common_divisor(mut a: u128, mut b: u128) -> u128 {
     a
 }
 
+// A number in decimal. What `format!` brings along costs ten times as much, and this is done for each response.
+fn push(text: &mut String, number: u32) {
+    if number >= 10 {
+        push(text, number / 10);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8));
+}
+
 impl Left {
     /// As the draft has it: for `t` seconds, a client can send no more than `r`.
     pub(crate) fn of(taken: &Taken) -> Self {
@@ -100,7 +115,9 @@ impl Left {
 
 // A bucket counts in billionths and rounds down: what is over a second by no more than that makes no second.
 fn ceiling(duration: Duration) -> u32 {
-    u32::try_from(duration.as_nanos().saturating_sub(1_000).div_ceil(1_000_000_000)).unwrap_or(u32::MAX)
+    let over = duration.saturating_sub(Duration::from_micros(1));
+    let seconds = over.as_secs().saturating_add((over.subsec_nanos() > 0).into());
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -137,6 +154,8 @@ mod tests {
         let left = Left::of(&second);
         assert_eq!(Left::from_bytes(&left.to_bytes()), Some(left));
         assert_eq!(Left::from_bytes(b"?"), None);
+        let longest = Left { requests: u32::MAX, seconds: 10 };
+        assert_eq!(policy.left(longest), "\"default\";r=4294967295;t=10");
     }
 
     #[test]

@@ -80,6 +80,10 @@ fn header(values: &[Vec<u8>]) -> Option<String> {
 
 /// `i` and the network that an address is in; an IPv4 address written as an IPv6 one is what it stands for.
 fn network(address: &str, networks: Networks) -> String {
+    // The gateway writes addresses in one way only: one that counts whole is taken as it is.
+    if networks.ipv4_bits == 32 && is_ipv4(address) {
+        return ["i", address].concat();
+    }
     match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(IpAddr::V4(address)) => {
             let kept = u32::MAX.checked_shl(32 - u32::from(networks.ipv4_bits)).unwrap_or(0);
@@ -91,6 +95,10 @@ fn network(address: &str, networks: Networks) -> String {
         }
         Err(_) => format!("i{address}"),
     }
+}
+
+fn is_ipv4(address: &str) -> bool {
+    address.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 // Different facts never give one name: each is told with its length where there are several.
