@@ -130,5 +130,40 @@ impl Request<'_> {
         Ok(self.0.set_query(query)?)
     }
 
+    /// Sets a field of the response, whatever it had, as soon as that is there and before [`Plugin::on_response`] sees it:
+    /// a plugin that knows now what it has to add needs no call for the response. A [`LocalResponse`] has nothing of it.
+    ///
+    /// # Errors
+    /// [`Refused`]; see there.
+    ///
+    /// [`Plugin::on_response`]: crate::Plugin::on_response
+    /// [`LocalResponse`]: crate::LocalResponse
+    ///
+    /// ```
+    /// # use tidegate_guest::{Refused, testing::{ClientRequest, Host}};
+    /// # Host::new().with_request(ClientRequest::get("/"), |request| {
+    /// request.set_response_header("x-served-by", "tidegate")?;
+    /// assert_eq!(request.set_response_header("content-length", "0"), Err(Refused::Reserved));
+    /// # Ok::<(), Refused>(()) }).unwrap();
+    /// ```
+    pub fn set_response_header(&self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Refused> {
+        Ok(self.0.set_response_header(name, value.as_ref())?)
+    }
+
+    /// The same, adding a value to the field. What a response with 256 fields has no room for is left out.
+    ///
+    /// # Errors
+    /// [`Refused`]; see there.
+    ///
+    /// ```
+    /// # use tidegate_guest::{Refused, testing::{ClientRequest, Host}};
+    /// # Host::new().with_request(ClientRequest::get("/"), |request| {
+    /// request.append_response_header("vary", "accept-language")?;
+    /// # Ok::<(), Refused>(()) }).unwrap();
+    /// ```
+    pub fn append_response_header(&self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Refused> {
+        Ok(self.0.append_response_header(name, value.as_ref())?)
+    }
+
     header_methods!();
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Host,
-    heads::{BodyWish, RequestHead, ResponseHead, unchecked},
+    heads::{Ahead, BodyWish, RequestHead, ResponseHead, unchecked},
     messages::{ClientRequest, Forwarded, Received, UpstreamResponse},
     passing::Passing,
     run::Run,
@@ -153,6 +153,7 @@ pub(super) struct Visit {
     pub(super) calls: Cell<u32>,
     pub(super) request: RefCell<RequestHead>,
     pub(super) request_body: Cell<BodyWish>,
+    pub(super) ahead: RefCell<Ahead>,
     pub(super) response: RefCell<ResponseHead>,
     pub(super) response_body: Cell<BodyWish>,
     /// The body that is shown in chunks, while one is.
@@ -178,6 +179,7 @@ impl Visit {
             calls: Cell::default(),
             request: RefCell::new(head),
             request_body: Cell::default(),
+            ahead: RefCell::default(),
             response: RefCell::default(),
             response_body: Cell::default(),
             passing: RefCell::default(),

@@ -20,6 +20,40 @@ pub(super) struct ResponseHead {
     pub(super) fields: HeaderMap,
 }
 
+/// Fields of the response that a plugin gave at the request.
+#[derive(Debug, Default)]
+pub(super) struct Ahead(Vec<(Way, HeaderName, HeaderValue)>);
+
+/// How a field goes into a head.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    Set,
+    Append,
+}
+
+impl Ahead {
+    pub(super) fn add(&mut self, way: Way, name: &str, value: &[u8]) -> Result<(), Refusal> {
+        let (name, value) = (own(name)?, content(value)?);
+        if self.0.len() >= FIELDS_MAX {
+            return Err(Refusal::TooLarge);
+        }
+        self.0.push((way, name, value));
+        Ok(())
+    }
+
+    /// Puts them into a head, in their order, as far as it has room.
+    pub(super) fn apply(self, headers: &mut HeaderMap) {
+        for (way, name, value) in self.0 {
+            let room = headers.len() < FIELDS_MAX;
+            match way {
+                Way::Set if room || headers.contains_key(&name) => drop(headers.insert(name, value)),
+                Way::Append if room => drop(headers.append(name, value)),
+                Way::Set | Way::Append => {}
+            }
+        }
+    }
+}
+
 /// How a plugin wants to see one message's body, apart from what it declared.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BodyWish {

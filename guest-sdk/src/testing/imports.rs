@@ -369,6 +369,14 @@ pub(crate) mod http {
             visit().request.borrow_mut().set_query(query)
         }
 
+        pub(crate) fn set_response_header(&self, name: &str, value: &[u8]) -> Result<(), Refusal> {
+            visit().ahead.borrow_mut().add(heads::Way::Set, name, value)
+        }
+
+        pub(crate) fn append_response_header(&self, name: &str, value: &[u8]) -> Result<(), Refusal> {
+            visit().ahead.borrow_mut().add(heads::Way::Append, name, value)
+        }
+
         fields_of!(request, request_body);
     }
 

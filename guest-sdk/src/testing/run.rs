@@ -102,6 +102,9 @@ impl<'a, P: Plugin> Run<'a, P> {
     }
 
     fn response_head(&mut self, chunks: &mut Chunks) -> Result<(), Received> {
+        if !self.skipped {
+            self.visit.ahead.take().apply(&mut self.visit.response.borrow_mut().fields);
+        }
         if !self.loaded.plugin.phases().response {
             return Ok(());
         }

@@ -15,7 +15,7 @@ pub(crate) struct Policy {
     pub(crate) described: String,
 }
 
-/// How much is left: what a response's phase needs to know of its request's.
+/// How much is left, as responses say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Left {
     requests: u32,
@@ -98,19 +98,6 @@ impl Left {
     pub(crate) fn of(taken: &Taken) -> Self {
         Self { requests: taken.left, seconds: ceiling(taken.next) }
     }
-
-    /// As it is kept from the request to the response.
-    pub(crate) fn to_bytes(self) -> [u8; 8] {
-        let both = u64::from(self.requests) << 32 | u64::from(self.seconds);
-        both.to_le_bytes()
-    }
-
-    /// Of what was kept.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let both = u64::from_le_bytes(bytes.try_into().ok()?);
-        let (requests, seconds) = ((both >> 32) as u32, both as u32);
-        Some(Self { requests, seconds })
-    }
 }
 
 // A bucket counts in billionths and rounds down: what is over a second by no more than that makes no second.
@@ -151,9 +138,6 @@ mod tests {
         assert_eq!(policy.left(Left::of(&first)), "\"default\";r=1;t=6");
         let second = limit.take(Some(first.bucket), Duration::from_secs(2));
         assert_eq!(policy.left(Left::of(&second)), "\"default\";r=0;t=4");
-        let left = Left::of(&second);
-        assert_eq!(Left::from_bytes(&left.to_bytes()), Some(left));
-        assert_eq!(Left::from_bytes(b"?"), None);
         let longest = Left { requests: u32::MAX, seconds: 10 };
         assert_eq!(policy.left(longest), "\"default\";r=4294967295;t=10");
     }

@@ -12,8 +12,7 @@ mod settings;
 use std::cell::OnceCell;
 
 use tidegate_guest::{
-    LocalResponse, Phases, Plugin, Problems, Request, Response, Result, Verdict, clock, exchange, kv, log,
-    metrics::Counter,
+    LocalResponse, Phases, Plugin, Problems, Request, Result, Verdict, clock, exchange, kv, log, metrics::Counter,
 };
 
 use bucket::{Bucket, Taken};
@@ -38,10 +37,7 @@ impl Plugin for RateLimit {
     }
 
     fn phases(&self) -> Phases {
-        match self.settings.fields {
-            Fields::All => Phases::none().request().response(),
-            Fields::Limited | Fields::None => Phases::none().request(),
-        }
+        Phases::none().request()
     }
 
     fn on_request(&self, request: Request) -> Result<Verdict> {
@@ -52,23 +48,16 @@ impl Plugin for RateLimit {
                     self.note("would-limit")?;
                 }
                 if self.settings.fields == Fields::All {
-                    exchange::keep(&Left::of(&taken).to_bytes())?;
+                    let policy = &self.settings.policy;
+                    // Lists: other limits on the way add theirs.
+                    request.append_response_header(fields::POLICY, &policy.described)?;
+                    request.append_response_header(fields::LEFT, policy.left(Left::of(&taken)))?;
                 }
                 Ok(Verdict::Proceed)
             }
             Ok(taken) => Ok(Verdict::Respond(self.refuse(&taken)?)),
             Err(why) => Ok(self.decide_without(&why)),
         }
-    }
-
-    fn on_response(&self, response: Response) -> Result<Verdict> {
-        let left = exchange::kept().as_deref().and_then(Left::from_bytes);
-        if let Some(left) = left {
-            // Lists: other limits on the way add theirs.
-            response.append_header(fields::POLICY, &self.settings.policy.described)?;
-            response.append_header(fields::LEFT, self.settings.policy.left(left))?;
-        }
-        Ok(Verdict::Proceed)
     }
 }
 

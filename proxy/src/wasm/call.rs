@@ -17,7 +17,7 @@ use super::{
     deadline::{Deadline, Late},
     engine::Running,
     guest::{AtOnce, CreateError, Guest, told},
-    native::{Exports, Params, Phase, Returned},
+    native::{Ahead, Exports, Params, Phase, Returned},
     pool::{Lease, Leased, Local},
     pull::Pull,
     slice,
@@ -46,6 +46,8 @@ pub(super) struct Visit {
     pub(super) request_body: Cell<BodyWish>,
     /// As for the request.
     pub(super) response_body: Cell<BodyWish>,
+    /// Fields of the response that the plugin gave at the request.
+    pub(super) ahead: RefCell<Ahead>,
     /// What the plugin keeps between its phases.
     pub(super) kept: RefCell<Option<Vec<u8>>>,
     /// Calls to upstreams so far.
@@ -190,6 +192,7 @@ impl Visit {
             undo_response: RefCell::default(),
             request_body: Cell::default(),
             response_body: Cell::default(),
+            ahead: RefCell::default(),
             kept: RefCell::default(),
             calls: Cell::new(0),
             midway: RefCell::default(),

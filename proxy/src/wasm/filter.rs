@@ -74,10 +74,10 @@ impl filter::Visit for Visit {
 
     fn sees_response(&self) -> bool {
         let calls = self.local.plugin.calls();
-        calls.response || calls.response_body.is_some() || calls.overlap()
+        calls.response || calls.response_body.is_some() || calls.overlap() || !self.ahead.borrow().is_empty()
     }
 
-    fn response(self: Rc<Self>, response: Response) -> Wait<Response> {
+    fn response(self: Rc<Self>, mut response: Response) -> Wait<Response> {
         let calls = self.local.plugin.calls();
         if calls.overlap()
             && let Some(midway) = self.midway.take()
@@ -85,6 +85,9 @@ impl filter::Visit for Visit {
             // What failed further along failed because the body was broken off.
             self.exchange.record.note(|recorded| recorded.error = None);
             return Wait::Ready(*midway);
+        }
+        if !self.skipped.get() {
+            self.ahead.take().apply(&mut response.head.headers);
         }
         match (calls.response, calls.response_body.filter(|_| !self.without_body.get())) {
             (false, None) => Wait::Ready(Ok(response)),

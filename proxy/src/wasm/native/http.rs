@@ -12,6 +12,7 @@ use wasmtime::{Result, component::Resource};
 
 use super::{
     RequestHandle, ResponseHandle,
+    ahead::Way,
     bindings::tidegate::plugin::http::{Host, HostRequest, HostResponse},
     types::{Field, Refusal},
 };
@@ -27,7 +28,7 @@ use crate::{
 /// Bytes of a target or a field value that a plugin sets.
 const VALUE_BYTES_MAX: usize = 64 << 10;
 /// Fields of a head that a plugin adds to.
-const FIELDS_MAX: usize = 256;
+pub(super) const FIELDS_MAX: usize = 256;
 
 type Edited = Result<Result<(), Refusal>>;
 
@@ -116,6 +117,14 @@ impl HostRequest for Data {
 
     fn remove_header(&mut self, _: Resource<RequestHandle>, name: String) -> Edited {
         edit_request(|request| remove(&mut request.head.headers, &name))
+    }
+
+    fn set_response_header(&mut self, _: Resource<RequestHandle>, name: String, value: Vec<u8>) -> Edited {
+        ahead(Way::Set, &name, value)
+    }
+
+    fn append_response_header(&mut self, _: Resource<RequestHandle>, name: String, value: Vec<u8>) -> Edited {
+        ahead(Way::Append, &name, value)
     }
 
     fn skip_body(&mut self, _: Resource<RequestHandle>) -> Result<()> {
@@ -253,6 +262,13 @@ fn edit_response(edit: impl FnOnce(&mut Response) -> Result<(), Refusal>) -> Edi
     })
 }
 
+fn ahead(way: Way, name: &str, value: Vec<u8>) -> Edited {
+    active(|visit| {
+        visit.request.borrow().as_ref().ok_or_else(gone)?;
+        Ok(visit.ahead.borrow_mut().add(way, name, value))
+    })
+}
+
 fn wish(side: impl FnOnce(&Visit) -> &Cell<BodyWish>, change: impl FnOnce(&mut BodyWish)) -> Result<()> {
     active(|visit| {
         let side = side(visit);
@@ -298,7 +314,7 @@ fn remove(headers: &mut HeaderMap, name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn content(value: Vec<u8>) -> Result<HeaderValue, Refusal> {
+pub(super) fn content(value: Vec<u8>) -> Result<HeaderValue, Refusal> {
     if value.len() > VALUE_BYTES_MAX {
         return Err(Refusal::TooLarge);
     }
@@ -308,7 +324,7 @@ fn content(value: Vec<u8>) -> Result<HeaderValue, Refusal> {
 
 /// The name of a field that plugins may change: not one that frames a message, nor `host`, which is the request's
 /// authority, nor `http2-settings`, which is the connection's (RFC 7540 section 3.2.1).
-fn own(name: &str) -> Result<HeaderName, Refusal> {
+pub(super) fn own(name: &str) -> Result<HeaderName, Refusal> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::Malformed)?;
     let reserved = is_framing(&name) || matches!(name.as_str(), "host" | "http2-settings");
     if reserved { Err(Refusal::Reserved) } else { Ok(name) }

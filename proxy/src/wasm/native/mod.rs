@@ -1,6 +1,7 @@
 //! The native ABI: what the gateway provides to plugins of the WIT world `tidegate:plugin`, and how it calls them.
 //! Knows no pools and no policies.
 
+mod ahead;
 mod bindings;
 mod body;
 mod exchange;
@@ -16,6 +17,7 @@ use wasmtime::{
     },
 };
 
+pub(super) use ahead::Ahead;
 pub(super) use bindings::tidegate::plugin::types;
 pub(super) use http::{fields, final_status};
 

@@ -45,6 +45,35 @@ fn a_plugin_answers_itself_and_steps_outside_see_it() {
 }
 
 #[test]
+fn what_a_plugin_gives_at_the_request_is_in_the_response_without_another_call() {
+    on_worker(async {
+        let bench = Bench::new();
+        let open = |spec: &mut spec::Plugin| spec.on_failure = FailurePolicy::Open;
+        let ahead = bench.plugin("ahead", guest!("ahead"), open).await;
+        let deny = bench.plugin("deny", guest!("deny"), |_| ()).await;
+        let fields = |got: &Got, name| {
+            let values = got.headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned());
+            values.collect::<Vec<_>>()
+        };
+        let sent = [("x-set", "old"), ("x-many", "1")];
+        let got = bench.send(&[&ahead], bench.get(&sent)).await;
+        assert_eq!(
+            (fields(&got, "was-x-set"), fields(&got, "was-x-many")),
+            (vec!["new".into()], vec!["1".into(), "2".into()])
+        );
+        assert_eq!(got.exchange.record.read(|recorded| recorded.steps.len()), 1);
+        // Answers of inner steps, and one that comes by twice.
+        let got = bench.send(&[&ahead, &ahead, &deny], bench.get(&sent)).await;
+        assert_eq!((got.status, fields(&got, "was-x-many")), (StatusCode::FORBIDDEN, vec!["2".into(), "2".into()]));
+        // A plugin that failed is as if it were not there, and its own answer is as it made it.
+        let got = bench.send(&[&ahead], bench.get(&[("x-set", "old"), ("x-fail", "1")])).await;
+        assert_eq!((got.status, fields(&got, "was-x-set")), (StatusCode::OK, vec!["old".into()]));
+        let got = bench.send(&[&ahead], bench.get(&[("x-deny", "1")])).await;
+        assert_eq!((got.status, fields(&got, "was-x-set")), (StatusCode::FORBIDDEN, Vec::<String>::new()));
+    });
+}
+
+#[test]
 fn bodies_stream_through_a_plugin_in_chunks() {
     on_worker(async {
         let bench = Bench::new();
