@@ -78,6 +78,13 @@ impl TraceContext {
         ((self.sampled as u8) * SAMPLED) | ((self.random as u8) * RANDOM)
     }
 
+    /// The trace id as it is written, 32 digits.
+    pub fn id_text(&self) -> String {
+        let mut digits = [b'0'; 32];
+        hex(&mut digits, self.trace_id);
+        digits.into_iter().map(char::from).collect()
+    }
+
     /// The `traceparent` of a request that goes out with `span_id` as its parent.
     pub fn traceparent(&self, span_id: u64) -> HeaderValue {
         let text = self.traceparent_text(span_id);
@@ -210,6 +217,7 @@ mod tests {
         let ids = Ids::default();
         for (sampled, random, flags) in [(false, false, 0), (true, false, 1), (false, true, 2), (true, true, 3)] {
             let trace = TraceContext { sampled, random, ..ids.continue_from(&HeaderMap::new()) };
+            assert_eq!(trace.id_text(), format!("{:032x}", trace.trace_id));
             let text = trace.traceparent(7);
             assert_eq!(parse(text.as_bytes()), Some((trace.trace_id, 7, flags)));
         }
