@@ -39,7 +39,7 @@ use crate::{
     telemetry::{Metrics, access, trace::Tracing},
     urgency,
     wasm::{self, Wasm},
-    worker::Workers,
+    worker::{Equipment, Workers},
 };
 
 // Commands come from people and scripts; more at a time than this wait their turn at the sender.
@@ -80,6 +80,8 @@ pub struct Options {
     pub fleet: Option<fleet::Settings>,
     /// Makes the calling thread's allocator give memory that nothing uses back to the system, if it can be asked to.
     pub give_back: Option<fn()>,
+    /// Whether workers read and write over an io_uring where the kernel permits one: an experiment.
+    pub io_uring: bool,
 }
 
 /// Whether there is an admin endpoint.
@@ -279,8 +281,9 @@ async fn assemble(options: Options) -> Result<Gateway, StartError> {
     let (metrics, drain) = (Metrics::new(count), Arc::new(Drain::default()));
     metrics.show_fetches(fetcher.counts());
     let (graveyard, remains) = Graveyard::new();
-    let workers = Workers::start(count, &graveyard, options.give_back)
+    let workers = Workers::start(count, &graveyard, Equipment { give_back: options.give_back, ring: options.io_uring })
         .map_err(|error| StartError::System("the workers cannot be started".to_owned(), error))?;
+    metrics.show_rings(workers.rings());
     let workers = Arc::new(workers);
     tokio::spawn(bury(remains, Arc::downgrade(&workers)));
     let guest_slots = process.guest_slots.unwrap_or(options.wasm.guest_slots);

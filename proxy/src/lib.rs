@@ -25,6 +25,8 @@ pub mod publish;
 pub mod quickstart;
 pub mod reload;
 pub mod resolve;
+#[cfg_attr(not(target_os = "linux"), path = "ring/elsewhere.rs")]
+pub mod ring;
 pub mod route;
 pub mod server;
 pub mod signals;

@@ -52,11 +52,12 @@ impl Backend for Program {
         let mut sources = sources(options.layers, &options.watch)?;
         sources.extend(quickstart.then(|| Box::new(quickstart::source()) as _));
         let admin = AdminChoice::Configured { flag: options.admin, quickstart };
-        let RunOptions { workers, zone, state_dir, pid_file, .. } = options;
+        let RunOptions { workers, io_uring, zone, state_dir, pid_file, .. } = options;
         let state_dir = Choice::of(state_dir, quickstart, &|name| std::env::var(name).ok()).open()?;
         let started = Gateway::start(Options {
             sources,
             workers,
+            io_uring,
             zone,
             admin,
             state_dir,

@@ -21,6 +21,7 @@ use crate::{
     config::spec::Name,
     exchange::{Adoption, Worker},
     listen::{self, Transport},
+    ring::Ring,
     server::{Door, Hall},
     snapshot::{Current, Graveyard, View},
     wasm::Wasm,
@@ -30,12 +31,22 @@ use crate::{
 #[derive(Debug)]
 pub struct Workers {
     crew: Vec<Hand>,
+    rings: usize,
 }
 
 #[derive(Debug)]
 struct Hand {
     orders: mpsc::UnboundedSender<Order>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What each worker has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Equipment {
+    /// Called some time after much was freed; asks the allocator to give what nothing uses back to the system.
+    pub give_back: Option<fn()>,
+    /// Whether it has an io_uring, where the kernel permits one.
+    pub ring: bool,
 }
 
 /// What changes about the doors of one worker with a swap.
@@ -68,15 +79,33 @@ enum Order {
 }
 
 impl Workers {
-    /// Starts `count` workers. They accept nothing before their first [`Workers::switch`]. `give_back` is called on a worker
-    /// some time after much was freed there, and asks the allocator to give what nothing uses back to the system.
+    /// Starts `count` workers. They accept nothing before their first [`Workers::switch`].
     ///
     /// # Errors
     /// When a thread or its runtime cannot be made.
-    pub fn start(count: usize, graveyard: &Graveyard, give_back: Option<fn()>) -> io::Result<Self> {
-        let crew =
-            (0..count).map(|index| Hand::start(index, graveyard.clone(), give_back)).collect::<io::Result<_>>()?;
-        Ok(Self { crew })
+    pub fn start(count: usize, graveyard: &Graveyard, equipment: Equipment) -> io::Result<Self> {
+        let mut workers = Self { crew: Vec::with_capacity(count), rings: 0 };
+        let mut refused = None;
+        for index in 0..count {
+            let (hand, ring) = Hand::start(index, graveyard.clone(), equipment)?;
+            workers.crew.push(hand);
+            match ring {
+                Ok(has_one) => workers.rings += usize::from(has_one),
+                Err(error) => refused = Some(error),
+            }
+        }
+        let (rings, without) = (workers.rings, count - workers.rings);
+        match refused {
+            Some(error) => tracing::warn!(%error, workers = without, "no io_uring: connections are served with epoll"),
+            None if rings > 0 => tracing::info!(workers = rings, "connections without TLS are served with io_uring"),
+            None => {}
+        }
+        Ok(workers)
+    }
+
+    /// How many have an io_uring.
+    pub const fn rings(&self) -> usize {
+        self.rings
     }
 
     /// How many there are.
@@ -167,7 +196,7 @@ const STACK_BYTES: usize = 4 << 20;
 const SETTLING: Duration = Duration::from_secs(1);
 
 impl Hand {
-    fn start(index: usize, graveyard: Graveyard, give_back: Option<fn()>) -> io::Result<Self> {
+    fn start(index: usize, graveyard: Graveyard, equipment: Equipment) -> io::Result<(Self, Rung)> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let (begun, beginning) = std::sync::mpsc::sync_channel(1);
         let thread =
@@ -178,21 +207,24 @@ impl Hand {
                         Ok(runtime) => runtime,
                         Err(error) => return drop(begun.send(Err(error))),
                     };
-                drop(begun.send(Ok(())));
                 let post = Post { worker: Rc::new(Worker::new(index)), graveyard, view: None, doors: BTreeMap::new() };
                 let worker = Rc::clone(&post.worker);
-                if let Some(give_back) = give_back {
-                    runtime.spawn_local(settle(Rc::clone(&worker), give_back));
-                }
-                runtime.block_on(post.carry_out(inbox));
+                runtime.block_on(async {
+                    drop(begun.send(Ok(equipment.set_up(&worker))));
+                    post.carry_out(inbox).await;
+                    if let Some(ring) = worker.ring.get() {
+                        ring.sent().await;
+                    }
+                });
                 // Connections first, then what they used, both inside the runtime that they belong to.
                 let handle = runtime.handle().clone();
                 let _inside = handle.enter();
                 drop(runtime);
                 worker.locals.clear();
             })?;
-        beginning.recv().unwrap_or_else(|_| Err(io::Error::other("a worker ended before it began")))?;
-        Ok(Self { orders, thread: Mutex::new(Some(thread)) })
+        let ended = |_| Err(io::Error::other("a worker ended before it began"));
+        let ring = beginning.recv().unwrap_or_else(ended)?;
+        Ok((Self { orders, thread: Mutex::new(Some(thread)) }, ring))
     }
 
     fn order(&self, order: Order) {
@@ -200,6 +232,22 @@ impl Hand {
         drop(self.orders.send(order));
     }
 }
+
+impl Equipment {
+    fn set_up(self, worker: &Rc<Worker>) -> Rung {
+        if let Some(give_back) = self.give_back {
+            tokio::task::spawn_local(settle(Rc::clone(worker), give_back));
+        }
+        if self.ring {
+            let ring = Ring::start()?;
+            worker.ring.get_or_init(|| ring);
+        }
+        Ok(self.ring)
+    }
+}
+
+// Whether a worker has an io_uring, or why it has not though it was to have one.
+type Rung = io::Result<bool>;
 
 // The allocator keeps freed pages until it is called again, and on an idle worker nothing calls it. Never more often than once
 // in a `SETTLING`, because it looks at all its pages.

@@ -15,6 +15,7 @@ use crate::{
 
 const ROUNDS: usize = 7;
 const SPAN: Duration = Duration::from_millis(2_500);
+const OVER_IO_URING: &str = "Tidegate, io_uring";
 
 const TIDEGATE: &str = "\
 listeners:
@@ -98,6 +99,11 @@ pub(crate) fn measure(gateway: &Path) -> Value {
             Subject::other("nginx, with the same fields", &START_NGINX, &fill(NGINX, NGINX_FIELDS)),
             Subject::other("HAProxy, with the same fields", &START_HAPROXY, &fill(HAPROXY, HAPROXY_FIELDS)),
         ];
+        subjects.extend(Subject::gateway_over_io_uring(
+            gateway,
+            OVER_IO_URING,
+            &[("gateway.yaml", &fill(TIDEGATE, ""))],
+        ));
         subjects.extend(peers::binary("envoy").map(|binary| envoy::start(&binary, origin, "Envoy", None)));
         subjects.extend(peers::binary("caddy").map(|binary| go::caddy(&binary, origin)));
         subjects.extend(peers::binary("traefik").map(|binary| go::traefik(&binary, origin, None)));
@@ -129,10 +135,12 @@ pub(crate) fn table(result: &Value) -> String {
     let of = |field| number(&result[field], 2);
     let (bare, equal) = (of("ratio"), of("ratio_same_fields"));
     let [envoy, caddy, traefik] = ["ratio_envoy", "ratio_caddy", "ratio_traefik"].map(of);
+    let [ring, ring_bare] = ["ratio_io_uring", "ratio_io_uring_bare"].map(of);
     text + &format!(
         "\nTidegate to the better of the two: **{bare}** (aim: at most 1.0, then 0.85); where they tell origin and client what the \
          gateway tells (`X-Forwarded-*`, `Forwarded`, `Via`, `traceparent`): **{equal}**. To Envoy, bare: **{envoy}** \
-         (aim: at most 0.3); to Caddy **{caddy}**, to Traefik **{traefik}**.\n"
+         (aim: at most 0.3); to Caddy **{caddy}**, to Traefik **{traefik}**. Over io_uring (`--io-uring`) to itself over \
+         epoll: **{ring}**, to the better of the two: **{ring_bare}**.\n"
     )
 }
 
@@ -165,7 +173,13 @@ fn summary(subjects: &[Subject], rounds: &[Vec<Used>]) -> Value {
     let cpu = |row: &Value| row["cpu_us"].as_f64().unwrap_or(f64::INFINITY);
     let ratio = |others: &[Value]| cpu(&rows[0]) / others.iter().map(cpu).fold(f64::INFINITY, f64::min);
     let (bare, equal) = (ratio(&rows[1..3]), ratio(&rows[3..5]));
-    let to = |name: &str| rows.iter().find(|row| row["name"] == name).map(|row| cpu(&rows[0]) / cpu(row));
+    let named = |name: &str| rows.iter().find(|row| row["name"] == name).map(cpu);
+    let to = |name: &str| named(name).map(|other| cpu(&rows[0]) / other);
     let [envoy, caddy, traefik] = ["Envoy", "Caddy", "Traefik"].map(to);
-    json!({ "connections": CONNECTIONS, "ratio_envoy": envoy, "ratio_caddy": caddy, "ratio_traefik": traefik, "ratio": bare, "ratio_same_fields": equal, "rows": rows })
+    let ring = named(OVER_IO_URING).map(|ring| ring / cpu(&rows[0]));
+    json!({
+        "connections": CONNECTIONS, "ratio": bare, "ratio_same_fields": equal, "ratio_io_uring": ring,
+        "ratio_io_uring_bare": ring.map(|ring| ring * bare), "ratio_envoy": envoy, "ratio_caddy": caddy,
+        "ratio_traefik": traefik, "rows": rows,
+    })
 }

@@ -59,6 +59,13 @@ impl Subject {
         Self::gateway_with(binary, files, &[])
     }
 
+    /// [`Subject::gateway`] over an io_uring, called `name`; none where the kernel permits no such ring.
+    pub(crate) fn gateway_over_io_uring(binary: &Path, name: &str, files: &[(&str, &str)]) -> Option<Self> {
+        let mut gateway = Self::gateway_by(on_cores("0"), START_MAX, binary, ["--io-uring".into()], files, &[]);
+        name.clone_into(&mut gateway.name);
+        (gateway.metric("tidegate_io_uring_workers") > 0.0).then_some(gateway)
+    }
+
     /// [`Subject::gateway`] with modules beside the documents.
     pub(crate) fn gateway_with(binary: &Path, files: &[(&str, &str)], modules: &[(&str, &[u8])]) -> Self {
         Self::gateway_in(binary, None, files, modules)
@@ -77,18 +84,19 @@ impl Subject {
     /// [`Subject::gateway`] started by `command`, which is told what to run behind its own arguments; it listens within `patience`,
     /// and is not bound to a core.
     pub(crate) fn gateway_under(command: Command, patience: Duration, binary: &Path, files: &[(&str, &str)]) -> Self {
-        Self::gateway_by(command, patience, binary, None, files, &[])
+        Self::gateway_by(command, patience, binary, [], files, &[])
     }
 
     fn gateway_in(binary: &Path, state: Option<&Path>, files: &[(&str, &str)], modules: &[(&str, &[u8])]) -> Self {
-        Self::gateway_by(on_cores("0"), START_MAX, binary, state, files, modules)
+        let state = state.map(|state| ["--state-dir".into(), state.into()]);
+        Self::gateway_by(on_cores("0"), START_MAX, binary, state.into_iter().flatten(), files, modules)
     }
 
     fn gateway_by(
         command: Command,
         patience: Duration,
         binary: &Path,
-        state: Option<&Path>,
+        flags: impl IntoIterator<Item = OsString>,
         files: &[(&str, &str)],
         modules: &[(&str, &[u8])],
     ) -> Self {
@@ -104,8 +112,7 @@ impl Subject {
         // A file that was written just now is not read before it has come to rest.
         thread::park_timeout(Duration::from_millis(200));
         let config = folder.path().join("config").into_os_string();
-        let state = state.map(|state| ["--state-dir".into(), state.into()]);
-        let more = ["--config".into(), config].into_iter().chain(state.into_iter().flatten());
+        let more = ["--config".into(), config].into_iter().chain(flags);
         Self::run(command, binary, (address, folder), more, patience)
     }
 

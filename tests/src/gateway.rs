@@ -1,7 +1,7 @@
 //! The gateway under test: the real one, in the test's process, two workers, every port the system's choice. Beyond
 //! starting and stopping it is asked through its admin endpoint only, as an operator would.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{env, net::SocketAddr, time::Duration};
 
 use http::Method;
 use serde_json::Value;
@@ -72,6 +72,15 @@ impl Gateway {
         Self::with(options).await.unwrap_or_else(|why| panic!("{why}"))
     }
 
+    /// Starts one that reads and writes over an io_uring, where the kernel permits it.
+    ///
+    /// # Panics
+    /// With the diagnostics, when the configuration is refused.
+    pub async fn on_ring(dir: &ConfigDir) -> Self {
+        let options = Options { config: vec![dir.path()], io_uring: true, ..Options::default() };
+        Self::with(options).await.unwrap_or_else(|why| panic!("{why}"))
+    }
+
     /// Starts one that keeps things in `state` from one run to the next.
     ///
     /// # Errors
@@ -102,6 +111,7 @@ impl Gateway {
     async fn with(options: Options) -> Result<Self, String> {
         let options = Options {
             workers: Some(2),
+            io_uring: options.io_uring || env::var_os("TIDEGATE_TEST_IO_URING").is_some(),
             admin: AdminChoice::Fixed(admin::Settings {
                 address: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
                 trust_loopback: true,

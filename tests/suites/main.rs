@@ -28,6 +28,7 @@ mod http3;
 mod http3_conformance;
 mod http_wasm;
 mod interfaces;
+mod io_uring;
 mod languages;
 mod last_good;
 mod limits;

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Libraries that only some rooms may name, as path prefixes below `proxy/src`.
-const KEPT: [(&[&str], &[&str]); 9] = [
+const KEPT: [(&[&str], &[&str]); 10] = [
     // Spans go to their collector on the control plane, over HTTP.
     (&["hyper", "hyper_util"], &["server", "admin", "cli", "telemetry/trace/courier"]),
     (&["h2"], &["server", "admin", "cli", "upstream/http2", "upstream/health"]),
@@ -19,6 +19,7 @@ const KEPT: [(&[&str], &[&str]); 9] = [
     (&["opentelemetry_proto"], &["telemetry/trace"]),
     (&["serde_saphyr"], &["config/parse"]),
     (&["reqwest"], &["fetch/web"]),
+    (&["io_uring"], &["ring/kernel"]),
 ];
 
 #[test]

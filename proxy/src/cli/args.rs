@@ -187,6 +187,9 @@ pub(super) struct Run {
     /// Worker threads; goes before the documents [default: one a core]
     #[arg(long, value_name = "N", env = "TIDEGATE_WORKERS", value_parser = workers)]
     workers: Option<usize>,
+    /// Experimental: read and write connections without TLS over an io_uring, one a worker, where the kernel permits it
+    #[arg(long, env = "TIDEGATE_IO_URING")]
+    io_uring: bool,
     /// The zone that this gateway is in: it prefers endpoints of the same zone
     #[arg(long, value_name = "NAME", env = "TIDEGATE_ZONE")]
     zone: Option<String>,
@@ -227,6 +230,8 @@ pub struct RunOptions {
     pub admin: Option<Address>,
     /// Worker threads; goes before the documents.
     pub workers: Option<usize>,
+    /// Whether workers read and write over an io_uring where they can.
+    pub io_uring: bool,
     /// The zone that it is in.
     pub zone: Option<String>,
     /// How the layers are watched.
@@ -276,8 +281,8 @@ impl Run {
         let watch = WatchOptions { mode: self.watch, poll: self.watch_poll, ..WatchOptions::default() };
         let layers = etcd::layers(self.config, &self.etcd, typed)?;
         let status_prefix = etcd::outside(self.etcd_status_prefix, &layers)?;
-        let Self { admin, workers, zone, pid_file, state_dir, node_id, .. } = self;
-        Ok(RunOptions { layers, admin, workers, zone, watch, pid_file, state_dir, node_id, status_prefix })
+        let Self { admin, workers, io_uring, zone, pid_file, state_dir, node_id, .. } = self;
+        Ok(RunOptions { layers, admin, workers, io_uring, zone, watch, pid_file, state_dir, node_id, status_prefix })
     }
 }
 

@@ -3,12 +3,14 @@
 
 use std::{
     any::{Any, TypeId},
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     fmt,
     rc::Rc,
 };
 
 use tokio::sync::Notify;
+
+use crate::ring::Ring;
 
 /// One worker: an OS thread with its own runtime, sockets, connections and guests.
 #[derive(Debug, Default)]
@@ -17,6 +19,8 @@ pub struct Worker {
     pub index: usize,
     /// The state that rooms keep on this worker.
     pub locals: Locals,
+    /// Its io_uring, if it has one.
+    pub ring: OnceCell<Ring>,
     /// Told by whoever has freed much: soon after, the worker gives memory that nothing uses back to the system.
     pub freed: Notify,
 }

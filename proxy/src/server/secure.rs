@@ -19,7 +19,7 @@ use super::{Door, http1, session::Session, wire::Socket};
 use crate::{
     error::Kind,
     exchange::{Secured, Timers},
-    tls::{self, Acceptor, Handshake, Refusal},
+    tls::{self, Acceptor, Handshake, Refusal, WorkerSocket},
 };
 
 /// The socket of a connection that `door` accepted; none where there was no handshake, or the listener is gone.
@@ -27,7 +27,7 @@ use crate::{
 pub(super) async fn open(stream: TcpStream, peer: SocketAddr, door: &Rc<Door>) -> Option<Open> {
     let snapshot = door.view.stable();
     match snapshot.shared().listeners.get(&door.name)?.tls.clone() {
-        None => Some((tls::Socket::Plain(stream), None)),
+        None => Some((WorkerSocket::new(tls::Socket::Plain(stream), door.worker.ring.get()).ok()?, None)),
         Some(acceptor) => {
             drop(snapshot);
             // Boxed, so that connections without TLS have no room for it.
@@ -37,7 +37,7 @@ pub(super) async fn open(stream: TcpStream, peer: SocketAddr, door: &Rc<Door>) -
 }
 
 /// A socket, and what its handshake settled.
-pub(super) type Open = (tls::Socket, Option<Box<Secured>>);
+pub(super) type Open = (WorkerSocket, Option<Box<Secured>>);
 
 enum Opened {
     Secure(tls::Socket, Handshake),
@@ -57,7 +57,7 @@ async fn shake(stream: TcpStream, peer: SocketAddr, door: &Rc<Door>, acceptor: A
     match opened {
         Ok(Ok(Opened::Secure(socket, handshake))) => {
             series.handshake(worker, &handshake);
-            Some((socket, Some(handshake.secured)))
+            Some((WorkerSocket::Watched(socket), Some(handshake.secured)))
         }
         Ok(Ok(Opened::Cleartext(stream))) => {
             series.handshake_failed(worker, Refusal::Cleartext);

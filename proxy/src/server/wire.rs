@@ -7,28 +7,27 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::BytesMut;
 use hyper::rt::ReadBufCursor;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::session::Session;
-use crate::tls;
+use crate::tls::WorkerSocket;
 
 /// A client's socket.
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: tls::Socket,
+    stream: WorkerSocket,
     session: Rc<Session>,
     stalled_until: Option<Instant>,
 }
 
 impl Socket {
     /// The socket of `session`.
-    pub(super) const fn new(stream: tls::Socket, session: Rc<Session>) -> Self {
+    pub(super) const fn new(stream: WorkerSocket, session: Rc<Session>) -> Self {
         Self { stream, session, stalled_until: None }
     }
 
@@ -43,7 +42,7 @@ impl Socket {
     }
 
     /// The bare socket.
-    pub(super) fn into_stream(self) -> tls::Socket {
+    pub(super) fn into_stream(self) -> WorkerSocket {
         self.stream
     }
 
@@ -82,7 +81,7 @@ impl Socket {
 
     /// Makes the end of the connection a reset, so that nobody takes what was sent for the whole.
     pub(super) fn break_off(&self) {
-        if let Err(error) = SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO)) {
+        if let Err(error) = self.stream.break_off() {
             tracing::debug!(%error, "cannot reset a connection");
         }
     }

@@ -138,6 +138,7 @@ families! {
     SERIES_OVERFLOW = Counter "tidegate_series_overflow_total" ["family"] "Names that found their family full and are counted as other.";
     BUILD_INFO = Gauge "tidegate_build_info" ["version"] "1, with the version of the gateway.";
     WORKERS = Gauge "tidegate_workers" [] "Workers.";
+    IO_URING_WORKERS = Gauge "tidegate_io_uring_workers" [] "Workers that read and write over an io_uring (--io-uring).";
     PROCESS_START = Gauge "process_start_time_seconds" [] "When the process started.";
     PROCESS_CPU = Counter "process_cpu_seconds_total" [] "CPU time, user and kernel.";
     PROCESS_MEMORY = Gauge "process_resident_memory_bytes" [] "Resident memory.";

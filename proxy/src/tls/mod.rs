@@ -12,7 +12,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod verifier;
+mod worker_socket;
 
 pub use acceptor::{Acceptor, Handshake, Refusal, Tickets};
 pub use connector::{Connector, Offer, SystemRoots, https};
 pub use socket::Socket;
+pub use worker_socket::WorkerSocket;

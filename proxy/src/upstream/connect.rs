@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::{Error, Kind},
     state::{EndpointState, Open, States},
-    tls::{Connector, Offer, Socket},
+    tls::{Connector, Offer, Socket, WorkerSocket},
 };
 
 /// Connects for the upstream `user`, as one of at most `limit` connections to `endpoint`, to speak HTTP/1.1.
@@ -54,7 +54,7 @@ pub(super) async fn open(
     user: &Rc<Facts>,
     states: &States,
     (limit, end): (usize, Instant),
-) -> Result<(Socket, SocketAddr, Open), Error> {
+) -> Result<(WorkerSocket, SocketAddr, Open), Error> {
     let Some(open) = claim(pool, states, limit, end).await else {
         return Err(error(Kind::UpstreamConnectionsMax, user, endpoint, "connections-max connections are in use"));
     };
@@ -67,7 +67,10 @@ pub(super) async fn open(
         let now = Instant::now();
         let share = end.saturating_duration_since(now) / (addresses.len() - tried) as u32;
         match pool.timers.within(now + share, dial(*address, endpoint.key.authority(), connector, talk)).await {
-            Ok(Ok(io)) => return Ok((io, *address, open)),
+            Ok(Ok(io)) => match WorkerSocket::new(io, pool.ring.as_ref()) {
+                Ok(io) => return Ok((io, *address, open)),
+                Err(cause) => failed = Some(cause),
+            },
             Ok(Err(cause)) => failed = Some(cause),
             Err(_) => {}
         }

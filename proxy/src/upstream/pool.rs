@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 use super::{http2::Lines, resolve, wire::Wire};
 use crate::{
     exchange::{Timers, Worker},
+    ring::Ring,
     state::{EndpointState, Gauges, States},
     telemetry::UpstreamSeries,
 };
@@ -43,6 +44,8 @@ pub(super) struct Pool {
     states: Arc<States>,
     /// The worker's timers.
     pub(super) timers: Rc<Timers>,
+    /// The worker's io_uring, if it has one.
+    pub(super) ring: Option<Ring>,
     idle: RefCell<Vec<Idle>>,
     /// Those that carry many exchanges at a time.
     pub(super) lines: Lines,
@@ -100,6 +103,7 @@ impl Pools {
             gauges: Arc::clone(&endpoint.gauges),
             states: Arc::clone(states),
             timers: Rc::clone(timers),
+            ring: worker.ring.get().cloned(),
             idle: RefCell::default(),
             lines: Lines::default(),
             sweeps: Cell::new(0),

@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     exchange::{Duplex, Request},
     state::Open,
-    tls::{Offer, Socket},
+    tls::{Offer, WorkerSocket},
 };
 
 impl Upstream {
@@ -43,7 +43,7 @@ impl Upstream {
 
 // Counted for as long as it is.
 struct Raw {
-    socket: Socket,
+    socket: WorkerSocket,
     _open: Open,
 }
 

@@ -22,12 +22,12 @@ use crate::{
     error::Error,
     exchange::{Request, Told},
     state::Open,
-    tls::Socket,
+    tls::{Socket, WorkerSocket},
 };
 
 /// A connection that is in use, or waits in a pool to be used.
 pub(super) struct Wire {
-    io: Socket,
+    io: WorkerSocket,
     /// The other end.
     pub(super) peer: SocketAddr,
     /// What was read and not yet taken.
@@ -64,7 +64,7 @@ pub(super) enum Failure {
 
 impl Wire {
     /// A new connection.
-    pub(super) fn new(io: Socket, peer: SocketAddr, pool: Rc<Pool>, maker: Rc<Facts>, open: Open) -> Self {
+    pub(super) fn new(io: WorkerSocket, peer: SocketAddr, pool: Rc<Pool>, maker: Rc<Facts>, open: Open) -> Self {
         maker.series.connected(pool.worker());
         Self {
             io,
@@ -118,10 +118,11 @@ impl Wire {
         // Costs no system call unless something happened. Bytes that nobody asked for end it as well; those that TLS
         // sends for itself, such as session tickets, do not.
         match &mut self.io {
-            Socket::Plain(io) => {
+            WorkerSocket::Ring(io) => io.is_quiet(),
+            WorkerSocket::Watched(Socket::Plain(io)) => {
                 matches!(io.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
-            secure @ Socket::Secure(_) => {
+            secure @ WorkerSocket::Watched(Socket::Secure(_)) => {
                 let mut byte = [0];
                 let mut byte = ReadBuf::new(&mut byte);
                 Pin::new(secure).poll_read(&mut Context::from_waker(Waker::noop()), &mut byte).is_pending()
@@ -132,7 +133,8 @@ impl Wire {
     /// The same as of this moment, for one system call.
     pub(super) fn is_alive_now(&self) -> bool {
         let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
-        matches!(rustix::net::recv(self.io.tcp(), &mut [0; 1], flags), Err(rustix::io::Errno::AGAIN))
+        matches!(rustix::net::recv(&self.io, &mut [0; 1], flags), Err(rustix::io::Errno::AGAIN))
+            && !matches!(&self.io, WorkerSocket::Ring(io) if !io.is_quiet())
     }
 
     /// Puts the head of `request` into the output, and what it is to tell beside.

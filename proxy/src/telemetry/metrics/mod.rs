@@ -24,7 +24,7 @@ mod tries;
 
 use std::sync::{
     Arc, Mutex, OnceLock, PoisonError,
-    atomic::{AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 pub use cache::{CacheOutcome, CacheSeries};
@@ -53,6 +53,7 @@ use crate::drain::Live;
 #[derive(Debug)]
 pub struct Metrics {
     workers: usize,
+    rings: AtomicUsize,
     started: Timestamp,
     routes: Registry<RouteSeries>,
     upstreams: Registry<UpstreamSeries>,
@@ -78,6 +79,7 @@ impl Metrics {
     pub fn new(workers: usize) -> Arc<Self> {
         Arc::new(Self {
             workers,
+            rings: AtomicUsize::new(0),
             started: Timestamp::now(),
             routes: Registry::new(move || RouteSeries::new(workers)),
             upstreams: Registry::new(move || UpstreamSeries::new(workers)),
@@ -97,6 +99,11 @@ impl Metrics {
             access_lost: AtomicU64::new(0),
             traces: Arc::default(),
         })
+    }
+
+    /// So many workers read and write over an io_uring.
+    pub fn show_rings(&self, count: usize) {
+        self.rings.store(count, Relaxed);
     }
 
     /// The series of a route, by id.

@@ -280,6 +280,7 @@ fn rest(metrics: &Metrics, page: &mut Page) {
     });
     page.family(names::BUILD_INFO, |to| to.sample(&[env!("CARGO_PKG_VERSION")], 1));
     page.one(names::WORKERS, metrics.workers);
+    page.one(names::IO_URING_WORKERS, metrics.rings.load(Relaxed));
     page.one(names::PROCESS_START, metrics.started.since_epoch().as_secs_f64());
     if let Some(usage) = process::usage() {
         page.one(names::PROCESS_CPU, usage.cpu_seconds);

@@ -23,7 +23,7 @@ use super::failure;
 use crate::{
     config::spec::UpstreamHttp2,
     state::Open,
-    tls::Socket,
+    tls::WorkerSocket,
     upstream::pool::{Facts, Keep, Pool, SWEEP_INTERVAL},
 };
 
@@ -86,7 +86,7 @@ impl Line {
     /// # Errors
     /// The connection's, or that the other end does not speak HTTP/2.
     pub(super) async fn open(
-        (socket, peer, open): (Socket, SocketAddr, Open),
+        (socket, peer, open): (WorkerSocket, SocketAddr, Open),
         (pool, maker): (&Rc<Pool>, &Rc<Facts>),
         head_bytes_max: usize,
     ) -> io::Result<Rc<Self>> {
@@ -231,7 +231,7 @@ impl Line {
 }
 
 async fn drive(
-    mut connection: Connection<Socket, Bytes>,
+    mut connection: Connection<WorkerSocket, Bytes>,
     line: Rc<Line>,
     pool: Rc<Pool>,
     (maker, open): (Rc<Facts>, Open),

@@ -19,7 +19,7 @@ use crate::{
     config::spec::{Protocol, Upstream as Spec},
     error::{Error, Kind},
     state::{EndpointState, Open, States},
-    tls::{Connector, Offer, Socket},
+    tls::{Connector, Offer, WorkerSocket},
     upstream::{
         connect,
         pool::{Facts, Keep, Pool},
@@ -178,12 +178,12 @@ impl Wish<'_> {
         Ok(Found::Seat(self.sit(&line), false))
     }
 
-    async fn open(&self, offer: Offer, end: Instant) -> Result<(Socket, SocketAddr, Open), Error> {
+    async fn open(&self, offer: Offer, end: Instant) -> Result<(WorkerSocket, SocketAddr, Open), Error> {
         let (target, limits) = ((self.endpoint, self.connector, (offer, &[][..])), (self.spec.connections_max, end));
         connect::open(target, self.pool, self.user, self.states, limits).await
     }
 
-    fn wire(&self, socket: Socket, peer: SocketAddr, open: Open) -> Found {
+    fn wire(&self, socket: WorkerSocket, peer: SocketAddr, open: Open) -> Found {
         Found::Wire(Box::new(Wire::new(socket, peer, Rc::clone(self.pool), Rc::clone(self.user), open)), false)
     }
 

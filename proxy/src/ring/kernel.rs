@@ -1,0 +1,399 @@
+//! The kernel's side of a ring: what is asked of it and what it answers, and the memory that it reads and writes meanwhile.
+//! The one file of this room that needs `unsafe`. What makes it sound is that nothing the kernel was told of is anybody else's:
+//!
+//! - Bytes to send are given to [`Kernel::send`] whole and stay in `sending`, neither moved nor looked at, until the completion
+//!   of that send, which is the kernel's last word about them.
+//! - Bytes that come are written to the buffers of [`Buffers`], one allocation that lives as long as the ring. A buffer is the
+//!   kernel's from [`Buffers::offer`] on until a completion names it, and ours from there until it is offered again: a
+//!   [`Lent`] stands for that time, cannot be copied and is used up by giving it back.
+//! - The ring goes before that memory does, and only when every operation has had its completion; where one has not, the memory
+//!   is never freed.
+//!
+//! Sockets are named by number. A wrong number would be a wrong socket and never wrong memory; that it is right is for
+//! [`super::line::Line`] to see to, which keeps its socket open until all it asked for is answered.
+#![allow(unsafe_code, reason = "the kernel reads and writes memory that it was told of")]
+
+use std::{
+    alloc::{self, Layout},
+    collections::VecDeque,
+    io, mem,
+    os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
+    ptr::NonNull,
+    sync::atomic::{AtomicU16, Ordering, fence},
+};
+
+use io_uring::{
+    IoUring, cqueue, opcode, squeue,
+    types::{BufRingEntry, CancelBuilder, Fd, Timespec},
+};
+use rustix::{
+    event::{EventfdFlags, eventfd},
+    io::Errno,
+};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// A ring of the thread that made it.
+pub(super) struct Kernel {
+    ring: IoUring,
+    buffers: Buffers,
+    sending: Vec<Option<Sending>>,
+    // What did not fit into the queue.
+    backlog: VecDeque<squeue::Entry>,
+    // Operations whose last completion did not come yet.
+    outstanding: usize,
+    wakes: bool,
+}
+
+struct Sending {
+    bytes: Vec<u8>,
+    sent: usize,
+    socket: RawFd,
+}
+
+/// What the kernel says.
+pub(super) struct Event {
+    /// Of whom.
+    pub(super) key: usize,
+    /// About what.
+    pub(super) what: What,
+}
+
+/// What an [`Event`] is about.
+pub(super) enum What {
+    /// Something came; nothing is the end of the stream. Whether more is to come without being asked for.
+    Received(Result<Option<Lent>, Errno>, bool),
+    /// What was to be sent was, or cannot be. Its memory is nobody's again.
+    Sent(Result<(), Errno>, Vec<u8>),
+    /// What was asked for with [`Kernel::stop_receiving`] or [`Kernel::stop_sending`] was looked at; whether it was found.
+    Stopped(bool),
+}
+
+/// Bytes that came, in a buffer of the ring.
+pub(super) struct Lent {
+    id: u16,
+    length: usize,
+}
+
+impl Kernel {
+    /// # Errors
+    /// When the kernel permits no ring, or is too old for one of this kind.
+    pub(super) fn new() -> io::Result<Self> {
+        let mut builder = IoUring::builder();
+        builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+        let ring = builder.setup_submit_all().setup_clamp().setup_cqsize(COMPLETIONS).build(SUBMISSIONS)?;
+        let mut buffers = Buffers::new();
+        // SAFETY: the region begins with BUFFERS entries, aligned to every size of page, and is freed after the ring is.
+        unsafe {
+            let place = buffers.base.as_ptr() as u64;
+            ring.submitter().register_buf_ring_with_flags(place, BUFFERS, GROUP, 0)?;
+        }
+        (0..BUFFERS).for_each(|id| buffers.offer(id));
+        Ok(Self { ring, buffers, sending: Vec::new(), backlog: VecDeque::new(), outstanding: 0, wakes: true })
+    }
+
+    /// What is readable when the ring [is due](Self::is_due), watched by the runtime that this is called in. The ring itself would
+    /// not say it of what waits for a call.
+    ///
+    /// # Errors
+    /// When a descriptor more is one too many.
+    pub(super) fn watch(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        self.ring.submitter().register_eventfd(event.as_raw_fd())?;
+        // SAFETY: an `OwnedFd` is open as long as it is there and always the same.
+        let watch = unsafe { AsyncFd::register_with_interest(event, Interest::READABLE) };
+        watch.map_err(|refused| refused.into_parts().1)
+    }
+
+    /// Whether the kernel says that the ring is due; who looks anyway need not be told. What came between two looks shows in
+    /// [`Kernel::is_due`].
+    pub(super) fn wake(&mut self, wake: bool) {
+        if wake == self.wakes || !(wake || HUSHES) {
+            return;
+        }
+        self.wakes = wake;
+        match wake {
+            true => self.ring.completion().enable_eventfd(),
+            false => self.ring.completion().disable_eventfd(),
+        }
+        // Before the next look at what is due.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Asks for all that comes to `socket` from now on.
+    pub(super) fn receive(&mut self, key: usize, socket: BorrowedFd<'_>) {
+        let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), GROUP).build();
+        self.push(entry.user_data(tag(key, Kind::Receive)));
+    }
+
+    /// Sends `bytes`, as the only ones of `key` at this time.
+    pub(super) fn send(&mut self, key: usize, socket: BorrowedFd<'_>, bytes: Vec<u8>) {
+        if self.sending.len() <= key {
+            self.sending.resize_with(key + 1, || None);
+        }
+        debug_assert!(self.sending[key].is_none(), "one at a time");
+        self.sending[key] = Some(Sending { bytes, sent: 0, socket: socket.as_raw_fd() });
+        self.push_send(key);
+    }
+
+    /// Ends [`Kernel::receive`]: its last completion comes soon.
+    pub(super) fn stop_receiving(&mut self, key: usize) {
+        self.push(opcode::AsyncCancel::new(tag(key, Kind::Receive)).build().user_data(tag(key, Kind::Stop)));
+    }
+
+    /// Ends [`Kernel::send`] early: its completion comes soon.
+    pub(super) fn stop_sending(&mut self, key: usize) {
+        self.push(opcode::AsyncCancel::new(tag(key, Kind::Send)).build().user_data(tag(key, Kind::Stop)));
+    }
+
+    /// Tells the kernel all that was asked for, with one call, and lets it finish what waits for that. No call where
+    /// there is nothing of both.
+    ///
+    /// # Errors
+    /// When the kernel takes nothing now.
+    pub(super) fn enter(&mut self) -> io::Result<()> {
+        while self.fill() || self.is_called() {
+            match self.ring.submit() {
+                Ok(_) if self.backlog.is_empty() => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the kernel waits for [`Kernel::enter`], or has answers.
+    pub(super) fn is_due(&mut self) -> bool {
+        self.is_called() || !self.ring.completion().is_empty() || !self.ring.submission().is_empty()
+    }
+
+    /// The next answer, where there is one already.
+    pub(super) fn next(&mut self) -> Option<Event> {
+        loop {
+            let entry = self.ring.completion().next()?;
+            if let Some(event) = self.read(&entry) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// What came.
+    pub(super) fn bytes(&self, lent: &Lent) -> &[u8] {
+        self.buffers.bytes(lent)
+    }
+
+    /// The kernel may use the buffer again.
+    pub(super) fn give_back(&mut self, lent: Lent) {
+        self.buffers.lent -= 1;
+        self.buffers.offer(lent.id);
+    }
+
+    /// Whether more buffers are with the kernel than are not.
+    pub(super) const fn has_plenty(&self) -> bool {
+        self.buffers.lent < BUFFERS / 2
+    }
+
+    // Whether there is anything to tell the kernel.
+    fn fill(&mut self) -> bool {
+        let mut queue = self.ring.submission();
+        while let Some(entry) = self.backlog.pop_front() {
+            // SAFETY: as of `push`.
+            if unsafe { queue.push(&entry) }.is_err() {
+                self.backlog.push_front(entry);
+                break;
+            }
+        }
+        !queue.is_empty()
+    }
+
+    fn is_called(&mut self) -> bool {
+        let queue = self.ring.submission();
+        queue.taskrun() || queue.cq_overflow()
+    }
+
+    fn push(&mut self, entry: squeue::Entry) {
+        self.outstanding += 1;
+        // SAFETY: an entry names no memory of ours (a receive, a cancel), or bytes in `sending`, which stay as they are until
+        // its completion was read.
+        if !self.backlog.is_empty() || unsafe { self.ring.submission().push(&entry) }.is_err() {
+            self.backlog.push_back(entry);
+        }
+    }
+
+    fn push_send(&mut self, key: usize) {
+        let Some(Some(Sending { bytes, sent, socket })) = self.sending.get(key) else { return };
+        let rest = &bytes[*sent..];
+        let entry = opcode::Send::new(Fd(*socket), rest.as_ptr(), u32::try_from(rest.len()).unwrap_or(u32::MAX));
+        // Once more where there was room for a part only, without asking.
+        let flags = (rustix::net::SendFlags::NOSIGNAL.bits() | WAIT_ALL).cast_signed();
+        self.push(entry.flags(flags).build().user_data(tag(key, Kind::Send)));
+    }
+
+    // None of a send that goes on.
+    fn read(&mut self, entry: &cqueue::Entry) -> Option<Event> {
+        let more = cqueue::more(entry.flags());
+        if !more {
+            self.outstanding -= 1;
+        }
+        let (key, kind) = untag(entry.user_data());
+        let result = match entry.result() {
+            failed @ ..0 => Err(Errno::from_raw_os_error(-failed)),
+            count => Ok(count.unsigned_abs() as usize),
+        };
+        let what = match kind {
+            Kind::Receive => What::Received(self.received(result, entry.flags()), more),
+            Kind::Send => self.sent(key, result)?,
+            Kind::Stop => What::Stopped(result.is_ok()),
+        };
+        Some(Event { key, what })
+    }
+
+    fn received(&mut self, result: Result<usize, Errno>, flags: u32) -> Result<Option<Lent>, Errno> {
+        let mut lent = cqueue::buffer_select(flags).map(|id| {
+            self.buffers.lent += 1;
+            Lent { id, length: result.unwrap_or(0).min(BUFFER_BYTES) }
+        });
+        if let Some(empty) = lent.take_if(|lent| lent.length == 0) {
+            self.give_back(empty);
+        }
+        result.map(|_| lent)
+    }
+
+    fn sent(&mut self, key: usize, result: Result<usize, Errno>) -> Option<What> {
+        let sending = self.sending.get_mut(key)?.as_mut()?;
+        let outcome = match result {
+            Ok(0) => Err(Errno::PIPE),
+            Ok(count) => {
+                sending.sent += count;
+                if sending.sent < sending.bytes.len() {
+                    self.push_send(key);
+                    return None;
+                }
+                Ok(())
+            }
+            Err(Errno::INTR | Errno::AGAIN) => {
+                self.push_send(key);
+                return None;
+            }
+            Err(error) => Err(error),
+        };
+        let sending = self.sending[key].take()?;
+        Some(What::Sent(outcome, sending.bytes))
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        // What was written last goes out as far as there is room for it, as from a socket's own buffer; then everything ends.
+        for attempt in 0..ATTEMPTS {
+            if self.enter().is_err() {
+                break;
+            }
+            while self.next().is_some() {}
+            if self.outstanding == 0 {
+                return;
+            }
+            if attempt > 0 {
+                let second = Timespec::new().sec(1);
+                // That nothing is left to cancel is no failure, and any other one shows in `outstanding`.
+                drop(self.ring.submitter().register_sync_cancel(Some(second), CancelBuilder::any()));
+            }
+        }
+        // The kernel may still write there.
+        self.buffers.leaked = true;
+        mem::forget(mem::take(&mut self.sending));
+        tracing::error!(left = self.outstanding, "an io_uring did not let go of its memory");
+    }
+}
+
+/// What bytes come into: at the front the ring by which buffers are offered, then the buffers.
+struct Buffers {
+    base: NonNull<u8>,
+    offered: u16,
+    // With us.
+    lent: u16,
+    leaked: bool,
+}
+
+impl Buffers {
+    fn new() -> Self {
+        // SAFETY: its size is not zero.
+        let place = unsafe { alloc::alloc_zeroed(LAYOUT) };
+        let base = NonNull::new(place).unwrap_or_else(|| alloc::handle_alloc_error(LAYOUT));
+        Self { base, offered: 0, lent: 0, leaked: false }
+    }
+
+    fn offer(&mut self, id: u16) {
+        let ring = self.base.cast::<BufRingEntry>();
+        // SAFETY: the entry lies in the region, since its index is below BUFFERS, and the kernel does not look at it before
+        // the tail has passed it. It may look at the tail at any time, which therefore is written as an atomic.
+        unsafe {
+            let entry = ring.add(usize::from(self.offered % BUFFERS)).as_mut();
+            entry.set_addr(self.place(id).as_ptr() as u64);
+            entry.set_len(BUFFER_BYTES as u32);
+            entry.set_bid(id);
+            self.offered = self.offered.wrapping_add(1);
+            let tail = BufRingEntry::tail(ring.as_ptr()).cast_mut();
+            AtomicU16::from_ptr(tail).store(self.offered, Ordering::Release);
+        }
+    }
+
+    fn bytes(&self, lent: &Lent) -> &[u8] {
+        // SAFETY: the buffer is ours while `lent` is there, the region is initialised, and `length` is at most a buffer's.
+        unsafe { std::slice::from_raw_parts(self.place(lent.id).as_ptr(), lent.length) }
+    }
+
+    fn place(&self, id: u16) -> NonNull<u8> {
+        // SAFETY: every id is below BUFFERS: only those were offered, and the kernel names no other.
+        unsafe { self.base.add(RING_BYTES + usize::from(id % BUFFERS) * BUFFER_BYTES) }
+    }
+}
+
+impl Drop for Buffers {
+    fn drop(&mut self) {
+        if !self.leaked {
+            // SAFETY: allocated so. The kernel has no operation left that could write there (`Kernel::drop`).
+            unsafe { alloc::dealloc(self.base.as_ptr(), LAYOUT) };
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Receive,
+    Send,
+    Stop,
+}
+
+const fn tag(key: usize, kind: Kind) -> u64 {
+    (key as u64) << 2 | kind as u64
+}
+
+const fn untag(tag: u64) -> (usize, Kind) {
+    let kind = match tag & 3 {
+        0 => Kind::Receive,
+        1 => Kind::Send,
+        _ => Kind::Stop,
+    };
+    ((tag >> 2) as usize, kind)
+}
+
+// The kernel says first that it has work and looks then whether to wake; elsewhere a processor may do the one before the other.
+const HUSHES: bool = cfg!(target_arch = "x86_64");
+// Entries that one call tells the kernel of.
+const SUBMISSIONS: u32 = 256;
+// Answers that wait; the kernel keeps what does not fit.
+const COMPLETIONS: u32 = 4096;
+// A power of two.
+const BUFFERS: u16 = 256;
+const BUFFER_BYTES: usize = 8 * 1024;
+const GROUP: u16 = 0;
+const RING_BYTES: usize = BUFFERS as usize * size_of::<BufRingEntry>();
+// Aligned to the largest page of all systems.
+const LAYOUT: Layout = match Layout::from_size_align(RING_BYTES + BUFFERS as usize * BUFFER_BYTES, 64 * 1024) {
+    Ok(layout) => layout,
+    Err(_) => panic!("a power of two"),
+};
+// MSG_WAITALL, which rustix knows of receiving only.
+const WAIT_ALL: u32 = 0x100;
+const ATTEMPTS: usize = 8;
