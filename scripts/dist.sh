@@ -42,4 +42,5 @@ if [ ! -s "$profile/tidegate.profdata" ]; then
   "$(merger)" merge --output "$profile/tidegate.profdata" "$profile/raw"
 fi
 RUSTFLAGS="-Cprofile-use=$profile/tidegate.profdata" cargo build --profile dist --target "$host" "${packages[@]}"
-cp --update "target/$host/dist/tidegate" target/dist/tidegate
+mkdir -p target/dist
+cp "target/$host/dist/tidegate" target/dist/tidegate
