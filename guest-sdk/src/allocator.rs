@@ -1,6 +1,7 @@
 //! Memory for guests: small pieces come from lists of what was given back, one list a size. A phase takes and gives back
 //! some ten texts of a few bytes, and each costs a few instructions this way where the allocator of `std` takes three
-//! hundred. What was once used for small pieces stays theirs: a guest is as large as it was at its largest.
+//! hundred. What was once used for pieces of a size stays theirs: a guest
+//! is as large as all sizes were at their largest, taken together.
 
 #![allow(unsafe_code, reason = "an allocator")]
 

@@ -7,8 +7,8 @@
 //! as for one that is not known, and with ten thousand consumers as with one.
 //!
 //! A key that was found is remembered, so that who sends it again pays for no hash. It is found again by a place that
-//! depends on the secret, and compared whole, in a time that depends on its length alone: that a key is remembered tells
-//! no more than that it is let pass, which its sender sees anyway.
+//! depends on the secret, and compared whole, in a time that depends on its length and on what is in its place, which is nothing or
+//! another key that was found: that a key is remembered tells no more than that it is let pass, which its sender sees anyway.
 
 use std::{cell::RefCell, hint::black_box};
 
@@ -78,7 +78,7 @@ impl Keys {
         (self.index.len() * 2).next_power_of_two().min(SEEN_MAX)
     }
 
-    // Who does not know the secret does not know which keys share a place.
+    // That keys share a place costs a hash and gives nothing away: only keys that were found have one.
     fn place(&self, key: &[u8]) -> usize {
         let words = |bytes: &[u8], mixed: u64| {
             bytes.chunks(8).fold(mixed, |mixed, chunk| {
