@@ -48,6 +48,8 @@ struct Sending {
     bytes: Vec<u8>,
     sent: usize,
     socket: RawFd,
+    // Nothing of the rest is to be sent: a send that is stopped midway says how much it has sent, not that it was stopped.
+    stopped: bool,
 }
 
 /// What the kernel says.
@@ -131,7 +133,7 @@ impl Kernel {
             self.sending.resize_with(key + 1, || None);
         }
         debug_assert!(self.sending[key].is_none(), "one at a time");
-        self.sending[key] = Some(Sending { bytes, sent: 0, socket: socket.as_raw_fd() });
+        self.sending[key] = Some(Sending { bytes, sent: 0, socket: socket.as_raw_fd(), stopped: false });
         self.push_send(key);
     }
 
@@ -142,6 +144,7 @@ impl Kernel {
 
     /// Ends [`Kernel::send`] early: its completion comes soon.
     pub(super) fn stop_sending(&mut self, key: usize) {
+        self.sending[key].iter_mut().for_each(|sending| sending.stopped = true);
         self.push(opcode::AsyncCancel::new(tag(key, Kind::Send)).build().user_data(tag(key, Kind::Stop)));
     }
 
@@ -221,7 +224,7 @@ impl Kernel {
     }
 
     fn push_send(&mut self, key: usize) {
-        let Some(Some(Sending { bytes, sent, socket })) = self.sending.get(key) else { return };
+        let Some(Some(Sending { bytes, sent, socket, .. })) = self.sending.get(key) else { return };
         let rest = &bytes[*sent..];
         let entry = opcode::Send::new(Fd(*socket), rest.as_ptr(), u32::try_from(rest.len()).unwrap_or(u32::MAX));
         // Once more where there was room for a part only, without asking.
@@ -265,18 +268,14 @@ impl Kernel {
             Ok(0) => Err(Errno::PIPE),
             Ok(count) => {
                 sending.sent += count;
-                if sending.sent < sending.bytes.len() {
-                    self.push_send(key);
-                    return None;
-                }
-                Ok(())
-            }
-            Err(Errno::INTR | Errno::AGAIN) => {
-                self.push_send(key);
-                return None;
+                if sending.sent < sending.bytes.len() { Err(Errno::AGAIN) } else { Ok(()) }
             }
             Err(error) => Err(error),
         };
+        if matches!(outcome, Err(Errno::INTR | Errno::AGAIN)) && !sending.stopped {
+            self.push_send(key);
+            return None;
+        }
         let sending = self.sending[key].take()?;
         Some(What::Sent(outcome, sending.bytes))
     }

@@ -182,7 +182,8 @@ impl Line {
                 state.stops += 1;
                 kernel.stop_sending(self.key);
             }
-        } else if state.is_sending() {
+        }
+        if state.is_sending() {
             // As from a socket's own buffer what was written goes out when nobody holds it any more, but not to who takes
             // nothing of it.
             drop(SockRef::from(&self.socket).set_tcp_user_timeout(Some(LEFT_MAX)));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::{TcpListener, TcpStream},
     runtime::{Builder, LocalOptions},
     time::timeout,
@@ -89,6 +89,19 @@ fn broken_off_it_is_reset_whatever_is_on_its_way() {
         let mut came = Vec::new();
         let end = other.read_to_end(&mut came).await.unwrap_err();
         assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
+    });
+}
+
+#[test]
+fn broken_off_it_is_reset_though_the_other_end_takes_nothing() {
+    with(async |_ring, mut stream, other| {
+        let more = pattern(8192);
+        // Until nothing is taken any more: what is under way is sent in part.
+        while timeout(Duration::from_millis(300), stream.write_all(&more)).await.is_ok() {}
+        stream.break_off().unwrap();
+        drop(stream);
+        other.ready(Interest::ERROR).await.unwrap();
+        assert_eq!(other.take_error().unwrap().unwrap().kind(), io::ErrorKind::ConnectionReset);
     });
 }
 
