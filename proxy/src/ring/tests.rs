@@ -96,7 +96,7 @@ fn broken_off_it_is_reset_whatever_is_on_its_way() {
 fn broken_off_it_is_reset_though_the_other_end_takes_nothing() {
     with(async |_ring, mut stream, other| {
         let more = pattern(8192);
-        // Until nothing is taken any more: what is under way is sent in part.
+        // Until nothing is taken any more.
         while timeout(Duration::from_millis(300), stream.write_all(&more)).await.is_ok() {}
         stream.break_off().unwrap();
         drop(stream);
