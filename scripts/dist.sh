@@ -34,7 +34,6 @@ learn() {
     cargo build --profile dist --package tidegate-tests --bin tidegate-bench &&
     rm -rf "$profile/raw" &&
     LLVM_PROFILE_FILE="$profile/raw/%p.profraw" target/dist/tidegate-bench "$profile/build/$host/dist/tidegate" train &&
-    rm -f "$profile/tidegate.profdata" &&
     "$(merger)" merge --output "$profile/tidegate.profdata" "$profile/raw" &&
     # cargo does not see that what it built by another profile is old.
     rm -rf "target/$host/dist"

@@ -31,6 +31,22 @@ pub(super) enum Way {
     Append,
 }
 
+impl Way {
+    /// Puts a field into a head, if that has room.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLarge`] where it has not.
+    pub(super) fn put(self, headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result<(), Refusal> {
+        let room = headers.len() < FIELDS_MAX;
+        match self {
+            Self::Set if room || headers.contains_key(&name) => drop(headers.insert(name, value)),
+            Self::Append if room => drop(headers.append(name, value)),
+            Self::Set | Self::Append => return Err(Refusal::TooLarge),
+        }
+        Ok(())
+    }
+}
+
 impl Ahead {
     pub(super) fn add(&mut self, way: Way, name: &str, value: &[u8]) -> Result<(), Refusal> {
         let (name, value) = (own(name)?, content(value)?);
@@ -44,12 +60,8 @@ impl Ahead {
     /// Puts them into a head, in their order, as far as it has room.
     pub(super) fn apply(self, headers: &mut HeaderMap) {
         for (way, name, value) in self.0 {
-            let room = headers.len() < FIELDS_MAX;
-            match way {
-                Way::Set if room || headers.contains_key(&name) => drop(headers.insert(name, value)),
-                Way::Append if room => drop(headers.append(name, value)),
-                Way::Set | Way::Append => {}
-            }
+            // What there is no room for is left out.
+            way.put(headers, name, value).ok();
         }
     }
 }
@@ -144,21 +156,11 @@ pub(super) fn values(headers: &HeaderMap, name: &str) -> Vec<Vec<u8>> {
 }
 
 pub(super) fn set(headers: &mut HeaderMap, name: &str, value: &[u8]) -> Result<(), Refusal> {
-    let (name, value) = (own(name)?, content(value)?);
-    if headers.len() >= FIELDS_MAX && !headers.contains_key(&name) {
-        return Err(Refusal::TooLarge);
-    }
-    headers.insert(name, value);
-    Ok(())
+    Way::Set.put(headers, own(name)?, content(value)?)
 }
 
 pub(super) fn append(headers: &mut HeaderMap, name: &str, value: &[u8]) -> Result<(), Refusal> {
-    let (name, value) = (own(name)?, content(value)?);
-    if headers.len() >= FIELDS_MAX {
-        return Err(Refusal::TooLarge);
-    }
-    headers.append(name, value);
-    Ok(())
+    Way::Append.put(headers, own(name)?, content(value)?)
 }
 
 pub(super) fn remove(headers: &mut HeaderMap, name: &str) -> Result<(), Refusal> {

@@ -20,6 +20,22 @@ pub(super) enum Way {
     Append,
 }
 
+impl Way {
+    /// Puts a field into a head, if that has room.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLarge`] where it has not.
+    pub(super) fn put(self, headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result<(), Refusal> {
+        let room = headers.len() < FIELDS_MAX;
+        match self {
+            Self::Set if room || headers.contains_key(&name) => drop(headers.insert(name, value)),
+            Self::Append if room => drop(headers.append(name, value)),
+            Self::Set | Self::Append => return Err(Refusal::TooLarge),
+        }
+        Ok(())
+    }
+}
+
 impl Ahead {
     /// Takes one more.
     ///
@@ -42,12 +58,8 @@ impl Ahead {
     /// Puts them into a head, in their order, as far as it has room.
     pub(in crate::wasm) fn apply(self, headers: &mut HeaderMap) {
         for (way, name, value) in self.0 {
-            let room = headers.len() < FIELDS_MAX;
-            match way {
-                Way::Set if room || headers.contains_key(&name) => drop(headers.insert(name, value)),
-                Way::Append if room => drop(headers.append(name, value)),
-                Way::Set | Way::Append => {}
-            }
+            // What there is no room for is left out.
+            way.put(headers, name, value).ok();
         }
     }
 }

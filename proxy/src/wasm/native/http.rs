@@ -292,21 +292,11 @@ fn values(headers: &HeaderMap, name: &str) -> Vec<Vec<u8>> {
 }
 
 fn set(headers: &mut HeaderMap, name: &str, value: Vec<u8>) -> Result<(), Refusal> {
-    let (name, value) = (own(name)?, content(value)?);
-    if headers.len() >= FIELDS_MAX && !headers.contains_key(&name) {
-        return Err(Refusal::TooLarge);
-    }
-    headers.insert(name, value);
-    Ok(())
+    Way::Set.put(headers, own(name)?, content(value)?)
 }
 
 fn append(headers: &mut HeaderMap, name: &str, value: Vec<u8>) -> Result<(), Refusal> {
-    let (name, value) = (own(name)?, content(value)?);
-    if headers.len() >= FIELDS_MAX {
-        return Err(Refusal::TooLarge);
-    }
-    headers.append(name, value);
-    Ok(())
+    Way::Append.put(headers, own(name)?, content(value)?)
 }
 
 fn remove(headers: &mut HeaderMap, name: &str) -> Result<(), Refusal> {
