@@ -19,7 +19,7 @@ const KEPT: [(&[&str], &[&str]); 10] = [
     (&["opentelemetry_proto"], &["telemetry/trace"]),
     (&["serde_saphyr"], &["config/parse"]),
     (&["reqwest"], &["fetch/web"]),
-    (&["io_uring"], &["ring/kernel"]),
+    (&["io_uring"], &["ring/kernel", "ring/buffers"]),
 ];
 
 #[test]

@@ -1,5 +1,6 @@
 //! The kernel's side of a ring: what is asked of it and what it answers, and the memory that it reads and writes meanwhile.
-//! The one file of this room that needs `unsafe`. What makes it sound is that nothing the kernel was told of is anybody else's:
+//! With [`super::buffers`] all of this room that needs `unsafe`. What makes it sound is that nothing the kernel was told of is
+//! anybody else's:
 //!
 //! - Bytes to send are given to [`Kernel::send`] whole and stay in `sending`, neither moved nor looked at, until the completion
 //!   of that send, which is the kernel's last word about them.
@@ -14,23 +15,23 @@
 #![allow(unsafe_code, reason = "the kernel reads and writes memory that it was told of")]
 
 use std::{
-    alloc::{self, Layout},
     collections::VecDeque,
     io, mem,
     os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
-    ptr::NonNull,
-    sync::atomic::{AtomicU16, Ordering, fence},
+    sync::atomic::{Ordering, fence},
 };
 
 use io_uring::{
     IoUring, cqueue, opcode, squeue,
-    types::{BufRingEntry, CancelBuilder, Fd, Timespec},
+    types::{CancelBuilder, Fd, Timespec},
 };
 use rustix::{
     event::{EventfdFlags, eventfd},
     io::Errno,
 };
 use tokio::io::{Interest, unix::AsyncFd};
+
+use super::buffers::{BUFFERS, Buffers, Lent};
 
 /// A ring of the thread that made it.
 pub(super) struct Kernel {
@@ -70,12 +71,6 @@ pub(super) enum What {
     Stopped(bool),
 }
 
-/// Bytes that came, in a buffer of the ring.
-pub(super) struct Lent {
-    id: u16,
-    length: usize,
-}
-
 impl Kernel {
     /// # Errors
     /// When the kernel permits no ring, or is too old for one of this kind.
@@ -86,10 +81,10 @@ impl Kernel {
         let mut buffers = Buffers::new();
         // SAFETY: the region begins with BUFFERS entries, aligned to every size of page, and is freed after the ring is.
         unsafe {
-            let place = buffers.base.as_ptr() as u64;
+            let place = buffers.address();
             ring.submitter().register_buf_ring_with_flags(place, BUFFERS, GROUP, 0)?;
         }
-        (0..BUFFERS).for_each(|id| buffers.offer(id));
+        buffers.offer_all();
         Ok(Self { ring, buffers, sending: Vec::new(), backlog: VecDeque::new(), outstanding: 0, wakes: true })
     }
 
@@ -187,13 +182,12 @@ impl Kernel {
 
     /// The kernel may use the buffer again.
     pub(super) fn give_back(&mut self, lent: Lent) {
-        self.buffers.lent -= 1;
-        self.buffers.offer(lent.id);
+        self.buffers.give_back(lent);
     }
 
     /// Whether more buffers are with the kernel than are not.
     pub(super) const fn has_plenty(&self) -> bool {
-        self.buffers.lent < BUFFERS / 2
+        self.buffers.has_plenty()
     }
 
     // Whether there is anything to tell the kernel.
@@ -252,11 +246,8 @@ impl Kernel {
     }
 
     fn received(&mut self, result: Result<usize, Errno>, flags: u32) -> Result<Option<Lent>, Errno> {
-        let mut lent = cqueue::buffer_select(flags).map(|id| {
-            self.buffers.lent += 1;
-            Lent { id, length: result.unwrap_or(0).min(BUFFER_BYTES) }
-        });
-        if let Some(empty) = lent.take_if(|lent| lent.length == 0) {
+        let mut lent = cqueue::buffer_select(flags).map(|id| self.buffers.lend(id, result.unwrap_or(0)));
+        if let Some(empty) = lent.take_if(|lent| self.buffers.bytes(lent).is_empty()) {
             self.give_back(empty);
         }
         result.map(|_| lent)
@@ -299,61 +290,9 @@ impl Drop for Kernel {
             }
         }
         // The kernel may still write there.
-        self.buffers.leaked = true;
+        self.buffers.leak();
         mem::forget(mem::take(&mut self.sending));
         tracing::error!(left = self.outstanding, "an io_uring did not let go of its memory");
-    }
-}
-
-/// What bytes come into: at the front the ring by which buffers are offered, then the buffers.
-struct Buffers {
-    base: NonNull<u8>,
-    offered: u16,
-    // With us.
-    lent: u16,
-    leaked: bool,
-}
-
-impl Buffers {
-    fn new() -> Self {
-        // SAFETY: its size is not zero.
-        let place = unsafe { alloc::alloc_zeroed(LAYOUT) };
-        let base = NonNull::new(place).unwrap_or_else(|| alloc::handle_alloc_error(LAYOUT));
-        Self { base, offered: 0, lent: 0, leaked: false }
-    }
-
-    fn offer(&mut self, id: u16) {
-        let ring = self.base.cast::<BufRingEntry>();
-        // SAFETY: the entry lies in the region, since its index is below BUFFERS, and the kernel does not look at it before
-        // the tail has passed it. It may look at the tail at any time, which therefore is written as an atomic.
-        unsafe {
-            let entry = ring.add(usize::from(self.offered % BUFFERS)).as_mut();
-            entry.set_addr(self.place(id).as_ptr() as u64);
-            entry.set_len(BUFFER_BYTES as u32);
-            entry.set_bid(id);
-            self.offered = self.offered.wrapping_add(1);
-            let tail = BufRingEntry::tail(ring.as_ptr()).cast_mut();
-            AtomicU16::from_ptr(tail).store(self.offered, Ordering::Release);
-        }
-    }
-
-    fn bytes(&self, lent: &Lent) -> &[u8] {
-        // SAFETY: the buffer is ours while `lent` is there, the region is initialised, and `length` is at most a buffer's.
-        unsafe { std::slice::from_raw_parts(self.place(lent.id).as_ptr(), lent.length) }
-    }
-
-    fn place(&self, id: u16) -> NonNull<u8> {
-        // SAFETY: every id is below BUFFERS: only those were offered, and the kernel names no other.
-        unsafe { self.base.add(RING_BYTES + usize::from(id % BUFFERS) * BUFFER_BYTES) }
-    }
-}
-
-impl Drop for Buffers {
-    fn drop(&mut self) {
-        if !self.leaked {
-            // SAFETY: allocated so. The kernel has no operation left that could write there (`Kernel::drop`).
-            unsafe { alloc::dealloc(self.base.as_ptr(), LAYOUT) };
-        }
     }
 }
 
@@ -383,16 +322,7 @@ const HUSHES: bool = cfg!(target_arch = "x86_64");
 const SUBMISSIONS: u32 = 256;
 // Answers that wait; the kernel keeps what does not fit.
 const COMPLETIONS: u32 = 4096;
-// A power of two.
-const BUFFERS: u16 = 256;
-const BUFFER_BYTES: usize = 8 * 1024;
 const GROUP: u16 = 0;
-const RING_BYTES: usize = BUFFERS as usize * size_of::<BufRingEntry>();
-// Aligned to the largest page of all systems.
-const LAYOUT: Layout = match Layout::from_size_align(RING_BYTES + BUFFERS as usize * BUFFER_BYTES, 64 * 1024) {
-    Ok(layout) => layout,
-    Err(_) => panic!("a power of two"),
-};
 // MSG_WAITALL, which rustix knows of receiving only.
 const WAIT_ALL: u32 = 0x100;
 const ATTEMPTS: usize = 8;

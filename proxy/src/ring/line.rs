@@ -13,7 +13,10 @@ use std::{
 use rustix::io::Errno;
 use socket2::SockRef;
 
-use super::kernel::{Kernel, Lent, What};
+use super::{
+    buffers::Lent,
+    kernel::{Kernel, What},
+};
 
 /// A socket on a ring.
 pub(super) struct Line {

@@ -1,6 +1,7 @@
 //! An io_uring for a worker, and sockets whose bytes go over it: the kernel is told of many reads and writes with one call. An
 //! experiment behind a flag, of Linux alone. Must not know what the bytes mean, nor who reads and writes them.
 
+mod buffers;
 mod core;
 mod kernel;
 mod line;
