@@ -28,6 +28,10 @@ pub(super) struct Core {
     spare: RefCell<Vec<Vec<u8>>>,
     driver: RefCell<Option<Waker>>,
     called: Cell<bool>,
+    // Lines that nobody holds any more and that still send.
+    leaving: Cell<usize>,
+    // The kernel took nothing when it was asked last.
+    refused: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -47,6 +51,8 @@ impl Core {
             spare: RefCell::default(),
             driver: RefCell::default(),
             called: Cell::new(false),
+            leaving: Cell::new(0),
+            refused: Cell::new(false),
         })
     }
 
@@ -72,6 +78,19 @@ impl Core {
         {
             driver.wake_by_ref();
         }
+    }
+
+    /// Nobody holds `line` any more, which has this `state`. Answers whether what it has to send may go on: not when too many
+    /// do so already.
+    pub(super) fn leave(&self, line: &Rc<Line>, state: &mut State) -> bool {
+        state.left = true;
+        self.list(line, state);
+        if !state.is_sending() || state.broken {
+            return true;
+        }
+        state.counted = self.leaving.get() < LEAVING_MAX;
+        self.leaving.update(|leaving| leaving + usize::from(state.counted));
+        state.counted
     }
 
     /// Whether anything that was written is on its way.
@@ -120,16 +139,21 @@ impl Core {
         if idle {
             return kernel.is_due();
         }
-        let mut over = Vec::new();
+        let (mut over, mut woken) = (Vec::new(), Vec::new());
         for line in due {
-            if line.attend(&mut kernel) {
+            if line.attend(&mut kernel, &mut woken) {
                 over.push(line);
             }
         }
-        if let Err(error) = kernel.enter() {
-            tracing::debug!(%error, "the kernel takes nothing from an io_uring; it is asked again");
-        }
+        let entered = kernel.enter();
         drop(kernel);
+        let refused_before = self.refused.replace(entered.is_err());
+        if let Err(error) = entered
+            && !refused_before
+        {
+            tracing::warn!(%error, "the kernel takes nothing from an io_uring; it is asked again and again");
+        }
+        woken.into_iter().for_each(Waker::wake);
         over.into_iter().for_each(|line| self.close(&line));
         self.hear();
         true
@@ -141,6 +165,9 @@ impl Core {
             && there.take().is_some()
         {
             lines.free.push(line.key);
+        }
+        if line.state.borrow().counted {
+            self.leaving.update(|leaving| leaving - 1);
         }
     }
 
@@ -157,8 +184,9 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         let kernel = self.kernel.get_mut();
+        let mut woken = Vec::new();
         for line in self.due.take() {
-            line.attend(kernel);
+            line.attend(kernel, &mut woken);
         }
         if let Err(error) = kernel.enter() {
             tracing::debug!(%error, "what was written last was not sent");
@@ -205,3 +233,5 @@ impl Future for Driver {
 // What is kept to write to.
 const SPARE_MAX: usize = 64;
 const SPARE_BYTES_MAX: usize = 16 * 1024;
+// Lines that send to who takes little or nothing, each with its descriptor and what is to be sent.
+const LEAVING_MAX: usize = if cfg!(test) { 4 } else { 1024 };

@@ -4,6 +4,7 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
+    io::{self, Write as _},
     net::{Shutdown, TcpStream},
     os::fd::AsFd,
     task::Waker,
@@ -43,6 +44,8 @@ pub(super) struct State {
     pub(super) shut: bool,
     /// Nobody holds its stream any more.
     pub(super) left: bool,
+    /// It is one of those that still send then and are counted.
+    pub(super) counted: bool,
     /// What is under way is to be thrown away with it.
     pub(super) broken: bool,
     /// Whether it is on the list of those that want something.
@@ -66,8 +69,8 @@ pub(super) struct Piece {
 pub(super) enum Came {
     /// In a buffer that the kernel gets back.
     Lent(Lent),
-    /// In memory of their own, because buffers were scarce.
-    Copied(Box<[u8]>),
+    /// In memory of their own, because buffers were scarce or they are few.
+    Copied(Vec<u8>),
 }
 
 /// How the other end's stream ended.
@@ -91,9 +94,9 @@ impl Line {
         Self { key, socket, state: RefCell::default() }
     }
 
-    /// Asks the kernel for what is wanted now. Answers whether the line is over: nobody's, and the kernel does nothing
-    /// about it any more.
-    pub(super) fn attend(&self, kernel: &mut Kernel) -> bool {
+    /// Asks the kernel for what is wanted now, and hands over who waited for room. Answers whether the line is over: nobody's,
+    /// and the kernel does nothing about it any more.
+    pub(super) fn attend(&self, kernel: &mut Kernel, woken: &mut Vec<Waker>) -> bool {
         let state = &mut *self.state.borrow_mut();
         state.listed = false;
         if state.left {
@@ -105,6 +108,7 @@ impl Line {
         if !state.sending && !state.outbox.is_empty() {
             kernel.send(self.key, self.socket.as_fd(), std::mem::take(&mut state.outbox));
             state.sending = true;
+            woken.extend(state.writer.take());
         }
         if state.shut && !state.closed && !state.sending {
             state.closed = true;
@@ -128,11 +132,12 @@ impl Line {
             }
             What::Sent(result, bytes) => {
                 state.sending = false;
+                // Otherwise there is no more room than before until `attend` takes what waits.
                 if let Err(error) = result {
                     state.refused = Some(error);
                     state.outbox.clear();
+                    woken.extend(state.writer.take());
                 }
-                woken.extend(state.writer.take());
                 let wants = state.left || state.shut || !state.outbox.is_empty();
                 Some(Heard::Sent { bytes, wants })
             }
@@ -142,25 +147,47 @@ impl Line {
                 if !found && state.receiving == Receiving::Stopping {
                     state.receiving = Receiving::Yes;
                 }
+                // The send was just at it: it is told again.
+                if !found && state.sending {
+                    state.cut = false;
+                }
                 state.left.then_some(Heard::Wants)
             }
         }
+    }
+
+    /// Makes its end a reset, which throws away what is on its way.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub(super) fn break_off(&self, state: &mut State) -> io::Result<()> {
+        state.broken = true;
+        SockRef::from(&self.socket).set_linger(Some(Duration::ZERO))
+    }
+
+    /// Sends what waits without the ring. Answers whether that was all there is to send.
+    pub(super) fn send_at_once(&self, state: &mut State) -> bool {
+        let whole =
+            !state.sending && (&self.socket).write(&state.outbox).is_ok_and(|count| count == state.outbox.len());
+        if whole {
+            state.outbox.clear();
+        }
+        whole
     }
 
     fn take_in(&self, result: Result<Option<Lent>, Errno>, state: &mut State, kernel: &mut Kernel) {
         match result {
             Ok(Some(lent)) if state.left => kernel.give_back(lent),
             Ok(Some(lent)) => {
+                let few = kernel.bytes(&lent).len() < LENT_BYTES_MIN;
                 state.inbox_bytes += kernel.bytes(&lent).len();
-                // Who reads slowly or not at all must not keep what all others read into.
-                let bytes = if kernel.has_plenty() {
-                    Came::Lent(lent)
+                // Who reads slowly or not at all must not keep what all others read into, nor much memory for little.
+                if kernel.has_plenty() && (state.inbox.is_empty() || !few) {
+                    state.inbox.push_back(Piece { bytes: Came::Lent(lent), start: 0 });
                 } else {
-                    let copied = kernel.bytes(&lent).into();
+                    state.copy(kernel.bytes(&lent));
                     kernel.give_back(lent);
-                    Came::Copied(copied)
-                };
-                state.inbox.push_back(Piece { bytes, start: 0 });
+                }
                 if state.inbox_bytes > INBOX_BYTES_MAX {
                     self.stop_receiving(state, kernel);
                 }
@@ -179,17 +206,17 @@ impl Line {
                 kernel.give_back(lent);
             }
         }
+        if state.is_sending() {
+            // As from a socket's own buffer what was written goes out when nobody holds it any more, but not to who takes
+            // nothing of it.
+            drop(SockRef::from(&self.socket).set_tcp_user_timeout(Some(LEFT_MAX)));
+        }
         if state.broken {
             state.outbox.clear();
             if state.sending && !std::mem::replace(&mut state.cut, true) {
                 state.stops += 1;
                 kernel.stop_sending(self.key);
             }
-        }
-        if state.is_sending() {
-            // As from a socket's own buffer what was written goes out when nobody holds it any more, but not to who takes
-            // nothing of it.
-            drop(SockRef::from(&self.socket).set_tcp_user_timeout(Some(LEFT_MAX)));
         }
     }
 
@@ -220,10 +247,21 @@ impl State {
     pub(super) fn wants_more(&self) -> bool {
         self.receiving == Receiving::Not && self.ended.is_none() && self.inbox_bytes < INBOX_BYTES_MIN && !self.left
     }
+
+    // To what was copied last, where none of that was read: what was stays until all is.
+    fn copy(&mut self, bytes: &[u8]) {
+        if let Some(Piece { bytes: Came::Copied(copied), start: 0 }) = self.inbox.back_mut() {
+            copied.extend_from_slice(bytes);
+        } else {
+            self.inbox.push_back(Piece { bytes: Came::Copied(bytes.to_vec()), start: 0 });
+        }
+    }
 }
 
 // What came and was not read: the kernel is told to stop above the one, and asked again below the other. What it had in hand
 // when it was told comes on top of that, 32 buffers at most.
 const INBOX_BYTES_MAX: usize = 64 * 1024;
 const INBOX_BYTES_MIN: usize = 16 * 1024;
+// What is worth a buffer that others cannot have meanwhile.
+const LENT_BYTES_MIN: usize = 4096;
 const LEFT_MAX: Duration = Duration::from_secs(30);

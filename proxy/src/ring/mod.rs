@@ -33,7 +33,7 @@ impl Ring {
     /// When the kernel permits none, or is too old.
     pub fn start() -> io::Result<Self> {
         let core = Rc::new(Core::new().map_err(explain)?);
-        tokio::task::spawn_local(Driver::new(&core)?);
+        tokio::task::spawn_local(Driver::new(&core).map_err(explain)?);
         Ok(Self(core))
     }
 

@@ -8,11 +8,9 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use rustix::io::Errno;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
@@ -24,7 +22,7 @@ use super::{
 /// A connection over a ring.
 pub struct Stream {
     core: Rc<Core>,
-    line: Rc<Line>,
+    pub(super) line: Rc<Line>,
 }
 
 impl Stream {
@@ -44,8 +42,7 @@ impl Stream {
     /// # Errors
     /// The socket's.
     pub fn break_off(&self) -> io::Result<()> {
-        self.line.state.borrow_mut().broken = true;
-        SockRef::from(&self.line.socket).set_linger(Some(Duration::ZERO))
+        self.line.break_off(&mut self.line.state.borrow_mut())
     }
 
     fn list(&self, state: &mut State) {
@@ -144,9 +141,11 @@ impl AsyncWrite for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         let mut state = self.line.state.borrow_mut();
-        state.left = true;
         let wakers = (state.reader.take(), state.writer.take());
-        self.list(&mut state);
+        if !self.core.leave(&self.line, &mut state) && !self.line.send_at_once(&mut state) {
+            // A socket that cannot be told is over all the same: nothing more is sent.
+            drop(self.line.break_off(&mut state));
+        }
         // Nothing is borrowed any more, whatever goes with them.
         drop(state);
         drop(wakers);

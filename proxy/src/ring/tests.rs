@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, Interest},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     runtime::{Builder, LocalOptions},
     time::timeout,
@@ -34,6 +34,22 @@ async fn pair(ring: &Ring) -> (Stream, TcpStream) {
 
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8).collect()
+}
+
+// Until nothing more goes, so that something waits in the kernel as well.
+async fn fill(stream: &mut Stream) {
+    let more = pattern(10_000);
+    while timeout(Duration::from_millis(200), stream.write_all(&more)).await.is_ok() {}
+}
+
+async fn reset(other: &TcpStream) {
+    let error = loop {
+        match other.take_error().unwrap() {
+            Some(error) => break error,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
 
 #[test]
@@ -81,9 +97,7 @@ fn dropped_it_sends_what_was_written_and_then_closes() {
 #[test]
 fn broken_off_it_is_reset_whatever_is_on_its_way() {
     with(async |_ring, mut stream, mut other| {
-        // Until nothing more goes, so that something waits in the kernel as well.
-        let more = pattern(10_000);
-        while timeout(Duration::from_millis(200), stream.write_all(&more)).await.is_ok() {}
+        fill(&mut stream).await;
         stream.break_off().unwrap();
         drop(stream);
         let mut came = Vec::new();
@@ -93,15 +107,78 @@ fn broken_off_it_is_reset_whatever_is_on_its_way() {
 }
 
 #[test]
-fn broken_off_it_is_reset_though_the_other_end_takes_nothing() {
+fn broken_off_it_is_reset_also_when_the_other_end_reads_nothing() {
     with(async |_ring, mut stream, other| {
-        let more = pattern(8192);
-        // Until nothing is taken any more.
-        while timeout(Duration::from_millis(300), stream.write_all(&more)).await.is_ok() {}
+        fill(&mut stream).await;
         stream.break_off().unwrap();
         drop(stream);
-        other.ready(Interest::ERROR).await.unwrap();
-        assert_eq!(other.take_error().unwrap().unwrap().kind(), io::ErrorKind::ConnectionReset);
+        reset(&other).await;
+    });
+}
+
+#[test]
+fn who_waits_for_room_gets_it_when_the_kernel_has_what_was_written() {
+    with(async |_ring, mut stream, _other| {
+        fill(&mut stream).await;
+        assert_eq!(stream.line.state.borrow().outbox.len(), 64 * 1024);
+    });
+}
+
+#[test]
+fn of_many_that_are_dropped_and_still_send_some_are_broken_off_and_who_has_room_is_not() {
+    with(async |ring, mut first, first_other| {
+        fill(&mut first).await;
+        drop(first);
+        let mut others = vec![first_other];
+        for _ in 0..4 {
+            let (mut stream, other) = pair(&ring).await;
+            fill(&mut stream).await;
+            drop(stream);
+            others.push(other);
+        }
+        reset(&others.pop().unwrap()).await;
+        let (mut stream, mut other) = pair(&ring).await;
+        stream.write_all(b"an answer").await.unwrap();
+        drop(stream);
+        let mut came = Vec::new();
+        other.read_to_end(&mut came).await.unwrap();
+        assert_eq!(came, b"an answer");
+        // Those before it lose nothing, and make room when they end.
+        assert!(others.iter().all(|other| other.take_error().unwrap().is_none()));
+        for mut other in others {
+            other.read_to_end(&mut Vec::new()).await.unwrap();
+        }
+        let (mut stream, mut other) = pair(&ring).await;
+        fill(&mut stream).await;
+        drop(stream);
+        other.read_to_end(&mut Vec::new()).await.unwrap();
+    });
+}
+
+#[test]
+fn little_pieces_that_nobody_reads_take_little_memory_and_come_in_order() {
+    with(async |_ring, mut stream, mut other| {
+        other.set_nodelay(true).unwrap();
+        let sent = pattern(500);
+        for (at, byte) in sent.iter().enumerate() {
+            other.write_u8(*byte).await.unwrap();
+            while at > 0 && stream.line.state.borrow().inbox_bytes <= at {
+                tokio::task::yield_now().await;
+            }
+            if at == 0 {
+                // Asks for what comes.
+                assert_eq!(stream.read(&mut []).await.unwrap(), 0);
+            }
+        }
+        assert!(stream.line.state.borrow().inbox.len() <= 2);
+        let mut came = vec![0; sent.len()];
+        // In two steps, of which the first ends in the midst of what was copied.
+        stream.read_exact(&mut came[..300]).await.unwrap();
+        other.write_all(&sent).await.unwrap();
+        stream.read_exact(&mut came[300..]).await.unwrap();
+        assert_eq!(came, sent);
+        stream.read_exact(&mut came).await.unwrap();
+        assert_eq!(came, sent);
     });
 }
 

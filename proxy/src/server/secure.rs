@@ -27,7 +27,13 @@ use crate::{
 pub(super) async fn open(stream: TcpStream, peer: SocketAddr, door: &Rc<Door>) -> Option<Open> {
     let snapshot = door.view.stable();
     match snapshot.shared().listeners.get(&door.name)?.tls.clone() {
-        None => Some((WorkerSocket::new(tls::Socket::Plain(stream), door.worker.ring.get()).ok()?, None)),
+        None => match WorkerSocket::new(tls::Socket::Plain(stream), door.worker.ring.get()) {
+            Ok(socket) => Some((socket, None)),
+            Err(error) => {
+                tracing::debug!(listener = &*door.name, %peer, %error, "no socket on the ring");
+                None
+            }
+        },
         Some(acceptor) => {
             drop(snapshot);
             // Boxed, so that connections without TLS have no room for it.
