@@ -50,7 +50,8 @@ impl Gateway {
     /// # Panics
     /// With the diagnostics, when the configuration is refused.
     pub async fn watching(dir: &ConfigDir) -> Self {
-        Self::run(dir, WatchOptions::default()).await.unwrap_or_else(|why| panic!("{why}"))
+        let options = Options { watch: WatchOptions::default(), ..read_when_asked(dir) };
+        Self::with(options).await.unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// Starts one, or says in the operator's words why not.
@@ -58,9 +59,7 @@ impl Gateway {
     /// # Errors
     /// The text of the refusal.
     pub async fn try_start(dir: &ConfigDir) -> Result<Self, String> {
-        // What the harness writes is whole at once.
-        let settle = Duration::from_millis(5);
-        Self::run(dir, WatchOptions { mode: WatchMode::Off, settle, ..WatchOptions::default() }).await
+        Self::with(read_when_asked(dir)).await
     }
 
     /// Starts one that is in `zone`.
@@ -68,7 +67,7 @@ impl Gateway {
     /// # Panics
     /// With the diagnostics, when the configuration is refused.
     pub async fn start_in(dir: &ConfigDir, zone: &str) -> Self {
-        let options = Options { config: vec![dir.path()], zone: Some(zone.to_owned()), ..Options::default() };
+        let options = Options { zone: Some(zone.to_owned()), ..read_when_asked(dir) };
         Self::with(options).await.unwrap_or_else(|why| panic!("{why}"))
     }
 
@@ -77,7 +76,7 @@ impl Gateway {
     /// # Panics
     /// With the diagnostics, when the configuration is refused.
     pub async fn on_ring(dir: &ConfigDir) -> Self {
-        let options = Options { config: vec![dir.path()], io_uring: true, ..Options::default() };
+        let options = Options { io_uring: true, ..read_when_asked(dir) };
         Self::with(options).await.unwrap_or_else(|why| panic!("{why}"))
     }
 
@@ -87,7 +86,7 @@ impl Gateway {
     /// The text of the refusal.
     pub async fn keeping(dir: &ConfigDir, state: &std::path::Path) -> Result<Self, String> {
         let state_dir = Some(tidegate::state_dir::StateDir::open(state)?);
-        Self::with(Options { config: vec![dir.path()], state_dir, ..Options::default() }).await
+        Self::with(Options { state_dir, ..read_when_asked(dir) }).await
     }
 
     /// An upstream as `GET /-/upstreams` shows it.
@@ -102,10 +101,6 @@ impl Gateway {
     /// The text of the refusal.
     pub async fn over(sources: Vec<Box<dyn Source>>) -> Result<Self, String> {
         Self::with(Options { sources, ..Options::default() }).await
-    }
-
-    async fn run(dir: &ConfigDir, watch: WatchOptions) -> Result<Self, String> {
-        Self::with(Options { config: vec![dir.path()], watch, ..Options::default() }).await
     }
 
     async fn with(options: Options) -> Result<Self, String> {
@@ -231,4 +226,12 @@ impl Drop for Gateway {
             drop(std::thread::spawn(move || drop(inner)).join());
         }
     }
+}
+
+// A directory that nobody watches, so that what a test writes is applied when it says so and not before.
+fn read_when_asked(dir: &ConfigDir) -> Options {
+    // What the harness writes is whole at once.
+    let settle = Duration::from_millis(5);
+    let watch = WatchOptions { mode: WatchMode::Off, settle, ..WatchOptions::default() };
+    Options { config: vec![dir.path()], watch, ..Options::default() }
 }
