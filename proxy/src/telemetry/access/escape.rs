@@ -18,6 +18,15 @@ impl Out<'_> {
         self.bytes.extend_from_slice(text);
     }
 
+    /// `key` and a value behind it; neither, and `false`, where there is no value.
+    #[inline]
+    pub(super) fn keyed<T>(&mut self, key: &[u8], value: Option<T>, write: impl FnOnce(&mut Self, T)) -> bool {
+        let Some(value) = value else { return false };
+        self.raw(key);
+        write(self, value);
+        true
+    }
+
     /// A word of ours, which needs no escaping.
     pub(super) fn word(&mut self, word: &str) {
         self.quoted(|out| out.raw(word.as_bytes()));
@@ -42,17 +51,12 @@ impl Out<'_> {
         }
     }
 
-    pub(super) fn number(&mut self, mut value: u64) {
-        let mut digits = [0_u8; 20];
-        let mut start = digits.len();
-        loop {
-            start -= 1;
-            digits[start] = b'0' + (value % 10) as u8;
-            value /= 10;
-            if value == 0 {
-                break self.raw(&digits[start..]);
-            }
+    pub(super) fn number(&mut self, value: u64) {
+        // Most of a line's numbers: workers, attempts, bytes that were not sent, parts of addresses.
+        if value < 10 {
+            return self.bytes.push(b'0' + value as u8);
         }
+        self.raw(itoa::Buffer::new().format(value).as_bytes());
     }
 
     /// Milliseconds with three decimals: microseconds are as fine as anyone reads.
@@ -114,7 +118,7 @@ impl Out<'_> {
 
     fn escaped(&mut self, text: &str) {
         let mut rest = text.as_bytes();
-        while let Some(at) = rest.iter().position(|byte| needs_escape(*byte)) {
+        while let Some(at) = rest.iter().position(|byte| NEEDS_ESCAPE[usize::from(*byte)]) {
             self.raw(&rest[..at]);
             self.escape(rest[at]);
             rest = &rest[at + 1..];
@@ -139,9 +143,15 @@ const fn digit(value: u16) -> u8 {
 }
 
 // DEL is legal in JSON but no friend of terminals. Bytes of longer UTF-8 sequences are 0x80 and above.
-const fn needs_escape(byte: u8) -> bool {
-    byte < 0x20 || matches!(byte, b'"' | b'\\' | 0x7f)
-}
+const NEEDS_ESCAPE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = byte < 0x20 || matches!(byte as u8, b'"' | b'\\' | 0x7f);
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

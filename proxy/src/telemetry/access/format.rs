@@ -3,11 +3,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::Version;
+use http::{HeaderValue, Version};
 
 use super::{Line, escape::Out};
 use crate::{
     config::spec::LogFormat,
+    error::Kind,
     exchange::Recorded,
     telemetry::{Timestamp, names::ACCESS_FIELDS},
 };
@@ -151,15 +152,14 @@ impl Format {
 
 // Since the epoch, and the text of its whole seconds.
 type Time<'a> = (Duration, &'a [u8; 19]);
+// What a line is written of.
+type Facts<'a> = (&'a Line<'a>, &'a Recorded, Time<'a>);
 
 fn object(fields: &[(Field, Box<[u8]>)], line: &Line<'_>, record: &Recorded, time: Time<'_>, out: &mut Out<'_>) {
     out.raw(b"{");
+    let mut any = false;
     for (field, key) in fields {
-        let start = out.bytes.len();
-        out.raw(if start > 1 { key } else { &key[1..] });
-        if !field.write(line, record, time, out) {
-            out.bytes.truncate(start);
-        }
+        any |= field.write(if any { key } else { &key[1..] }, (line, record, time), out);
     }
     out.raw(b"}");
 }
@@ -169,7 +169,7 @@ fn template(pieces: &[Piece], line: &Line<'_>, record: &Recorded, time: Time<'_>
         match piece {
             Piece::Literal(text) => out.raw(text),
             Piece::Field(field) => {
-                if !field.write(line, record, time, out) {
+                if !field.write(b"", (line, record, time), out) {
                     out.raw(b"-");
                 }
             }
@@ -178,78 +178,76 @@ fn template(pieces: &[Piece], line: &Line<'_>, record: &Recorded, time: Time<'_>
 }
 
 impl Field {
-    /// Writes the value; `false`, and nothing written, where there is none.
-    fn write(self, line: &Line<'_>, record: &Recorded, (now, seconds): Time<'_>, out: &mut Out<'_>) -> bool {
+    /// Writes `key` and the value; `false`, and nothing written, where there is none.
+    fn write(self, key: &[u8], (line, record, time): Facts<'_>, out: &mut Out<'_>) -> bool {
         let Line { exchange, outcome, .. } = line;
         match self {
-            Self::Time => time(now, seconds, out),
-            Self::Generation => out.number(exchange.generation()),
-            Self::Listener => out.text(&exchange.connection.listener),
+            Self::Time => out.keyed(key, Some(time), written),
+            Self::Generation => out.keyed(key, Some(exchange.generation()), Out::number),
+            Self::Listener => out.keyed(key, Some(&*exchange.connection.listener), Out::text),
             // What no route matches is on the listener's fallback, whose id is empty.
             Self::Route => {
                 let route = exchange.route().filter(|route| !route.id.is_empty());
-                return route.map(|route| out.text(&route.id)).is_some();
+                out.keyed(key, route, |out, route| out.text(&route.id))
             }
-            Self::Method => out.text(line.method.as_str()),
-            Self::Authority => out.text(line.authority),
-            Self::Path => out.text(split(line.path).0),
-            Self::Query => return split(line.path).1.map(|query| out.text(query)).is_some(),
-            Self::Protocol => out.word(protocol(exchange.version)),
-            Self::Status => out.number(outcome.status.into()),
-            Self::RequestBytes => out.number(outcome.request_bytes),
-            Self::ResponseBytes => out.number(outcome.response_bytes),
-            Self::Duration => out.millis(outcome.duration),
-            Self::Client => out.address(exchange.client),
-            Self::Peer => out.socket(exchange.connection.peer),
-            Self::Worker => out.number(exchange.worker.index as u64),
-            Self::TraceId => out.hex(exchange.trace.trace_id, 32),
-            Self::SpanId => out.hex(exchange.trace.span_id.into(), 16),
-            Self::UserAgent => return line.user_agent.map(|value| out.bytes(value.as_bytes())).is_some(),
-            Self::Referer => return line.referer.map(|value| out.bytes(value.as_bytes())).is_some(),
-            Self::Attributes => return self.attributes(line, out),
+            Self::Method => out.keyed(key, Some(line.method.as_str()), Out::text),
+            Self::Authority => out.keyed(key, Some(line.authority), Out::text),
+            Self::Path => out.keyed(key, Some(split(line.path).0), Out::text),
+            Self::Query => out.keyed(key, split(line.path).1, Out::text),
+            Self::Protocol => out.keyed(key, Some(protocol(exchange.version)), Out::word),
+            Self::Status => out.keyed(key, Some(outcome.status.into()), Out::number),
+            Self::RequestBytes => out.keyed(key, Some(outcome.request_bytes), Out::number),
+            Self::ResponseBytes => out.keyed(key, Some(outcome.response_bytes), Out::number),
+            Self::Duration => out.keyed(key, Some(outcome.duration), Out::millis),
+            Self::Client => out.keyed(key, Some(exchange.client), Out::address),
+            Self::Peer => out.keyed(key, Some(exchange.connection.peer), Out::socket),
+            Self::Worker => out.keyed(key, Some(exchange.worker.index as u64), Out::number),
+            Self::TraceId => out.keyed(key, Some(exchange.trace.trace_id), |out, id| out.hex(id, 32)),
+            Self::SpanId => out.keyed(key, Some(exchange.trace.span_id.into()), |out, id| out.hex(id, 16)),
+            Self::UserAgent => out.keyed(key, line.user_agent.map(HeaderValue::as_bytes), Out::bytes),
+            Self::Referer => out.keyed(key, line.referer.map(HeaderValue::as_bytes), Out::bytes),
+            Self::Attributes => {
+                let attributes = exchange.attributes.borrow();
+                let pairs = attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+                object_of(key, pairs, out, Out::text)
+            }
             Self::TlsVersion | Self::TlsCipher | Self::TlsServerName | Self::TlsClient => {
-                return self.secured(line, out);
+                out.keyed(key, self.secured(line), Out::text)
             }
-            _ => return self.recorded(line, record, out),
+            _ => self.recorded(key, line, record, out),
         }
-        true
     }
 
-    fn recorded(self, line: &Line<'_>, record: &Recorded, out: &mut Out<'_>) -> bool {
-        let failed = line.outcome.error.or(record.error.as_ref().map(|(kind, _)| *kind));
+    fn recorded(self, key: &[u8], line: &Line<'_>, record: &Recorded, out: &mut Out<'_>) -> bool {
         match self {
-            Self::Upstream => record.upstream.as_ref().map(|name| out.text(name)).is_some(),
-            Self::GrpcStatus => record.grpc_status.map(|status| out.number(status.into())).is_some(),
-            Self::Endpoint => record.endpoint.map(|address| out.socket(address)).is_some(),
-            Self::Attempts => {
-                let any = record.attempts > 0;
-                any.then(|| out.number(record.attempts.into())).is_some()
-            }
-            Self::UpstreamTime => record.upstream_time.map(|time| out.millis(time)).is_some(),
+            Self::Upstream => out.keyed(key, record.upstream.as_deref(), Out::text),
+            Self::GrpcStatus => out.keyed(key, record.grpc_status.map(u64::from), Out::number),
+            Self::Endpoint => out.keyed(key, record.endpoint, Out::socket),
+            Self::Attempts => out.keyed(key, (record.attempts > 0).then(|| record.attempts.into()), Out::number),
+            Self::UpstreamTime => out.keyed(key, record.upstream_time, Out::millis),
             Self::Plugins => {
                 let steps = record.steps.iter().map(|step| (&*step.name, step.time));
-                pairs(steps, out, |time, out| out.millis(time))
+                object_of(key, steps, out, Out::millis)
             }
-            Self::Error => failed.map(|kind| out.word(kind.name())).is_some(),
-            Self::ErrorDetail => record.error.as_ref().map(|(_, detail)| out.text(detail)).is_some(),
+            Self::Error => {
+                let failed = line.outcome.error.or(record.error.as_ref().map(|(kind, _)| *kind));
+                out.keyed(key, failed.map(Kind::name), Out::word)
+            }
+            Self::ErrorDetail => {
+                out.keyed(key, record.error.as_ref().map(|(_, detail)| detail), |out, detail| out.text(detail))
+            }
             _ => false,
         }
     }
 
-    fn secured(self, line: &Line<'_>, out: &mut Out<'_>) -> bool {
-        let Some(tls) = &line.exchange.connection.tls else { return false };
-        let text = match self {
+    fn secured<'a>(self, line: &'a Line<'_>) -> Option<&'a str> {
+        let tls = line.exchange.connection.tls.as_ref()?;
+        match self {
             Self::TlsVersion => Some(tls.version),
             Self::TlsCipher => tls.cipher,
             Self::TlsServerName => tls.server_name.as_deref(),
             _ => tls.client.as_ref().map(|client| client.subject.as_str()),
-        };
-        text.map(|text| out.text(text)).is_some()
-    }
-
-    fn attributes(self, line: &Line<'_>, out: &mut Out<'_>) -> bool {
-        let attributes = line.exchange.attributes.borrow();
-        pairs(attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())), out, |value, out| out.text(value))
+        }
     }
 }
 
@@ -259,16 +257,26 @@ fn split(target: &str) -> (&str, Option<&str>) {
     query.map_or((target, None), |at| (&target[..at], Some(&target[at + 1..])))
 }
 
-// An object in JSON, `name=value,name=value` in a template.
-fn pairs<'a, V>(pairs: impl Iterator<Item = (&'a str, V)>, out: &mut Out<'_>, write: impl Fn(V, &mut Out<'_>)) -> bool {
+// An object in JSON, `name=value,name=value` in a template; nothing where it is empty.
+fn object_of<'a, 'o, V>(
+    key: &[u8],
+    pairs: impl Iterator<Item = (&'a str, V)>,
+    out: &mut Out<'o>,
+    write: impl Fn(&mut Out<'o>, V),
+) -> bool {
     let (open, between, close): (&[u8], &[u8], &[u8]) = if out.json { (b"{", b":", b"}") } else { (b"", b"=", b"") };
     let mut any = false;
     for (name, value) in pairs {
-        out.raw(if any { b"," } else { open });
+        if any {
+            out.raw(b",");
+        } else {
+            out.raw(key);
+            out.raw(open);
+        }
         any = true;
         out.text(name);
         out.raw(between);
-        write(value, out);
+        write(out, value);
     }
     if any {
         out.raw(close);
@@ -276,7 +284,7 @@ fn pairs<'a, V>(pairs: impl Iterator<Item = (&'a str, V)>, out: &mut Out<'_>, wr
     any
 }
 
-fn time(now: Duration, seconds: &[u8; 19], out: &mut Out<'_>) {
+fn written(out: &mut Out<'_>, (now, seconds): Time<'_>) {
     let millis = now.subsec_millis() as u16;
     let digit = |value: u16| b'0' + (value % 10) as u8;
     out.quoted(|out| {

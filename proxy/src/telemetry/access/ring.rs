@@ -99,7 +99,10 @@ impl Ring {
         let (tag, len) = ((head >> 32) as u32, (head & 0xffff_ffff) as usize);
         let words = len.div_ceil(8) as u64;
         let start = into.len();
-        into.extend((1..=words).flat_map(|offset| self.word(at + offset).load(Relaxed).to_le_bytes()));
+        into.reserve(words as usize * 8);
+        for offset in 1..=words {
+            into.extend_from_slice(&self.word(at + offset).load(Relaxed).to_le_bytes());
+        }
         into.truncate(start + len);
         own.records.store(own.records.load(Relaxed) + 1, Relaxed);
         own.words.store(at + 1 + words, Release);
