@@ -1,7 +1,7 @@
 //! Plain HTTP/1.1 keep-alive proxying of a small response on one worker: CPU time a request, beside nginx, HAProxy,
 //! Envoy, Caddy and Traefik.
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -16,15 +16,19 @@ use crate::{
 const ROUNDS: usize = 7;
 const SPAN: Duration = Duration::from_millis(2_500);
 const OVER_IO_URING: &str = "Tidegate, io_uring";
+const WITH_LOG: &str = "Tidegate, JSON access log";
+const WITH_LOG_OVER_IO_URING: &str = "Tidegate, JSON access log, io_uring";
 
 const TIDEGATE: &str = "\
-listeners:
+{log}listeners:
   web: {address: '{listen}'}
 upstreams:
   origin: {endpoints: ['{origin}']}
 routes:
   - {id: all, path: /*, upstream: origin}
 ";
+
+const LOG: &str = "gateway: {access-log: {to: '{folder}/access.log', format: json}}\n";
 
 pub(crate) const NGINX: &str = "\
 daemon off;
@@ -82,6 +86,11 @@ backend origin
   server origin {origin} pool-max-conn 256 pool-purge-delay 60s
 ";
 
+/// The gateway over its configuration, with or without a log of requests.
+pub(crate) fn configuration(origin: SocketAddr, is_logging: bool) -> String {
+    TIDEGATE.replace("{log}", if is_logging { LOG } else { "" }).replace("{origin}", &origin.to_string())
+}
+
 /// How nginx is started over its configuration.
 pub(crate) const START_NGINX: [&str; 5] = ["nginx", "-p", "{folder}", "-c", "{folder}/proxy.conf"];
 /// How HAProxy is started over its configuration.
@@ -92,18 +101,19 @@ pub(crate) const START_HAPROXY: [&str; 4] = ["haproxy", "-db", "-f", "{folder}/p
 pub(crate) fn measure(gateway: &Path) -> Value {
     load::beside_an_origin(async |origin| {
         let fill = |text: &str, fields| text.replace("{origin}", &origin.to_string()).replace("{fields}", fields);
+        let (bare, logging) = (configuration(origin, false), configuration(origin, true));
         let mut subjects = vec![
-            Subject::gateway(gateway, &[("gateway.yaml", &fill(TIDEGATE, ""))]),
+            Subject::gateway(gateway, &[("gateway.yaml", &bare)]),
             Subject::other("nginx", &START_NGINX, &fill(NGINX, "")),
             Subject::other("HAProxy", &START_HAPROXY, &fill(HAPROXY, "")),
             Subject::other("nginx, with the same fields", &START_NGINX, &fill(NGINX, NGINX_FIELDS)),
             Subject::other("HAProxy, with the same fields", &START_HAPROXY, &fill(HAPROXY, HAPROXY_FIELDS)),
         ];
-        subjects.extend(Subject::gateway_over_io_uring(
-            gateway,
-            OVER_IO_URING,
-            &[("gateway.yaml", &fill(TIDEGATE, ""))],
-        ));
+        subjects.push(Subject::gateway(gateway, &[("gateway.yaml", &logging)]).called(WITH_LOG));
+        for (name, text) in [(OVER_IO_URING, &bare), (WITH_LOG_OVER_IO_URING, &logging)] {
+            let over = Subject::gateway_over_io_uring(gateway, &[("gateway.yaml", text)]);
+            subjects.extend(over.map(|subject| subject.called(name)));
+        }
         subjects.extend(peers::binary("envoy").map(|binary| envoy::start(&binary, origin, "Envoy", None)));
         subjects.extend(peers::binary("caddy").map(|binary| go::caddy(&binary, origin)));
         subjects.extend(peers::binary("traefik").map(|binary| go::traefik(&binary, origin, None)));
@@ -136,11 +146,12 @@ pub(crate) fn table(result: &Value) -> String {
     let (bare, equal) = (of("ratio"), of("ratio_same_fields"));
     let [envoy, caddy, traefik] = ["ratio_envoy", "ratio_caddy", "ratio_traefik"].map(of);
     let [ring, ring_bare] = ["ratio_io_uring", "ratio_io_uring_bare"].map(of);
+    let [log, log_ring] = ["ratio_log", "ratio_log_io_uring"].map(of);
     text + &format!(
-        "\nTidegate to the better of the two: **{bare}** (aim: at most 1.0, then 0.85); where they tell origin and client what the \
-         gateway tells (`X-Forwarded-*`, `Forwarded`, `Via`, `traceparent`): **{equal}**. To Envoy, bare: **{envoy}** \
-         (aim: at most 0.3); to Caddy **{caddy}**, to Traefik **{traefik}**. Over io_uring (`--io-uring`) to itself over \
-         epoll: **{ring}**, to the better of the two: **{ring_bare}**.\n"
+        "\nTidegate to the better of the two: **{bare}** (aim: at most 1.0, then 0.85), and **{log}** where it writes a log as well; where \
+         they tell origin and client what the gateway tells (`X-Forwarded-*`, `Forwarded`, `Via`, `traceparent`): **{equal}**. To Envoy, \
+         bare: **{envoy}** (aim: at most 0.3); to Caddy **{caddy}**, to Traefik **{traefik}**. Over io_uring (`--io-uring`) to itself over \
+         epoll: **{ring}**, to the better of the two: **{ring_bare}**, and **{log_ring}** with its log.\n"
     )
 }
 
@@ -177,9 +188,11 @@ fn summary(subjects: &[Subject], rounds: &[Vec<Used>]) -> Value {
     let to = |name: &str| named(name).map(|other| cpu(&rows[0]) / other);
     let [envoy, caddy, traefik] = ["Envoy", "Caddy", "Traefik"].map(to);
     let ring = named(OVER_IO_URING).map(|ring| ring / cpu(&rows[0]));
+    let to_better = |name: &str| named(name).map(|own| own / cpu(&rows[0]) * bare);
     json!({
         "connections": CONNECTIONS, "ratio": bare, "ratio_same_fields": equal, "ratio_io_uring": ring,
-        "ratio_io_uring_bare": ring.map(|ring| ring * bare), "ratio_envoy": envoy, "ratio_caddy": caddy,
+        "ratio_io_uring_bare": to_better(OVER_IO_URING), "ratio_log": to_better(WITH_LOG),
+        "ratio_log_io_uring": to_better(WITH_LOG_OVER_IO_URING), "ratio_envoy": envoy, "ratio_caddy": caddy,
         "ratio_traefik": traefik, "rows": rows,
     })
 }

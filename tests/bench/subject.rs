@@ -59,11 +59,16 @@ impl Subject {
         Self::gateway_with(binary, files, &[])
     }
 
-    /// [`Subject::gateway`] over an io_uring, called `name`; none where the kernel permits no such ring.
-    pub(crate) fn gateway_over_io_uring(binary: &Path, name: &str, files: &[(&str, &str)]) -> Option<Self> {
-        let mut gateway = Self::gateway_by(on_cores("0"), START_MAX, binary, ["--io-uring".into()], files, &[]);
-        name.clone_into(&mut gateway.name);
+    /// [`Subject::gateway`] over an io_uring; none where the kernel permits no such ring.
+    pub(crate) fn gateway_over_io_uring(binary: &Path, files: &[(&str, &str)]) -> Option<Self> {
+        let gateway = Self::gateway_by(on_cores("0"), START_MAX, binary, ["--io-uring".into()], files, &[]);
         (gateway.metric("tidegate_io_uring_workers") > 0.0).then_some(gateway)
+    }
+
+    /// The same under another name.
+    pub(crate) fn called(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
     }
 
     /// [`Subject::gateway`] with modules beside the documents.

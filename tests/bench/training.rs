@@ -12,7 +12,7 @@ use tidegate_tests::Authority;
 use crate::{
     abis::chains,
     connections::{self, Manner},
-    load, protocols, scale,
+    load, protocols, proxies, scale,
     speech::{Call, Speech},
     subject::Subject,
     users::{self, CHAIN, QUERY},
@@ -38,6 +38,10 @@ pub(crate) fn run(gateway: &Path) {
             let speech = if manner.is_secure() { Speech::http1_tls(&authority) } else { Speech::Http1 };
             let subject = protocols::ours(gateway, &origin.to_string(), &speech, &authority);
             connections::of_one(&manner, &subject).await;
+        }
+        let logging = proxies::configuration(origin, true);
+        if let Some(subject) = Subject::gateway_over_io_uring(gateway, &[("gateway.yaml", &logging)]) {
+            ask(&subject, &Speech::Http1, &load::path_of(protocols::BODIES[0].0), load::CONNECTIONS).await;
         }
         for chain in [&[][..], &CHAIN] {
             let subject = users::ours(gateway, origin, chain);
