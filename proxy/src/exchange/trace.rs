@@ -80,9 +80,9 @@ impl TraceContext {
 
     /// The trace id as it is written, 32 digits.
     pub fn id_text(&self) -> String {
-        let mut digits = [b'0'; 32];
-        hex(&mut digits, self.trace_id);
-        digits.into_iter().map(char::from).collect()
+        let mut digits = [0; 32];
+        hex(&mut digits, &self.trace_id.to_be_bytes());
+        str::from_utf8(&digits).expect("hexadecimal digits").to_owned()
     }
 
     /// The `traceparent` of a request that goes out with `span_id` as its parent.
@@ -94,8 +94,8 @@ impl TraceContext {
     /// The same as text.
     pub fn traceparent_text(&self, span_id: u64) -> [u8; 55] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        hex(&mut text[3..35], self.trace_id);
-        hex(&mut text[36..52], u128::from(span_id));
+        hex(&mut text[3..35], &self.trace_id.to_be_bytes());
+        hex(&mut text[36..52], &span_id.to_be_bytes());
         text[54] += self.flags();
         text
     }
@@ -170,12 +170,22 @@ fn number(digits: &[u8]) -> Option<u128> {
     })
 }
 
-fn hex(digits: &mut [u8], mut number: u128) {
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
+/// Writes `bytes` as lower-case hexadecimal, two digits each. Both are one look at a table: several ids are written for each
+/// request.
+pub(crate) fn hex(digits: &mut [u8], bytes: &[u8]) {
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&PAIRS[usize::from(*byte)]);
     }
 }
+
+static PAIRS: [[u8; 2]; 256] = {
+    let (mut pairs, mut byte) = ([[0; 2]; 256], 0);
+    while byte < pairs.len() {
+        pairs[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {
