@@ -1,7 +1,7 @@
 //! What an upstream is told of a client (`X-Forwarded-*`, `Forwarded`, `Via`, `traceparent`) is the same whoever on the way looks at
 //! it: where nobody does, it is never put among the fields.
 
-use tidegate_tests::{Answer, ConfigDir, Gateway, Origin, Raw};
+use tidegate_tests::{Answer, ConfigDir, Gateway, Origin, Raw, guests, plugin};
 
 const CONFIGURATION: &str = "
 listeners:
@@ -10,11 +10,17 @@ upstreams:
   origin: {endpoints: ['{origin}']}
   either: {endpoints: ['{origin}', '{other}'], balance: {hash: {header: x-forwarded-for}}}
 middleware:
+  greeting: {module: greeting.wasm, config: {text: hello}}
+  header: {module: header.wat}
   seen: {headers: {request: {set: {x-seen: yes}}}}
 routes:
   - {id: plain, path: /plain, upstream: origin}
   - {id: seen, path: /seen, upstream: origin, middleware: [seen]}
   - {id: hashed, path: /hashed, upstream: either}
+  - {id: passed, path: /passed, upstream: origin, middleware: [greeting]}
+  - {id: changed, path: /changed, upstream: origin, middleware: [greeting, header]}
+  - {id: both, path: /both, upstream: origin, middleware: [greeting, seen]}
+  - {id: passed-hashed, path: /passed-hashed, upstream: either, middleware: [greeting]}
   - {id: weighted, path: /weighted, targets: [{upstream: origin, weight: 1}, {upstream: either, weight: 1}]}
 ";
 
@@ -37,6 +43,8 @@ struct Scene {
 async fn scene(more: &str) -> Scene {
     let origins = [Origin::start(), Origin::start()];
     let dir = ConfigDir::new().with("origin", origins[0].address()).with("other", origins[1].address());
+    dir.write_bytes("greeting.wasm", &plugin("greeting"));
+    dir.write("header.wat", guests::HEADER);
     dir.write("gateway.yaml", &format!("{CONFIGURATION}{more}"));
     let gateway = Gateway::start(&dir).await;
     Scene { origins, dir, gateway }
@@ -56,7 +64,8 @@ async fn whoever_looks_at_it_it_is_the_same() {
     let scene = scene("").await;
     let clients = [scene.gateway.http1().await, scene.gateway.http2().await];
     for (version, mut client) in clients.into_iter().enumerate() {
-        for path in ["/plain", "/seen", "/hashed", "/weighted", "/weighted"] {
+        let plugins = ["/passed", "/changed", "/both", "/passed-hashed"];
+        for path in ["/plain", "/seen", "/hashed", "/weighted", "/weighted"].into_iter().chain(plugins) {
             assert_told(&client.get(path).await, version, path);
         }
     }
@@ -65,7 +74,7 @@ async fn whoever_looks_at_it_it_is_the_same() {
 #[tokio::test]
 async fn what_a_client_says_of_itself_goes_nowhere_and_via_is_added_to() {
     let scene = scene("").await;
-    for path in ["/plain", "/seen"] {
+    for path in ["/plain", "/seen", "/passed", "/changed"] {
         let mut raw = Raw::connect(scene.gateway.web()).await;
         let asked = format!(
             "GET {path} HTTP/1.1\r\nhost: test.example\r\nx-forwarded-port: 1\r\nForwarded: for=9.9.9.9\r\nvia: 1.0 before\r\n\r\n"

@@ -2,7 +2,7 @@
 //! Lives on one worker, behind an `Rc`, until the last byte and the last end-of-exchange step.
 
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{Cell, RefCell},
     fmt,
     net::{IpAddr, SocketAddr},
     rc::Rc,
@@ -11,10 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Version, response};
+use http::{HeaderMap, Version, response};
 use smallvec::SmallVec;
 
-use super::{OpenSpan, Secured, SpanKind, Spans, Told, TraceContext, Worker, rpc::Rpc};
+use super::{OpenSpan, Secured, SpanKind, Spans, Told, TraceContext, Worker, rpc::Rpc, trace::TRACEPARENT};
 use crate::{
     drain::{Pin, Place},
     error::{Error, Kind},
@@ -73,9 +73,9 @@ pub struct Exchange {
     pub deadline: Cell<Option<Instant>>,
     /// Whether it is a call of gRPC.
     pub rpc: Cell<Rpc>,
-    /// What its own call to an upstream tells beside the request's fields, with a `traceparent`: set where nobody on the way
-    /// looks at fields, and the end of the chain [takes it](super::Call::takes_told).
-    pub told: OnceCell<Rc<Told>>,
+    /// What its own call to an upstream tells beside the request's fields, with a `traceparent`: there where nobody on the way
+    /// looks at fields, or nobody has yet, and the end of the chain [takes it](super::Call::takes_told).
+    pub told: RefCell<Option<Rc<Told>>>,
     /// Interim responses of the upstream (RFC 9110 section 15.2) that the client was not sent yet.
     pub interims: RefCell<Vec<response::Parts>>,
     /// What plugins and logs share, by namespaced name (`key-auth.consumer`).
@@ -120,7 +120,7 @@ impl Exchange {
             spans: None,
             deadline: Cell::new(None),
             rpc: Cell::default(),
-            told: OnceCell::new(),
+            told: RefCell::default(),
             interims: RefCell::default(),
             attributes: RefCell::default(),
             record: Record::default(),
@@ -150,6 +150,14 @@ impl Exchange {
     /// Puts it on a route. The server does, once it has chosen one.
     pub fn put_on(&self, route: &Rc<RouteFacts>) {
         self.route.replace(Some(Rc::clone(route)));
+    }
+
+    /// Puts what the upstream is told among the request's fields, if it is not there, for somebody who looks at them.
+    pub fn spell_out(&self, headers: &mut HeaderMap) {
+        if let Some(told) = self.told.take() {
+            told.spell_out(headers);
+            headers.insert(&TRACEPARENT, self.trace.traceparent(self.trace.span_id));
+        }
     }
 
     /// A step changed what decides the route, and asks to have it chosen anew before the next one.

@@ -3,6 +3,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::trace::TRACEPARENT;
+
 /// Fields, and the same as lines of HTTP/1.1.
 #[derive(Debug)]
 pub struct Told {
@@ -26,6 +28,12 @@ impl Told {
     /// As they go out over HTTP/1.1, each line with its end.
     pub fn lines(&self) -> &[u8] {
         &self.lines
+    }
+
+    /// Whether it, or the `traceparent` that goes with it, says something in a field of this name, however that is written.
+    pub fn speaks_in(&self, name: &str) -> bool {
+        let mut names = self.fields.iter().map(|(name, _)| name).chain([&TRACEPARENT]);
+        names.any(|known| known.as_str().eq_ignore_ascii_case(name))
     }
 
     /// Puts them among the fields of a request: in place of what is there by their names, but `Via`, which is added to (RFC 9110
@@ -52,6 +60,9 @@ mod tests {
             (header::VIA, HeaderValue::from_static("1.1 gate")),
         ]);
         assert_eq!(told.lines(), b"forwarded: for=192.0.2.1\r\nvia: 1.1 gate\r\n");
+        for (name, speaks) in [("Via", true), ("forwarded", true), ("traceParent", true), ("x-forwarded-for", false)] {
+            assert_eq!(told.speaks_in(name), speaks, "{name}");
+        }
         let mut headers = HeaderMap::new();
         headers.insert(header::FORWARDED, HeaderValue::from_static("for=forged"));
         headers.insert(header::VIA, HeaderValue::from_static("1.1 before"));

@@ -13,11 +13,12 @@ use crate::{
 };
 
 /// An ordered list of steps.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Chain {
     steps: Arc<[Step]>,
     // Asked of every request.
     reroutes: bool,
+    takes_told: bool,
 }
 
 impl Chain {
@@ -25,7 +26,10 @@ impl Chain {
     pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         let steps: Arc<[Step]> = steps.into_iter().collect();
         let asks = |step: &Step| matches!(&step.action, Action::Around(filter) if filter.reroutes());
-        Self { reroutes: steps.iter().any(asks), steps }
+        let takes_told = |step: &Step| matches!(&step.action, Action::Around(filter) if filter.takes_told());
+        let (reroutes, takes_told) = (steps.iter().any(asks), steps.iter().all(takes_told));
+        // Where it leads is not known.
+        Self { steps, reroutes, takes_told: takes_told && !reroutes }
     }
 
     /// The steps, outermost first.
@@ -41,6 +45,11 @@ impl Chain {
     /// Whether a step may ask for the route to be chosen anew.
     pub const fn reroutes(&self) -> bool {
         self.reroutes
+    }
+
+    /// Whether no step looks at a request's fields before it has what the upstream is told spelled out among them.
+    pub const fn takes_told(&self) -> bool {
+        self.takes_told
     }
 
     /// Runs `request` through the chain to `end` and back. What failed is in the exchange's record. `end` is shared, as
@@ -141,6 +150,12 @@ type Visits = SmallVec<[Rc<dyn Visit>; 4]>;
 fn rescue(exchange: &Exchange, error: &Error) -> Response {
     exchange.record.fail(error);
     Response::of_error(error)
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self::new([])
+    }
 }
 
 #[cfg(test)]

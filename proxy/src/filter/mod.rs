@@ -57,6 +57,12 @@ pub trait Filter: Send + Sync {
         false
     }
 
+    /// Whether it has what the upstream is told [spelled out](Exchange::spell_out) before it looks at a request's fields;
+    /// otherwise that is among them from the beginning.
+    fn takes_told(&self) -> bool {
+        false
+    }
+
     /// Whether it may [ask](Exchange::reroute) for the route to be chosen anew.
     fn reroutes(&self) -> bool {
         false

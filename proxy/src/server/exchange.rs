@@ -181,13 +181,11 @@ impl Arrived {
         let (body, received) = inbound::body(&life.session, ordinal, incoming, (bytes_max, body_limits.1));
         life.received = received;
         exchange.put_on(plan.facts());
-        if !(plan.plan().chain.steps().is_empty() && plan.plan().end.takes_told()) {
+        if !(plan.plan().chain.takes_told() && plan.plan().end.takes_told()) {
             admitted.spell_out(&mut head.headers, &exchange.trace);
         }
         let Admitted { known, named, upgrade, rpc, told } = admitted;
-        if let Some(told) = told {
-            drop(exchange.told.set(told));
-        }
+        exchange.told.replace(told);
         exchange.rpc.set(rpc);
         call::set_deadline(&exchange, plan.plan().timeout, &head.headers);
         let authority = known.authority.clone();

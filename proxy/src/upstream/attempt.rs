@@ -200,8 +200,7 @@ impl<'a> Attempt<'a> {
     ) -> Result<Head, Failure> {
         let spec = &self.upstream.spec;
         let host = if spec.preserve_host { request.authority.as_str() } else { self.member.endpoint.key.authority() };
-        let told = request.exchange.told.get().filter(|_| self.own);
-        wire.start(request, told.map(|told| &**told), host, upload);
+        wire.start(request, request.exchange.told.borrow().as_deref().filter(|_| self.own), host, upload);
         let mut reader = Reader::new(spec.response_head_bytes_max);
         // The memory of the request's fields is used for the response's, but where the request may be sent again.
         let mut spare = self.terms.retry.as_ref().map(|_| Box::<HeaderMap>::default());

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     config::spec::Isolation,
     error::{Error, Kind},
-    exchange::{Authority, Exchange, OpenSpan, Request, Response},
+    exchange::{Authority, Exchange, OpenSpan, Request, Response, Told},
     telemetry::{metrics::TrapKind, trace},
 };
 
@@ -36,8 +36,9 @@ pub(super) struct Visit {
     pub(super) exchange: Rc<Exchange>,
     /// There while a phase may see it.
     pub(super) request: RefCell<Option<Box<Request>>>,
-    /// The head as it was before the present call changed it, where the policy is to go on without the plugin.
-    pub(super) undo_request: RefCell<Option<Box<(request::Parts, Authority)>>>,
+    /// The head as it was before the present call changed it, and what was not among its fields yet, where the policy is to go
+    /// on without the plugin.
+    pub(super) undo_request: RefCell<Option<Box<Before>>>,
     /// There while a phase may see it.
     pub(super) response: RefCell<Option<Response>>,
     /// See `undo_request`.
@@ -70,6 +71,9 @@ pub(super) struct Visit {
     /// The guest of this exchange alone, where it is to have one.
     own: RefCell<Option<Lease>>,
 }
+
+/// A head, its host, and what was not among its fields yet.
+type Before = (request::Parts, Authority, Option<Rc<Told>>);
 
 /// How a plugin wants to see one message's body, apart from what it declared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -53,6 +53,11 @@ impl Filter for WasmFilter {
         visit
     }
 
+    // Its guest sees a head through `native` alone.
+    fn takes_told(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         format!("plugin {} (module {:.12})", self.plugin.name, self.plugin.module.identity())
     }
@@ -326,7 +331,9 @@ impl Drop for Shown<'_> {
 
 fn undo_request(visit: &Visit, request: &mut Request) {
     if let Some(before) = visit.undo_request.take() {
-        (request.head, request.authority) = *before;
+        let told;
+        (request.head, request.authority, told) = *before;
+        visit.exchange.told.replace(told);
     }
 }
 

@@ -96,27 +96,27 @@ impl HostRequest for Data {
     }
 
     fn header(&mut self, _: Resource<RequestHandle>, name: String) -> Result<Option<Vec<u8>>> {
-        request(|request| first(&request.head.headers, &name))
+        request_fields(Look::At(&name), |headers| first(headers, &name))
     }
 
     fn header_values(&mut self, _: Resource<RequestHandle>, name: String) -> Result<Vec<Vec<u8>>> {
-        request(|request| values(&request.head.headers, &name))
+        request_fields(Look::At(&name), |headers| values(headers, &name))
     }
 
     fn headers(&mut self, _: Resource<RequestHandle>) -> Result<Vec<Field>> {
-        request(|request| all(&request.head.headers))
+        request_fields(Look::Around, all)
     }
 
     fn set_header(&mut self, _: Resource<RequestHandle>, name: String, value: Vec<u8>) -> Edited {
-        edit_request(|request| set(&mut request.head.headers, &name, value))
+        edit_request_fields(Look::Around, |headers| set(headers, &name, value))
     }
 
     fn append_header(&mut self, _: Resource<RequestHandle>, name: String, value: Vec<u8>) -> Edited {
-        edit_request(|request| append(&mut request.head.headers, &name, value))
+        edit_request_fields(Look::Around, |headers| append(headers, &name, value))
     }
 
     fn remove_header(&mut self, _: Resource<RequestHandle>, name: String) -> Edited {
-        edit_request(|request| remove(&mut request.head.headers, &name))
+        edit_request_fields(Look::At(&name), |headers| remove(headers, &name))
     }
 
     fn set_response_header(&mut self, _: Resource<RequestHandle>, name: String, value: Vec<u8>) -> Edited {
@@ -230,6 +230,45 @@ fn request<R>(f: impl FnOnce(&Request) -> R) -> Result<R> {
     active(|visit| visit.request.borrow().as_deref().map(f).ok_or_else(gone))
 }
 
+/// Which of a request's fields an operation depends on.
+#[derive(Clone, Copy)]
+enum Look<'a> {
+    /// Those of this name.
+    At(&'a str),
+    /// All of them: how many a head has is bounded, too.
+    Around,
+}
+
+impl Look<'_> {
+    // What the upstream is told costs as much as all the rest of such a call, and most never ask for any of it.
+    fn spell_out(self, request: &mut Request) {
+        let untold = match (self, &*request.exchange.told.borrow()) {
+            (Self::At(name), Some(told)) => told.speaks_in(name),
+            (Self::Around, Some(_)) => true,
+            (_, None) => false,
+        };
+        if untold {
+            request.exchange.spell_out(&mut request.head.headers);
+        }
+    }
+}
+
+fn request_fields<R>(look: Look<'_>, f: impl FnOnce(&HeaderMap) -> R) -> Result<R> {
+    active(|visit| {
+        let mut request = visit.request.borrow_mut();
+        let request = request.as_deref_mut().ok_or_else(gone)?;
+        look.spell_out(request);
+        Ok(f(&request.head.headers))
+    })
+}
+
+fn edit_request_fields(look: Look<'_>, edit: impl FnOnce(&mut HeaderMap) -> Result<(), Refusal>) -> Edited {
+    edit_request(|request| {
+        look.spell_out(request);
+        edit(&mut request.head.headers)
+    })
+}
+
 fn response<R>(f: impl FnOnce(&Response) -> R) -> Result<R> {
     active(|visit| visit.response.borrow().as_ref().map(f).ok_or_else(gone))
 }
@@ -245,7 +284,8 @@ fn edit_request(edit: impl FnOnce(&mut Request) -> Result<(), Refusal>) -> Edite
         let request = request.as_mut().ok_or_else(gone)?;
         if undoable(visit) {
             let mut undo = visit.undo_request.borrow_mut();
-            undo.get_or_insert_with(|| Box::new((request.head.clone(), request.authority.clone())));
+            let told = || visit.exchange.told.borrow().clone();
+            undo.get_or_insert_with(|| Box::new((request.head.clone(), request.authority.clone(), told())));
         }
         Ok(edit(request))
     })

@@ -7,6 +7,7 @@ mod phases;
 mod prompt;
 mod pulling;
 mod reuse;
+mod told;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
