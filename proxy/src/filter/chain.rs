@@ -6,7 +6,7 @@ use futures_util::future::{self, Either, LocalBoxFuture};
 use http::StatusCode;
 use smallvec::SmallVec;
 
-use super::{Action, Flow, Reroute, Step, Visit, aside, course::Course};
+use super::{Action, Flow, Reroute, Step, Visit, Wait, aside, course::Course};
 use crate::{
     error::Error,
     exchange::{Call, Exchange, Request, Response},
@@ -86,7 +86,11 @@ impl Chain {
                 },
                 Action::Around(filter) => {
                     let visit = filter.begin(&exchange);
-                    match Rc::clone(&visit).request(request).settle().await {
+                    let seen = match Rc::clone(&visit).request(request) {
+                        Wait::Ready(seen) => seen,
+                        Wait::Pending(later) => later.await,
+                    };
+                    match seen {
                         Ok(ControlFlow::Continue(seen)) => {
                             let turned = course.map_or(Ok(None), |course| course.turn(&seen, &self.steps[..=position]));
                             match (turned, visit.early()) {
@@ -124,7 +128,11 @@ impl Chain {
                 Action::Around(_) => {
                     let visit = visits.pop().expect("every step before the one reached has begun its visit");
                     if visit.sees_response() {
-                        let seen = visit.response(response).settle().await;
+                        // Not by a future of its own, into which and out of which a whole response would be moved.
+                        let seen = match visit.response(response) {
+                            Wait::Ready(seen) => seen,
+                            Wait::Pending(later) => later.await,
+                        };
                         response = seen.unwrap_or_else(|error| rescue(&exchange, &error));
                     }
                 }

@@ -233,7 +233,8 @@ impl Visit {
         phase: &'static str,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<Result<T, Fail>>,
     ) -> Result<T, Fail> {
-        let turn = if self.local.plugin.calls().overlap() { Some(self.turn.lock().await) } else { None };
+        // Boxed, because few calls need it and every call has room for it.
+        let turn = if self.local.plugin.calls().overlap() { Some(Box::pin(self.turn.lock()).await) } else { None };
         let time = CallTime::start(self, phase);
         let (limit, ends) = (time.limit, time.started + time.limit);
         let mut deadline = Deadline::at(ends);

@@ -71,7 +71,7 @@ impl filter::Visit for Visit {
             (false, None) => Wait::Ready(Ok(Continue(request))),
             (true, None) => match self.local.prompt() {
                 Some(guest) => Wait::Ready(on_request_at_once(&self, guest, request)),
-                None => Wait::on(on_request(self, request)),
+                None => Wait::on(on_request(Shown::request(&self, request))),
             },
             (_, Some(mode)) => Wait::on(on_request_with_body(self, request, mode)),
         }
@@ -98,18 +98,19 @@ impl filter::Visit for Visit {
             (false, None) => Wait::Ready(Ok(response)),
             (true, None) => match self.local.prompt() {
                 Some(guest) => Wait::Ready(on_response_at_once(&self, guest, response)),
-                None => Wait::on(on_response(self, response)),
+                None => Wait::on(on_response(Shown::response(&self, response))),
             },
             (_, Some(mode)) => Wait::on(on_response_with_body(self, response, mode)),
         }
     }
 }
 
-async fn on_request(visit: Rc<Visit>, request: Box<Request>) -> Result<Seen, Error> {
-    let shown = Shown::request(&visit, request);
+// A head is shown before its future is made, which is moved into its box with all that it was given.
+async fn on_request(shown: Shown) -> Result<Seen, Error> {
+    let visit = &shown.0;
     let verdict =
-        attempt(&visit, "request", |exports| exports.on_request, |plugin| (plugin, Resource::new_borrow(0))).await;
-    request_seen(&visit, shown.take_request(), verdict?)
+        attempt(visit, "request", |exports| exports.on_request, |plugin| (plugin, Resource::new_borrow(0))).await;
+    request_seen(visit, shown.take_request(), verdict?)
 }
 
 fn on_request_at_once(visit: &Rc<Visit>, guest: Lease, request: Box<Request>) -> Result<Seen, Error> {
@@ -138,7 +139,7 @@ fn request_seen(visit: &Visit, mut request: Box<Request>, verdict: Option<Verdic
 
 async fn on_request_with_body(visit: Rc<Visit>, mut request: Box<Request>, mode: Mode) -> Result<Seen, Error> {
     if visit.local.plugin.calls().request {
-        request = match on_request(Rc::clone(&visit), request).await? {
+        request = match on_request(Shown::request(&visit, request)).await? {
             Continue(request) => request,
             answered @ Break(_) => return Ok(answered),
         };
@@ -201,11 +202,11 @@ async fn on_whole_request(visit: &Rc<Visit>, mut request: Box<Request>, bytes_ma
     Ok(Continue(request))
 }
 
-async fn on_response(visit: Rc<Visit>, response: Response) -> Result<Response, Error> {
-    let shown = Shown::response(&visit, response);
+async fn on_response(shown: Shown) -> Result<Response, Error> {
+    let visit = &shown.0;
     let verdict =
-        attempt(&visit, "response", |exports| exports.on_response, |plugin| (plugin, Resource::new_borrow(0))).await;
-    response_seen(&visit, shown.take_response(), verdict?)
+        attempt(visit, "response", |exports| exports.on_response, |plugin| (plugin, Resource::new_borrow(0))).await;
+    response_seen(visit, shown.take_response(), verdict?)
 }
 
 fn on_response_at_once(visit: &Rc<Visit>, guest: Lease, response: Response) -> Result<Response, Error> {
@@ -239,7 +240,7 @@ fn response_seen(visit: &Visit, mut response: Response, verdict: Option<Verdict>
 
 async fn on_response_with_body(visit: Rc<Visit>, mut response: Response, mode: Mode) -> Result<Response, Error> {
     if visit.local.plugin.calls().response {
-        response = on_response(Rc::clone(&visit), response).await?;
+        response = on_response(Shown::response(&visit, response)).await?;
     }
     let status = response.head.status;
     let none = response.tunnel.is_some()
@@ -301,29 +302,31 @@ async fn on_whole_response(visit: &Rc<Visit>, mut response: Response, bytes_max:
 }
 
 /// Shows a head to the host functions; gone when this is dropped, in whichever way the call ends.
-struct Shown<'a>(&'a Visit);
+struct Shown(Rc<Visit>);
 
-impl<'a> Shown<'a> {
-    fn request(visit: &'a Visit, request: Box<Request>) -> Self {
+impl Shown {
+    fn request(visit: &Rc<Visit>, request: Box<Request>) -> Self {
         visit.request.replace(Some(request));
-        Self(visit)
+        Self(Rc::clone(visit))
     }
 
-    fn response(visit: &'a Visit, response: Response) -> Self {
+    fn response(visit: &Rc<Visit>, response: Response) -> Self {
         visit.response.replace(Some(response));
-        Self(visit)
+        Self(Rc::clone(visit))
     }
 
-    fn take_request(self) -> Box<Request> {
+    // To be called once.
+    fn take_request(&self) -> Box<Request> {
         self.0.request.take().expect("shown since this was made, and taken once")
     }
 
-    fn take_response(self) -> Response {
+    // To be called once.
+    fn take_response(&self) -> Response {
         self.0.response.take().expect("shown since this was made, and taken once")
     }
 }
 
-impl Drop for Shown<'_> {
+impl Drop for Shown {
     fn drop(&mut self) {
         drop((self.0.request.take(), self.0.response.take()));
     }
