@@ -20,6 +20,7 @@ use super::{
     compile::Module,
     engine::Filters,
     guest::{Guest, Wear},
+    native::Names,
     plugin::Plugin,
     slice::Pace,
 };
@@ -97,6 +98,8 @@ pub(super) struct Local {
     busy: Rc<Cell<usize>>,
     pub(super) breaker: Breaker,
     pub(super) pace: Pace,
+    /// Of fields that it sets.
+    pub(super) names: Names,
     /// Of what it logs itself.
     pub(super) log: LogBudget,
     /// Of what is logged when it fails.
@@ -163,6 +166,7 @@ impl Guests {
                 busy: Rc::default(),
                 breaker: Breaker::of(plugin),
                 pace: Pace::default(),
+                names: Names::default(),
                 log: LogBudget::default(),
                 failures: LogBudget::default(),
                 metrics: RefCell::default(),

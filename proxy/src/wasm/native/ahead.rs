@@ -4,7 +4,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
-    http::{FIELDS_MAX, content, own},
+    http::{FIELDS_MAX, content},
+    names::Names,
     types::Refusal,
 };
 
@@ -21,6 +22,19 @@ pub(super) enum Way {
 }
 
 impl Way {
+    /// Puts a field that a plugin gives into a head.
+    ///
+    /// # Errors
+    /// Where it is not valid, not a plugin's to set, or there is no room.
+    pub(super) fn edit(
+        self,
+        names: &Names,
+        headers: &mut HeaderMap,
+        (name, value): (&str, Vec<u8>),
+    ) -> Result<(), Refusal> {
+        self.put(headers, names.own(name)?, content(value)?)
+    }
+
     /// Puts a field into a head, if that has room.
     ///
     /// # Errors
@@ -41,8 +55,8 @@ impl Ahead {
     ///
     /// # Errors
     /// As where a field is set at once; where there are as many as a head may have.
-    pub(super) fn add(&mut self, way: Way, name: &str, value: Vec<u8>) -> Result<(), Refusal> {
-        let (name, value) = (own(name)?, content(value)?);
+    pub(super) fn add(&mut self, names: &Names, way: Way, (name, value): (&str, Vec<u8>)) -> Result<(), Refusal> {
+        let (name, value) = (names.own(name)?, content(value)?);
         if self.0.len() >= FIELDS_MAX {
             return Err(Refusal::TooLarge);
         }
@@ -73,12 +87,12 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("a", HeaderValue::from_static("origin"));
         headers.insert("b", HeaderValue::from_static("origin"));
-        let mut ahead = Ahead::default();
+        let (mut ahead, names) = (Ahead::default(), Names::default());
         assert!(ahead.is_empty());
         for (way, name, value) in
             [(Way::Set, "A", "1"), (Way::Append, "b", "2"), (Way::Set, "c", "3"), (Way::Append, "c", "4")]
         {
-            assert_eq!(ahead.add(way, name, value.into()), Ok(()));
+            assert_eq!(ahead.add(&names, way, (name, value.into())), Ok(()));
         }
         ahead.apply(&mut headers);
         let values = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
@@ -87,22 +101,22 @@ mod tests {
 
     #[test]
     fn what_is_not_a_plugins_to_set_is_refused_when_it_is_given_and_heads_stay_bounded() {
-        let mut ahead = Ahead::default();
+        let (mut ahead, names) = (Ahead::default(), Names::default());
         let cases = [
             ("content-length", "1", Refusal::Reserved),
             ("a b", "1", Refusal::Malformed),
             ("a", "\n", Refusal::Malformed),
         ];
         for (name, value, refused) in cases {
-            assert_eq!(ahead.add(Way::Set, name, value.into()), Err(refused), "{name}");
+            assert_eq!(ahead.add(&names, Way::Set, (name, value.into())), Err(refused), "{name}");
         }
         let mut headers = HeaderMap::new();
         headers.insert("known", HeaderValue::from_static("origin"));
         for number in 0..FIELDS_MAX - 1 {
-            assert_eq!(ahead.add(Way::Append, &format!("x-{number}"), b"1".to_vec()), Ok(()));
+            assert_eq!(ahead.add(&names, Way::Append, (&format!("x-{number}"), b"1".to_vec())), Ok(()));
         }
-        assert_eq!(ahead.add(Way::Set, "known", b"1".to_vec()), Ok(()));
-        assert_eq!(ahead.add(Way::Append, "known", b"2".to_vec()), Err(Refusal::TooLarge));
+        assert_eq!(ahead.add(&names, Way::Set, ("known", b"1".to_vec())), Ok(()));
+        assert_eq!(ahead.add(&names, Way::Append, ("known", b"2".to_vec())), Err(Refusal::TooLarge));
         headers.insert("another", HeaderValue::from_static("origin"));
         ahead.apply(&mut headers);
         assert_eq!((headers.len(), &headers["known"]), (FIELDS_MAX, &HeaderValue::from_static("1")));

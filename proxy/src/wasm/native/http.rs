@@ -14,6 +14,7 @@ use super::{
     RequestHandle, ResponseHandle,
     ahead::Way,
     bindings::tidegate::plugin::http::{Host, HostRequest, HostResponse},
+    names::Names,
     types::{Field, Refusal},
 };
 use crate::{
@@ -40,7 +41,7 @@ impl HostRequest for Data {
     }
 
     fn set_method(&mut self, _: Resource<RequestHandle>, method: String) -> Edited {
-        edit_request(|request| {
+        edit_request(|_, request| {
             let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Malformed)?;
             if matches!(method, Method::CONNECT | Method::TRACE) {
                 return Err(Refusal::Reserved);
@@ -55,7 +56,7 @@ impl HostRequest for Data {
     }
 
     fn set_authority(&mut self, _: Resource<RequestHandle>, authority: String) -> Edited {
-        edit_request(|request| {
+        edit_request(|_, request| {
             let authority: Authority = authority.to_ascii_lowercase().parse().map_err(|_| Refusal::Malformed)?;
             if authority.as_str().contains('@') {
                 return Err(Refusal::Malformed);
@@ -70,7 +71,7 @@ impl HostRequest for Data {
     }
 
     fn set_path(&mut self, _: Resource<RequestHandle>, path: String) -> Edited {
-        edit_request(|request| {
+        edit_request(|_, request| {
             if !path.starts_with('/') || path.contains(['?', '#']) {
                 return Err(Refusal::Malformed);
             }
@@ -85,7 +86,7 @@ impl HostRequest for Data {
     }
 
     fn set_query(&mut self, _: Resource<RequestHandle>, query: Option<String>) -> Edited {
-        edit_request(|request| {
+        edit_request(|_, request| {
             if query.as_ref().is_some_and(|query| query.contains('#')) {
                 return Err(Refusal::Malformed);
             }
@@ -108,15 +109,15 @@ impl HostRequest for Data {
     }
 
     fn set_header(&mut self, _: Resource<RequestHandle>, name: String, value: Vec<u8>) -> Edited {
-        edit_request_fields(Look::Around, |headers| set(headers, &name, value))
+        edit_request_fields(Look::Around, |names, headers| Way::Set.edit(names, headers, (&name, value)))
     }
 
     fn append_header(&mut self, _: Resource<RequestHandle>, name: String, value: Vec<u8>) -> Edited {
-        edit_request_fields(Look::Around, |headers| append(headers, &name, value))
+        edit_request_fields(Look::Around, |names, headers| Way::Append.edit(names, headers, (&name, value)))
     }
 
     fn remove_header(&mut self, _: Resource<RequestHandle>, name: String) -> Edited {
-        edit_request_fields(Look::At(&name), |headers| remove(headers, &name))
+        edit_request_fields(Look::At(&name), |names, headers| remove(names, headers, &name))
     }
 
     fn set_response_header(&mut self, _: Resource<RequestHandle>, name: String, value: Vec<u8>) -> Edited {
@@ -146,7 +147,7 @@ impl HostResponse for Data {
     }
 
     fn set_status(&mut self, _: Resource<ResponseHandle>, status: u16) -> Edited {
-        edit_response(|response| {
+        edit_response(|_, response| {
             if response.tunnel.is_some() {
                 return Err(Refusal::Reserved);
             }
@@ -168,15 +169,15 @@ impl HostResponse for Data {
     }
 
     fn set_header(&mut self, _: Resource<ResponseHandle>, name: String, value: Vec<u8>) -> Edited {
-        edit_response(|response| set(&mut response.head.headers, &name, value))
+        edit_response(|names, response| Way::Set.edit(names, &mut response.head.headers, (&name, value)))
     }
 
     fn append_header(&mut self, _: Resource<ResponseHandle>, name: String, value: Vec<u8>) -> Edited {
-        edit_response(|response| append(&mut response.head.headers, &name, value))
+        edit_response(|names, response| Way::Append.edit(names, &mut response.head.headers, (&name, value)))
     }
 
     fn remove_header(&mut self, _: Resource<ResponseHandle>, name: String) -> Edited {
-        edit_response(|response| remove(&mut response.head.headers, &name))
+        edit_response(|names, response| remove(names, &mut response.head.headers, &name))
     }
 
     fn skip_body(&mut self, _: Resource<ResponseHandle>) -> Result<()> {
@@ -196,7 +197,7 @@ impl HostResponse for Data {
 pub(in crate::wasm) fn fields(fields: Vec<Field>) -> Result<HeaderMap, Refusal> {
     let mut headers = HeaderMap::with_capacity(fields.len().min(FIELDS_MAX));
     for field in fields {
-        append(&mut headers, &field.name, field.value)?;
+        Way::Append.put(&mut headers, own(&field.name)?, content(field.value)?)?;
     }
     Ok(headers)
 }
@@ -262,10 +263,10 @@ fn request_fields<R>(look: Look<'_>, f: impl FnOnce(&HeaderMap) -> R) -> Result<
     })
 }
 
-fn edit_request_fields(look: Look<'_>, edit: impl FnOnce(&mut HeaderMap) -> Result<(), Refusal>) -> Edited {
-    edit_request(|request| {
+fn edit_request_fields(look: Look<'_>, edit: impl FnOnce(&Names, &mut HeaderMap) -> Result<(), Refusal>) -> Edited {
+    edit_request(|names, request| {
         look.spell_out(request);
-        edit(&mut request.head.headers)
+        edit(names, &mut request.head.headers)
     })
 }
 
@@ -278,7 +279,7 @@ fn gone() -> wasmtime::Error {
     wasmtime::Error::msg("this head is not there in this phase")
 }
 
-fn edit_request(edit: impl FnOnce(&mut Request) -> Result<(), Refusal>) -> Edited {
+fn edit_request(edit: impl FnOnce(&Names, &mut Request) -> Result<(), Refusal>) -> Edited {
     active(|visit| {
         let mut request = visit.request.borrow_mut();
         let request = request.as_mut().ok_or_else(gone)?;
@@ -287,25 +288,25 @@ fn edit_request(edit: impl FnOnce(&mut Request) -> Result<(), Refusal>) -> Edite
             let told = || visit.exchange.told.borrow().clone();
             undo.get_or_insert_with(|| Box::new((request.head.clone(), request.authority.clone(), told())));
         }
-        Ok(edit(request))
+        Ok(edit(&visit.local.names, request))
     })
 }
 
-fn edit_response(edit: impl FnOnce(&mut Response) -> Result<(), Refusal>) -> Edited {
+fn edit_response(edit: impl FnOnce(&Names, &mut Response) -> Result<(), Refusal>) -> Edited {
     active(|visit| {
         let mut response = visit.response.borrow_mut();
         let response = response.as_mut().ok_or_else(gone)?;
         if undoable(visit) {
             visit.undo_response.borrow_mut().get_or_insert_with(|| Box::new(response.head.clone()));
         }
-        Ok(edit(response))
+        Ok(edit(&visit.local.names, response))
     })
 }
 
 fn ahead(way: Way, name: &str, value: Vec<u8>) -> Edited {
     active(|visit| {
         visit.request.borrow().as_ref().ok_or_else(gone)?;
-        Ok(visit.ahead.borrow_mut().add(way, name, value))
+        Ok(visit.ahead.borrow_mut().add(&visit.local.names, way, (name, value)))
     })
 }
 
@@ -331,16 +332,8 @@ fn values(headers: &HeaderMap, name: &str) -> Vec<Vec<u8>> {
     headers.get_all(name).iter().map(|value| value.as_bytes().to_vec()).collect()
 }
 
-fn set(headers: &mut HeaderMap, name: &str, value: Vec<u8>) -> Result<(), Refusal> {
-    Way::Set.put(headers, own(name)?, content(value)?)
-}
-
-fn append(headers: &mut HeaderMap, name: &str, value: Vec<u8>) -> Result<(), Refusal> {
-    Way::Append.put(headers, own(name)?, content(value)?)
-}
-
-fn remove(headers: &mut HeaderMap, name: &str) -> Result<(), Refusal> {
-    headers.remove(own(name)?);
+fn remove(names: &Names, headers: &mut HeaderMap, name: &str) -> Result<(), Refusal> {
+    headers.remove(names.own(name)?);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod bindings;
 mod body;
 mod exchange;
 mod http;
+mod names;
 mod services;
 mod upstream;
 
@@ -20,6 +21,7 @@ use wasmtime::{
 pub(super) use ahead::Ahead;
 pub(super) use bindings::tidegate::plugin::types;
 pub(super) use http::{fields, final_status};
+pub(super) use names::Names;
 
 use super::{guest::Data, provided::PROVIDED};
 use types::{BodyMode, BodyVerdict, Declaration, Outcome, Phases, Problem, Verdict};
