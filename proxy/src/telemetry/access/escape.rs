@@ -3,6 +3,8 @@
 
 use std::{io::Write, net::IpAddr, net::SocketAddr, time::Duration};
 
+use crate::exchange::trace::hex;
+
 /// Bytes of one value before escaping; the rest is cut off and `…` put in its place.
 const VALUE_BYTES_MAX: usize = 4096;
 
@@ -70,9 +72,7 @@ impl Out<'_> {
     /// Lower-case hexadecimal, `digits` wide.
     pub(super) fn hex(&mut self, value: u128, digits: usize) {
         let mut text = [0; 32];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(value.to_be_bytes()) {
-            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        }
+        hex(&mut text, &value.to_be_bytes());
         self.quoted(|out| out.raw(&text[text.len() - digits..]));
     }
 
