@@ -34,19 +34,12 @@ pub(super) struct Admitted {
     pub(super) upgrade: Option<HeaderValue>,
     /// Whether it is a call of gRPC.
     pub(super) rpc: Rpc,
-    /// What the upstream is to be told, where that is not among the fields yet, and the client said nothing of its kind.
+    /// What the upstream is to be told, where that is not among the fields yet, and the client said nothing of its kind;
+    /// until the exchange has it.
     pub(super) told: Option<Rc<Told>>,
 }
 
 impl Admitted {
-    /// Puts what the upstream is to be told among the fields, if it is not there.
-    pub(super) fn spell_out(&mut self, headers: &mut HeaderMap, trace: &TraceContext) {
-        if let Some(told) = self.told.take() {
-            told.spell_out(headers);
-            headers.insert(&TRACEPARENT, trace.traceparent(trace.span_id));
-        }
-    }
-
     /// The host that routes are matched with: none where the client named none.
     pub(super) fn host(&self) -> &str {
         if self.named { &self.known.host } else { "" }

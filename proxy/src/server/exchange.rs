@@ -97,8 +97,9 @@ fn arrive(session: &Rc<Session>, mut request: http::Request<Arriving>) -> Option
     let asks = !section.selections.is_empty();
     let plan = match &mut admitted {
         Ok(admitted) => {
+            exchange.told.replace(admitted.told.take());
             if asks || section.table.looks_at_fields() || exchange.spans.is_some() {
-                admitted.spell_out(&mut head.headers, &exchange.trace);
+                exchange.spell_out(&mut head.headers);
             }
             let matched = section.table.find(&route_head(&head, admitted.host())).unwrap_or(&section.fallback);
             snapshot.plan(matched)
@@ -163,7 +164,7 @@ impl Arrived {
             generation,
             ..
         } = *self;
-        let mut admitted = match admitted {
+        let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(error) => return (life, generation, Err(error)),
         };
@@ -182,10 +183,9 @@ impl Arrived {
         life.received = received;
         exchange.put_on(plan.facts());
         if !(plan.plan().chain.takes_told() && plan.plan().end.takes_told()) {
-            admitted.spell_out(&mut head.headers, &exchange.trace);
+            exchange.spell_out(&mut head.headers);
         }
-        let Admitted { known, named, upgrade, rpc, told } = admitted;
-        exchange.told.replace(told);
+        let Admitted { known, named, upgrade, rpc, told: _ } = admitted;
         exchange.rpc.set(rpc);
         call::set_deadline(&exchange, plan.plan().timeout, &head.headers);
         let authority = known.authority.clone();
