@@ -11,17 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-// Clients choose keys, so where they go must not be theirs to choose: each table has a seed of its own, drawn at random, and
-// nothing that a client is shown depends on it. A compare-and-set hashes its key four times, for which SipHash took as long as
-// all the rest of it. Whoever learned a seed all the same, by measuring, would slow down one shard of one plugin, and by no more
-// than `bytes_max` has room for entries.
-use foldhash::quality::RandomState;
-
 /// One key-value space.
 #[derive(Debug)]
 pub struct Space {
     shards: [Mutex<Shard>; SHARDS],
-    hasher: RandomState,
+    hasher: std::hash::RandomState,
     bytes: AtomicUsize,
     bytes_max: AtomicUsize,
     // Versions are unique in a space, so that an entry that was deleted and made anew is not taken for the old one.
@@ -54,7 +48,7 @@ const SEARCH_INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Default)]
 struct Shard {
-    entries: HashMap<Box<str>, Entry, RandomState>,
+    entries: HashMap<Box<str>, Entry>,
     // No entry expires before this; none ever does, if there is nothing.
     earliest: Option<Instant>,
     searched: Option<Instant>,
@@ -72,7 +66,7 @@ impl Space {
     pub fn new(bytes_max: usize) -> Self {
         Self {
             shards: Default::default(),
-            hasher: RandomState::default(),
+            hasher: std::hash::RandomState::new(),
             bytes: AtomicUsize::new(0),
             bytes_max: AtomicUsize::new(bytes_max),
             versions: AtomicU64::new(1),
