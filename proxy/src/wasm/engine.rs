@@ -157,7 +157,8 @@ const SHARDS: usize = 64;
 /// That of the control plane.
 const BESIDE: usize = SHARDS - 1;
 const REST: Duration = Duration::from_millis(50);
-const TICKS_UNTIL_REST: u32 = 200;
+/// Ticks without a call: a call that comes in a rest wakes the thread, which costs about as much as one tick.
+const TICKS_UNTIL_REST: u32 = 10;
 
 impl Ticker {
     fn start(engine: EngineWeak) -> std::io::Result<Arc<Self>> {

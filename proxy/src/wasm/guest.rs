@@ -139,7 +139,7 @@ impl Guest {
     /// Creates the plugin here, and asks what it wants to be called for if nobody did yet.
     pub(super) async fn create(&mut self, plugin: &Arc<Plugin>) -> Result<ResourceAny, CreateError> {
         self.store.data_mut().creating = Some(Arc::clone(plugin));
-        self.store.set_epoch_deadline(1);
+        self.store.set_epoch_deadline(slice::FIRST);
         let created = self.create_in(plugin).await;
         self.store.data_mut().creating = None;
         created.map_err(|error| match error {
@@ -173,7 +173,7 @@ impl Guest {
         let ids: Vec<_> = self.plugins.keys().copied().filter(|id| gone(*id)).collect();
         for id in ids {
             if let Some(handle) = self.plugins.remove(&id) {
-                self.store.set_epoch_deadline(1);
+                self.store.set_epoch_deadline(slice::FIRST);
                 handle.resource_drop_async(&mut self.store).await?;
             }
         }
@@ -192,7 +192,7 @@ pub(super) fn store(engine: &Engine, memory_bytes_max: usize) -> Store<Data> {
         Data { limits: Limits::new(memory_bytes_max), creating: None, early: LogBudget::default(), at_once: None };
     let mut store = Store::new(engine, data);
     store.limiter(|data| &mut data.limits);
-    store.set_epoch_deadline(1);
+    store.set_epoch_deadline(slice::FIRST);
     store.epoch_deadline_callback(|mut store| {
         Ok(match store.data_mut().at_once.as_mut().map(AtOnce::is_over) {
             None => slice::give_way(),

@@ -39,7 +39,7 @@ impl Guest {
         let program = plugin.module.http_wasm();
         let mut store = Store::new(program.pre.module().engine(), Data::new(plugin));
         store.limiter(|data| &mut data.limits);
-        store.set_epoch_deadline(1);
+        store.set_epoch_deadline(slice::FIRST);
         store.epoch_deadline_callback(|_| Ok(slice::give_way()));
         let started = match program.pre.instantiate_async(&mut store).await {
             Ok(instance) => start(&mut store, &instance).await,

@@ -104,7 +104,7 @@ impl TableGuest {
         let module = &table.module;
         let mut store = Store::new(module.pre.engine(), data);
         store.limiter(|data| &mut data.limits);
-        store.set_epoch_deadline(1);
+        store.set_epoch_deadline(slice::FIRST);
         store.epoch_deadline_callback(|_| Ok(slice::give_way()));
         let made = async {
             let instance = module.pre.instantiate_async(&mut store).await?;
