@@ -97,12 +97,13 @@ impl Identity {
 /// Lower-case hexadecimal, 64 characters; `{:.12}` prints the first 12.
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = f.precision().unwrap_or(64);
-        self.0
-            .iter()
-            .flat_map(|byte| [byte >> 4, byte & 15])
-            .take(digits)
-            .try_for_each(|nibble| write!(f, "{:x}", nibble))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        let shown = f.precision().map_or(&text[..], |digits| &text[..digits.min(64)]);
+        f.write_str(std::str::from_utf8(shown).expect("these digits are ASCII"))
     }
 }
 
@@ -185,6 +186,8 @@ mod tests {
         let identity = Identity::of_bytes(b"x");
         let text = identity.to_string();
         assert_eq!(Identity::parse(&text), Some(identity));
+        assert_eq!((format!("{identity:.12}"), format!("{identity:.99}")), (text[..12].to_owned(), text.clone()));
+        assert_eq!(Identity([0x0f; 32]).to_string(), "0f".repeat(32));
         let not_hexadecimal = text.replace(|c: char| c.is_ascii_digit(), "g");
         for bad in ["", &text[1..], &text.to_uppercase(), &format!("{text}0"), &not_hexadecimal] {
             assert_eq!(Identity::parse(bad), None, "{bad}");
