@@ -138,6 +138,20 @@ impl Lanes {
     }
 }
 
+impl Changed {
+    /// These, and all others of `routes` that are picked. `None` where that is most of them, or where routes came or went besides.
+    pub(super) fn and(mut self, routes: &Vector<Arc<Part<Route>>>, picked: impl Fn(&Route) -> bool) -> Option<Self> {
+        if self.gone.is_some() {
+            return None;
+        }
+        let others = routes.leaves().flatten().enumerate().filter(|(_, route)| picked(route));
+        self.at.extend(others.map(|(at, _)| at));
+        self.at.sort_unstable();
+        self.at.dedup();
+        (self.at.len() <= CHANGED_MAX.max(routes.len() / 2)).then_some(self)
+    }
+}
+
 impl Lane {
     /// A lane of these rows, by the places of their routes.
     pub(super) fn new(around: Identity, found: Vec<Option<Found>>) -> Self {
@@ -182,6 +196,13 @@ impl Lane {
         }
         let rows: Vec<_> = self.rows().cloned().collect();
         Table::build(&rows, Some(table))
+    }
+
+    /// Routes whose part of the lane is an object of `other` as well.
+    #[cfg(test)]
+    pub(super) fn shared_with(&self, other: &Self) -> usize {
+        let same = |(own, other): &(&[_], &[_])| std::ptr::eq(*own, *other);
+        self.found.leaves().zip(other.found.leaves()).filter(same).map(|(leaf, _)| leaf.len()).sum()
     }
 
     // Each in the place of one.

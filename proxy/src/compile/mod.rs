@@ -18,7 +18,7 @@ use std::{
 use crate::{
     config::{
         diagnostic::Diagnostic,
-        spec::{Dns, Name, Part, Spec, Upstream as UpstreamSpec},
+        spec::{Dns, Name, Part, Route, Spec, Upstream as UpstreamSpec},
     },
     exchange::Adoption,
     identity::{Identity, Sum},
@@ -262,8 +262,8 @@ impl Kept {
         self.resolves_as(spec) && !self.spec.upstreams.diff(&spec.upstreams).any(is_other)
     }
 
-    /// Which routes are others now, where all else that routes depend on is the same object as before: every upstream, and
-    /// every step that is not one of theirs alone.
+    /// Which routes are others now: those that are defined otherwise, and those that have a step which is another one. `None` where
+    /// that is not said of them all: upstreams changed, or tables yield routes.
     fn changed(&self, spec: &Spec, steps: &Steps) -> Option<Changed> {
         if !spec.tables.is_empty() || !self.has_upstreams_of(spec) {
             return None;
@@ -272,7 +272,17 @@ impl Kept {
         let now = changed.at.iter().map(|at| &spec.routes[*at]);
         let ids: HashSet<&str> = self.lanes.before(&changed).chain(now).map(|route| &*route.id).collect();
         let own = |step: &Name| step.split_once('/').is_some_and(|(route, _)| ids.contains(route));
-        self.steps.moved(steps).all(own).then_some(changed)
+        let mut moved: HashSet<&Name> = self.steps.moved(steps).filter(|step| !own(step)).collect();
+        drop(ids);
+        if moved.is_empty() {
+            return Some(changed);
+        }
+        steps.lead_to(&mut moved);
+        let steps_of = |route: &Route| {
+            let of_targets = route.targets.iter().flat_map(|target| &target.middleware);
+            route.middleware.iter().chain(of_targets).any(|step| moved.contains(step))
+        };
+        changed.and(&spec.routes, steps_of)
     }
 }
 

@@ -1,7 +1,10 @@
 //! Steps: every middleware of a specification as something that runs. Modules are compiled side by side; a plugin is
 //! configured and warmed here, so that what it complains of refuses the tree.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use futures_util::future::join_all;
 use imbl::{OrdMap, ordmap::DiffItem};
@@ -113,6 +116,21 @@ impl Steps {
             DiffItem::Update { new: (name, _), .. } => Some(name),
             DiffItem::Add(..) | DiffItem::Remove(..) => None,
         })
+    }
+
+    /// Adds to `steps` the chains that lead to one of them.
+    pub(super) fn lead_to<'a>(&'a self, steps: &mut HashSet<&'a Name>) {
+        loop {
+            let leads = |(name, made): &(&Name, &Made)| {
+                let Made::Chain(inner) = made else { return false };
+                !steps.contains(*name) && inner.iter().any(|step| steps.contains(step))
+            };
+            let chains: Vec<_> = self.made.iter().filter(leads).map(|(name, _)| name).collect();
+            if chains.is_empty() {
+                return;
+            }
+            steps.extend(chains);
+        }
     }
 
     /// The steps that `names` stand for, chains unfolded.

@@ -121,8 +121,9 @@ fn random_route(number: usize, random: usize) -> String {
     let host = ["", "host: a.test, ", "host: b.test, ", "hosts: [a.test, '*.test'], "][random % 4];
     let path = ["path: /x", "path: '/y/*'", "path: {regex: '/z[0-9]'}", "path: '/w/{id}'"][random / 4 % 4];
     let on = ["", "listeners: [web], ", "listeners: [more], "][random / 16 % 3];
-    let steps = ["", "middleware: [tag], ", "middleware: [{headers: {response: {set: {x: '1'}}}}], "][random / 48 % 3];
-    let to = ["upstream: up", "target: '127.0.0.1:8'", "upstream: other"][random / 144 % 3];
+    let own = "middleware: [{headers: {response: {set: {x: '1'}}}}], ";
+    let steps = ["", "middleware: [tag], ", "middleware: [outer], ", own][random / 48 % 4];
+    let to = ["upstream: up", "target: '127.0.0.1:8'", "upstream: other"][random / 192 % 3];
     format!("routes: [{{id: r{number}, {host}{path}, {on}{steps}{to}}}]\n")
 }
 
@@ -130,15 +131,19 @@ fn random_route(number: usize, random: usize) -> String {
 async fn what_is_compiled_from_the_last_is_what_is_compiled_from_nothing() {
     const BASE: &str = "listeners: {web: {address: '127.0.0.1:0'}, more: {address: '127.0.0.1:0'}}\n";
     const ROUTES: usize = 150;
-    let shared = |port: usize| {
+    let upstreams = |port: usize| {
+        format!("upstreams: {{up: {{endpoints: ['127.0.0.1:{port}']}}, other: {{endpoints: ['127.0.0.1:7']}}}}\n")
+    };
+    let steps = |tag: usize| {
         format!(
-            "upstreams: {{up: {{endpoints: ['127.0.0.1:{port}']}}, other: {{endpoints: ['127.0.0.1:7']}}}}\n\
-             middleware: {{tag: {{headers: {{response: {{set: {{x-tag: '{port}'}}}}}}}}}}\n"
+            "middleware: {{tag: {{headers: {{response: {{set: {{x-tag: '{tag}'}}}}}}}}, still: {{maintenance: {{}}}}, \
+             inner: {{chain: [still, tag]}}, outer: {{chain: [inner]}}}}\n"
         )
     };
+    let owned = |(path, text): (&str, String)| (path.to_owned(), text);
     let mut documents: BTreeMap<String, String> = (0..ROUTES)
         .map(|number| (format!("r{number:03}.yaml"), random_route(number, number * 7)))
-        .chain([("a.yaml".to_owned(), BASE.to_owned()), ("b.yaml".to_owned(), shared(9))])
+        .chain([("a.yaml", BASE.to_owned()), ("b.yaml", upstreams(9)), ("c.yaml", steps(0))].map(owned))
         .collect();
     let (mut bench, mut anew) = (Bench::new(), Bench::new());
     let mut random = 0x006c_616e_6573_usize;
@@ -147,8 +152,13 @@ async fn what_is_compiled_from_the_last_is_what_is_compiled_from_nothing() {
         let (number, kind) = ((random >> 33) % ROUTES, (random >> 20) % 23);
         let path = format!("r{number:03}.yaml");
         match kind {
-            0 => drop(documents.insert("b.yaml".to_owned(), shared(9 + random % 5))),
+            0 => drop(documents.insert("b.yaml".to_owned(), upstreams(9 + random % 5))),
             1 => drop(documents.remove(&path)),
+            2 => drop(documents.insert("c.yaml".to_owned(), steps(random % 5))),
+            3 => {
+                documents.insert("c.yaml".to_owned(), steps(random % 5));
+                documents.insert(path, random_route(number, random >> 40));
+            }
             _ => drop(documents.insert(path, random_route(number, random >> 40))),
         }
         let all: Vec<_> = documents.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
@@ -167,4 +177,30 @@ async fn what_is_compiled_from_the_last_is_what_is_compiled_from_nothing() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_changed_step_leaves_other_routes_alone() {
+    let mut bench = Bench::new();
+    let with = |tag: usize, last: usize| {
+        let mut text = WEB.to_owned() + "middleware:\n";
+        for number in 0..50 {
+            let value = if number == 7 { tag } else { 0 };
+            writeln!(text, "  m{number}: {{headers: {{response: {{set: {{x-tag: '{value}'}}}}}}}}").expect("text");
+        }
+        text += "routes:\n";
+        for number in 0..1_000 {
+            let path = if number == 999 { last } else { 0 };
+            let step = number / 20;
+            writeln!(text, "  - {{id: r{number}, path: /r{number}/{path}, middleware: [m{step}], upstream: up}}")
+                .expect("text");
+        }
+        text
+    };
+    bench.load(&[("a.yaml", &with(0, 0))]).await;
+    let before = bench.compiler.kept.lanes.by_listener["web"].clone();
+    let (_, built) = bench.load(&[("a.yaml", &with(1, 1))]).await;
+    assert_eq!(built, Built { steps: 1, rows: 21, host_tables: 1, ..Built::default() });
+    let after = &bench.compiler.kept.lanes.by_listener["web"];
+    assert!(after.shared_with(&before) > 700, "only what is near a touched route is copied");
 }
