@@ -317,19 +317,17 @@ pub(crate) fn shadowed(spec: &Spec, found: &mut Vec<Diagnostic>, meant: impl Fn(
 /// Modules that the source was asked for and does not have.
 fn modules(objects: &[Checked], tree: &Tree, found: &mut Vec<Diagnostic>) {
     for (path, at) in objects.iter().flat_map(|(_, outcome)| &outcome.modules) {
-        let entries = tree.layers.iter().rev().filter_map(|layer| layer.entries.get(path));
-        let mut missing: Option<&ReadError> = None;
-        let mut there = false;
-        for entry in entries {
-            match entry {
-                Ok(_) => there = true,
-                Err(why) => missing = missing.or(Some(why)),
-            }
-        }
-        if let Some(why) = missing.filter(|_| !there) {
+        if let Some(why) = missing(path, tree) {
             let what = format!("the module `{path}` cannot be read: {why}");
             let hint = "the path is taken from the root of the configuration; build the plugin, or correct the path";
             found.push(Diagnostic::error("missing-module", what).at(at.clone()).hint(hint));
         }
     }
+}
+
+/// Why there is no module of this path; `None` where there is one, or nobody was asked for it yet.
+pub(super) fn missing<'t>(path: &str, tree: &'t Tree) -> Option<&'t ReadError> {
+    let entries = || tree.layers.iter().rev().filter_map(|layer| layer.entries.get(path));
+    let why = entries().find_map(|entry| entry.as_ref().err());
+    why.filter(|_| !entries().any(Result::is_ok))
 }

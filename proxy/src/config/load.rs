@@ -15,7 +15,7 @@ use super::{
     merge,
     patch::{Last, patch},
     render::Origins,
-    secret::{Environment, Reference},
+    secret::Environment,
     spec::Spec,
 };
 use crate::source::{Layer, ReadError, Tree, is_document, is_module};
@@ -163,10 +163,7 @@ fn wanted(outcomes: &[cross::Checked]) -> Vec<Arc<str>> {
     let mut wanted = BTreeSet::new();
     for (_, outcome) in outcomes {
         wanted.extend(outcome.modules.iter().map(|(path, _)| Arc::clone(path)));
-        wanted.extend(outcome.secrets.iter().filter_map(|(secret, _)| match secret {
-            Reference::File(path) => Some(Arc::clone(path)),
-            Reference::Variable(_) | Reference::Kept(_) => None,
-        }));
+        wanted.extend(outcome.secrets.iter().filter_map(|(secret, _)| secret.file().cloned()));
     }
     wanted.into_iter().collect()
 }

@@ -3,6 +3,7 @@
 //! may come and go, too. What is not plainly so is left to the whole way, which comes to the same. Knows neither syntax nor sources.
 
 mod matched;
+mod named;
 mod places;
 
 use std::{
@@ -15,6 +16,7 @@ use imbl::ordmap::DiffItem;
 
 use self::{
     matched::Matched,
+    named::Named,
     places::{Places, Stand},
 };
 use super::{
@@ -48,6 +50,7 @@ pub(super) struct Last {
     /// Of upstreams that are named in place: the objects that do, by where they stand. The first one's counts.
     users: HashMap<Name, BTreeMap<Stand, (Kind, Name)>, RandomState>,
     matched: Matched,
+    modules: Named,
 }
 
 /// A document that is another one.
@@ -123,10 +126,12 @@ impl Last {
             kept,
             users: HashMap::default(),
             matched: Matched::default(),
+            modules: Named::default(),
         };
         for (object, outcome) in objects {
             last.secrets.extend(outcome.secrets.iter().cloned());
             last.aim(object, &Outcome::default(), outcome);
+            last.modules.add(outcome);
             if let Some(Value::Route(route, _)) = &outcome.value {
                 last.matched.add(route, spec);
             }
@@ -147,8 +152,9 @@ impl Last {
                     DiffItem::Update { new: (path, Ok(entry)), .. } if is_document(path) => (path, true, Some(entry)),
                     DiffItem::Add(path, Ok(entry)) if is_document(path) => (path, false, Some(entry)),
                     DiffItem::Remove(path, Ok(_)) if is_document(path) => (path, true, None),
-                    // A module: that it is there is all that counts.
-                    DiffItem::Update { new: (_, Ok(_)), old: (_, Ok(_)) } => continue,
+                    // A module: that it is there is all that counts, and of one that goes, that nobody names it.
+                    DiffItem::Update { new: (_, Ok(_)), old: (_, Ok(_)) } | DiffItem::Add(_, Ok(_)) => continue,
+                    DiffItem::Remove(path, Ok(_)) if !self.wanted.contains(path) => continue,
                     _ => return None,
                 };
                 if changed.len() == DOCUMENTS_MAX {
@@ -162,7 +168,6 @@ impl Last {
 
     /// Whether no other object, and no check of objects with each other but for what routes match, can tell the two apart.
     fn shows_the_same(&self, old: &Outcome, new: &Outcome) -> bool {
-        let modules = |outcome: &Outcome| outcome.modules.iter().map(|(path, _)| Arc::clone(path)).collect::<Vec<_>>();
         let seen = match (&old.value, &new.value) {
             (Some(Value::Route(..)), Some(Value::Route(..))) => true,
             (Some(Value::Upstream(_)), Some(Value::Upstream(_))) => true,
@@ -171,7 +176,7 @@ impl Last {
             }
             _ => false,
         };
-        seen && new.secrets == old.secrets && modules(new) == modules(old) && self.is_whole(new)
+        seen && new.secrets == old.secrets && self.is_whole(new)
     }
 
     /// Whether nothing is wrong with it, all that it names is there, and it defines no chain.
@@ -183,6 +188,21 @@ impl Last {
 
     fn defines(&self, kind: Kind, name: &Name) -> bool {
         self.places.get(kind, name).is_some()
+    }
+
+    /// Notes which modules an object names now. `None` where one of them is known to be missing.
+    fn name(&mut self, old: &Outcome, new: &Outcome, tree: &Tree) -> Option<()> {
+        let paths = |outcome: &Outcome| outcome.modules.iter().map(|(path, _)| Arc::clone(path)).collect::<Vec<_>>();
+        if paths(old) == paths(new) {
+            return Some(());
+        }
+        if paths(new).iter().any(|path| cross::missing(path, tree).is_some()) {
+            return None;
+        }
+        self.modules.remove(old);
+        self.modules.add(new);
+        self.wanted = self.modules.wanted(self.secrets.keys());
+        Some(())
     }
 
     /// Notes which upstreams an object names in place now. Answers with those of before and now.
@@ -254,6 +274,7 @@ impl<'a> Patch<'a> {
             return Some(());
         }
         self.last.shows_the_same(&old, &new).then_some(())?;
+        self.last.name(&old, &new, self.environment.tree)?;
         self.replace_steps(&old, &new)?;
         self.aimed.extend(self.last.aim(now, &old, &new));
         let name = Arc::clone(&now.name);
@@ -276,11 +297,12 @@ impl<'a> Patch<'a> {
         let places = &self.last.places;
         let stand = places.get(object.kind, &object.name).filter(|stand| stand.is_in(layer, path))?.clone();
         let at = places.object(&self.spec.origins.0, &stand).ok()?;
-        let old = self.memo.forget(object).filter(|old| names_nothing_outside(old))?;
+        let old = self.memo.forget(object).filter(|old| old.secrets.is_empty())?;
         let Some(Value::Route(part, _)) = &old.value else { return None };
         let route = places.route(&self.spec.routes, &stand).ok()?;
         self.spec.origins.0.remove(at);
         self.spec.routes.remove(route);
+        self.last.name(&old, &Outcome::default(), self.environment.tree)?;
         self.replace_steps(&old, &Outcome::default())?;
         self.matches(Some(part), None)?;
         self.aimed.extend(self.last.aim(object, &old, &Outcome::default()));
@@ -291,7 +313,7 @@ impl<'a> Patch<'a> {
     fn come(&mut self, stand: Stand, object: &Arc<Object>) -> Option<()> {
         (!self.last.defines(object.kind, &object.name)).then_some(())?;
         let new = self.memo.check_new(object, self.environment);
-        (self.last.is_whole(&new) && names_nothing_outside(&new)).then_some(())?;
+        (self.last.is_whole(&new) && new.secrets.is_empty()).then_some(())?;
         let Value::Route(part, place) = new.value.clone()? else { return None };
         let places = &self.last.places;
         let at = places.object(&self.spec.origins.0, &stand).err()?;
@@ -299,6 +321,7 @@ impl<'a> Patch<'a> {
         self.spec.origins.0.insert(at, Arc::clone(object));
         self.spec.routes.insert(route, Arc::clone(&part));
         self.last.places.note(object, stand);
+        self.last.name(&Outcome::default(), &new, self.environment.tree)?;
         self.replace_steps(&Outcome::default(), &new)?;
         self.matches(None, Some(&part))?;
         self.aimed.extend(self.last.aim(object, &Outcome::default(), &new));
@@ -356,11 +379,6 @@ impl<'a> Patch<'a> {
 /// What other routes can tell a route by.
 fn seen(route: &Route) -> (&[Name], &[HostPattern], &[Match]) {
     (&route.listeners, &route.hosts, &route.matches)
-}
-
-/// Whether it names neither a module nor a secret: who comes or goes with one changes what sources are asked for.
-fn names_nothing_outside(outcome: &Outcome) -> bool {
-    outcome.modules.is_empty() && outcome.secrets.is_empty()
 }
 
 #[cfg(test)]

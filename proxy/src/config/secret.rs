@@ -81,6 +81,14 @@ pub(crate) fn pieces(text: &str) -> Vec<Piece<'_>> {
 }
 
 impl Reference {
+    /// The entry of the tree that it is, if it is one.
+    pub(crate) const fn file(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Variable(_) | Self::Kept(_) => None,
+        }
+    }
+
     /// What it stands for.
     pub(crate) fn find(&self, environment: &Environment<'_>) -> Found {
         match self {

@@ -32,7 +32,7 @@ const BASE: [(&str, &str); 6] = [
 ];
 
 /// What a route may be; `@` is a small number.
-const ROUTES: [&str; 34] = [
+const ROUTES: [&str; 35] = [
     "target: '10.0.0.@:80'",
     "target: '10.0.0.@:80', timeout: @s",
     "targets: [{target: '10.0.0.@:80', weight: 2}, {target: '10.0.0.9:80'}]",
@@ -44,6 +44,7 @@ const ROUTES: [&str; 34] = [
     "middleware: [c]",
     "middleware: [p], upstream: shared",
     "middleware: [{module: p.wasm, config: {n: @}}], upstream: shared",
+    "middleware: [{module: q@.wasm}], upstream: shared",
     "middleware: [{headers: {request: {set: {k: '${env:TOKEN}'}}}}], upstream: shared",
     "host: h@.example, upstream: shared",
     "listeners: [more], upstream: shared",
@@ -71,10 +72,10 @@ const ROUTES: [&str; 34] = [
 ];
 
 /// How many of them are right.
-const RIGHT: usize = 22;
+const RIGHT: usize = 23;
 
 /// What documents of steps and upstreams may be.
-const OTHERS: [(&str, &str); 12] = [
+const OTHERS: [(&str, &str); 13] = [
     (
         "manifest.yaml",
         "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: m}, spec: {parentRefs: [{name: g}], \
@@ -99,6 +100,7 @@ const OTHERS: [(&str, &str); 12] = [
         "middleware: {a: {cors: {allow-origins: '*'}}, b: {forward-auth: {upstream: shared}}, c: {chain: [a, b]}}\n",
     ),
     ("plugin.yaml", "middleware: {p: {module: p.wasm, config: {key: '${env:TOKEN}', n: @}}}\n"),
+    ("plugin.yaml", "middleware: {p: {module: q@.wasm, config: {key: '${env:TOKEN}'}}}\n"),
     ("gateway.yaml", "listeners: {web: {address: '127.0.0.1:0'}, more: {address: '127.0.0.1:0', middleware: [a]}}\n"),
 ];
 
@@ -126,6 +128,11 @@ fn route(random: &mut Random, name: &str) -> String {
     format!("routes: [{{id: {name}, {path}{text}}}]\n")
 }
 
+// One of those that may be there or not.
+fn module(random: &mut Random) -> Arc<str> {
+    format!("q{}.wasm", random.below(4)).into()
+}
+
 fn change(tree: &mut Tree, random: &mut Random) {
     let layer = if random.below(6) == 0 { 1 } else { 0 };
     let entries = &mut tree.layers[layer].entries;
@@ -135,7 +142,12 @@ fn change(tree: &mut Tree, random: &mut Random) {
             entries.insert(path.into(), entry(&text.replace('@', &random.below(4).to_string())));
         }
         1 => drop(entries.remove(&*format!("r{}.yaml", random.below(8)))),
-        2 => drop(entries.insert("p.wasm".into(), entry(&random.below(4).to_string()))),
+        2 => match random.below(5) {
+            0 => drop(entries.insert("p.wasm".into(), entry(&random.below(4).to_string()))),
+            1 | 2 => drop(entries.insert(module(random), entry(&random.below(4).to_string()))),
+            3 => drop(entries.remove(&module(random))),
+            _ => drop(entries.insert(module(random), Err(crate::source::ReadError("it is gone".into())))),
+        },
         3 => {
             // A document comes to hold what another one held.
             let [one, two] = [random.below(8), random.below(8)].map(|number| format!("r{number}"));
@@ -248,4 +260,43 @@ fn a_route_that_comes_goes_or_matches_something_else_is_all_that_is_looked_at() 
     let hidden = load_with(&tree, &mut memo, &variable);
     assert_eq!(hidden.diagnostics.iter().map(|found| found.code).collect::<Vec<_>>(), ["shadowed-route"]);
     assert_eq!(memo.patched, 6, "what another route matches is looked at the whole way");
+}
+
+#[test]
+fn a_plugin_of_another_module_is_all_that_is_looked_at() {
+    let mut entries: OrdMap<Arc<str>, _> = BASE.iter().map(|(path, text)| (Arc::from(*path), entry(text))).collect();
+    let plugin =
+        |number: usize, module: &str| entry(&format!("middleware: {{p{number}: {{module: {module}.wasm}}}}\n"));
+    entries.extend((0..100).map(|number| (Arc::from(format!("p{number}.yaml")), plugin(number, "p"))));
+    entries.insert("p.wasm".into(), entry("p"));
+    let mut tree = Tree { layers: vec![Layer { source: "one".into(), revision: 1, entries }] };
+    let mut memo = Memo::default();
+    let variable = |_: &str| Some("secret".to_owned());
+    assert!(load_with(&tree, &mut memo, &variable).spec.is_some());
+    let (checked, patched) = (memo.checked_objects, memo.patched);
+    let (present, missing) = (entry("m"), Err(crate::source::ReadError("it is gone".into())));
+    // What is saved, whether it is told from what was, and what the sources are to be asked for then.
+    let steps = [
+        ("p7.yaml", Some(plugin(7, "m")), true, vec!["m.wasm", "p.wasm"]),
+        ("m.wasm", Some(present), true, vec!["m.wasm", "p.wasm"]),
+        ("p8.yaml", Some(plugin(8, "m")), true, vec!["m.wasm", "p.wasm"]),
+        ("p7.yaml", Some(plugin(7, "p")), true, vec!["m.wasm", "p.wasm"]),
+        ("p8.yaml", Some(plugin(8, "p")), true, vec!["p.wasm"]),
+        ("m.wasm", None, true, vec!["p.wasm"]),
+        ("p8.yaml", Some(plugin(8, "m")), true, vec!["m.wasm", "p.wasm"]),
+        ("m.wasm", Some(missing), false, vec!["m.wasm", "p.wasm"]),
+    ];
+    let mut times = 0;
+    for (at, (path, saved, is_told, wanted)) in steps.into_iter().enumerate() {
+        match saved {
+            Some(saved) => drop(tree.layers[0].entries.insert(path.into(), saved)),
+            None => drop(tree.layers[0].entries.remove(path)),
+        }
+        let loaded = load_with(&tree, &mut memo, &variable);
+        assert_eq!(told(&loaded), told(&load_with(&tree, &mut Memo::default(), &variable)), "step {at}");
+        assert!(loaded.wanted.iter().map(|path| &**path).eq(wanted), "step {at}: {:?}", loaded.wanted);
+        times += u64::from(is_told);
+        assert_eq!(memo.patched - patched, times, "step {at}");
+    }
+    assert_eq!(memo.checked_objects - checked, 5);
 }
