@@ -20,7 +20,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::hub::{Hint, Hub};
+use super::{
+    hub::{Hint, Hub},
+    watch::Aim,
+};
 
 /// Holds more than a hundred events, and at least one with a name of any length.
 const BUFFER_BYTES: usize = 4096;
@@ -41,16 +44,20 @@ impl Inotify {
         Ok(Self { queue, hub, paths: Mutex::default() })
     }
 
-    /// Watches a directory. The number returned is that of the directory: the same for the same one.
+    /// Watches a directory, for more where it was watched for less. The number returned is that of the directory: the same for the
+    /// same one.
     ///
     /// # Errors
     /// `ENOSPC`: the user has too many watches.
-    pub(super) fn add(&self, directory: &Path) -> io::Result<i32> {
-        let names = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
-        let content = WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE | WatchFlags::ATTRIB;
+    pub(super) fn add(&self, directory: &Path, aim: Aim) -> io::Result<i32> {
+        let names = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::ATTRIB;
+        let content = match aim {
+            Aim::Names => WatchFlags::empty(),
+            Aim::Files => WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE,
+        };
         let itself = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
         // What is still written to a file that has lost its name does not concern the one that has it now.
-        let how = WatchFlags::ONLYDIR | WatchFlags::EXCL_UNLINK;
+        let how = WatchFlags::ONLYDIR | WatchFlags::EXCL_UNLINK | WatchFlags::MASK_ADD;
         let mut paths = self.paths();
         let number = inotify::add_watch(&self.queue, directory, names | content | itself | how)?;
         paths.insert(number, directory.to_owned());
@@ -152,8 +159,8 @@ mod tests {
         let hub = Arc::new(Hub::new(Arc::default()));
         hub.set_tree(Some(dir.path().into()));
         let inotify = Inotify::new(Arc::clone(&hub)).unwrap();
-        let number = inotify.add(dir.path()).unwrap();
-        assert_eq!(inotify.add(dir.path()).unwrap(), number, "the same directory is watched once");
+        let number = inotify.add(dir.path(), Aim::Files).unwrap();
+        assert_eq!(inotify.add(dir.path(), Aim::Files).unwrap(), number, "the same directory is watched once");
 
         let path = dir.path().join("a.yaml");
         for content in ["one", "two"] {
@@ -182,7 +189,7 @@ mod tests {
         let stats = Arc::<super::super::SourceStats>::default();
         let hub = Arc::new(Hub::new(Arc::clone(&stats)));
         let inotify = Inotify::new(Arc::clone(&hub)).unwrap();
-        inotify.add(dir.path()).unwrap();
+        inotify.add(dir.path(), Aim::Files).unwrap();
         let queued: usize =
             fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
         // Each closing is an event, and two names by turns keep the kernel from merging them.
@@ -201,11 +208,35 @@ mod tests {
         hub.set_tree(Some(dir.path().into()));
         fs::write(dir.path().join("a.yaml"), "a").unwrap();
         let inotify = Inotify::new(Arc::clone(&hub)).unwrap();
-        inotify.add(dir.path()).unwrap();
+        inotify.add(dir.path(), Aim::Files).unwrap();
         fs::read(dir.path().join("a.yaml")).unwrap();
         fs::read_dir(dir.path()).unwrap().for_each(drop);
         inotify.drain();
         assert!(hub.fresh_since().is_none());
+    }
+
+    #[test]
+    fn what_is_written_beside_names_wakes_nobody_until_it_matters() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, link) = (dir.path().join("log"), dir.path().join("link"));
+        fs::write(&log, "one").unwrap();
+        let hub = Arc::new(Hub::new(Arc::default()));
+        [&log, &link].iter().for_each(|path| hub.know(path));
+        let inotify = Inotify::new(Arc::clone(&hub)).unwrap();
+        let number = inotify.add(dir.path(), Aim::Names).unwrap();
+        let is_told = || {
+            inotify.drain();
+            !hub.take().marks.is_empty()
+        };
+        fs::write(&log, "two").unwrap();
+        assert!(!is_told());
+        std::os::unix::fs::symlink(&log, &link).unwrap();
+        assert!(is_told());
+        for aim in [Aim::Files, Aim::Names] {
+            assert_eq!(inotify.add(dir.path(), aim).unwrap(), number);
+            fs::write(&log, "three").unwrap();
+            assert!(is_told(), "what was asked for once is told of as long as the watch is there");
+        }
     }
 
     #[test]
@@ -215,7 +246,7 @@ mod tests {
         fs::create_dir(&sub).unwrap();
         let hub = Arc::new(Hub::new(Arc::default()));
         let inotify = Inotify::new(Arc::clone(&hub)).unwrap();
-        inotify.add(&sub).unwrap();
+        inotify.add(&sub, Aim::Files).unwrap();
         hub.watching(&sub, true);
         fs::remove_dir(&sub).unwrap();
         inotify.drain();

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::hub::Hub;
+use super::{hub::Hub, watch::Aim};
 
 #[derive(Debug)]
 pub(super) enum Inotify {}
@@ -17,7 +17,7 @@ impl Inotify {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(super) fn add(&self, _directory: &Path) -> io::Result<i32> {
+    pub(super) fn add(&self, _directory: &Path, _aim: Aim) -> io::Result<i32> {
         match *self {}
     }
 

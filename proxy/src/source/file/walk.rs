@@ -12,7 +12,7 @@ use super::{
     options::WatchOptions,
     reading::Stat,
     resolve::{Resolved, is_missing, leaves_root, resolve},
-    watch::Watches,
+    watch::{Aim, Watches},
 };
 use crate::source::{ReadError, naming};
 
@@ -78,7 +78,7 @@ impl<'a> Walk<'a> {
     pub(super) fn enter(&mut self, named: &Path) -> Result<Resolved, Arc<str>> {
         let explain = |error: io::Error| Arc::from(format!("cannot read {}: {error}", named.display()));
         let resolved = resolve(Path::new("/"), named).map_err(explain)?;
-        self.follow(&resolved);
+        self.follow(&resolved, Aim::Names);
         if resolved.missing.is_some() {
             return Err(format!("there is no directory {}", named.display()).into());
         }
@@ -127,7 +127,7 @@ impl<'a> Walk<'a> {
         let (resolved, what) = match resolve(base, path) {
             Err(error) => (Resolved { real: base.join(path), ..Resolved::default() }, refused(key, &error)),
             Ok(resolved) => {
-                self.follow(&resolved);
+                self.follow(&resolved, Aim::Files);
                 let what = refuse(&resolved.real).map_or_else(|| state(key, &resolved), What::Refused);
                 (resolved, what)
             }
@@ -139,7 +139,7 @@ impl<'a> Walk<'a> {
         if self.trail.len() >= DEPTH_MAX {
             return self.fail(prefix, &format!("more than {DEPTH_MAX} directories below each other"));
         }
-        self.directory(directory);
+        self.directory(directory, Aim::Files);
         let names = fs::read_dir(directory).and_then(|names| {
             let mut names = names.collect::<io::Result<Vec<_>>>()?;
             names.sort_unstable_by_key(fs::DirEntry::file_name);
@@ -198,7 +198,7 @@ impl<'a> Walk<'a> {
         if !is_document && !is_directory {
             return;
         }
-        self.follow(&resolved);
+        self.follow(&resolved, if is_directory { Aim::Names } else { Aim::Files });
         let links = self.through.iter().chain(&resolved.links).cloned().collect();
         if !inside {
             let what = What::Refused(leads_out(key, &resolved.real, &self.root));
@@ -219,30 +219,30 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Watches what a resolved path depends on.
-    fn follow(&mut self, resolved: &Resolved) {
+    /// Watches what a resolved path depends on, and what it leads to as `aim` says.
+    fn follow(&mut self, resolved: &Resolved, aim: Aim) {
         for link in &resolved.links {
-            self.know(link);
+            self.know(link, Aim::Names);
             self.links.insert(link.clone());
         }
-        self.know(resolved.missing.as_ref().unwrap_or(&resolved.real));
+        self.know(resolved.missing.as_ref().unwrap_or(&resolved.real), aim);
         self.known.insert(resolved.real.clone());
     }
 
-    fn know(&mut self, path: &Path) {
+    fn know(&mut self, path: &Path, aim: Aim) {
         self.known.insert(path.to_owned());
         self.watches.know(path);
         if let Some(parent) = path.parent() {
-            self.directory(parent);
+            self.directory(parent, aim);
         }
     }
 
-    fn directory(&mut self, directory: &Path) {
+    fn directory(&mut self, directory: &Path, aim: Aim) {
         if let Ok(metadata) = fs::metadata(directory)
             && metadata.is_dir()
         {
             self.directories.insert(directory.to_owned());
-            self.watches.arm(directory, &metadata);
+            self.watches.arm(directory, &metadata, aim);
         }
     }
 

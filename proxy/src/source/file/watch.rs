@@ -20,6 +20,15 @@ use super::{
     stats::{SourceStats, count},
 };
 
+/// What of a directory is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// Which names there are. Whoever writes to a file beside the configuration, as to a log, wakes nobody.
+    Names,
+    /// What is in its files, too.
+    Files,
+}
+
 pub(super) struct Watches {
     hub: Arc<Hub>,
     stats: Arc<SourceStats>,
@@ -85,7 +94,7 @@ impl Watches {
     }
 
     /// Watches the directory, if it is not watched yet. Must be called before the directory is listed.
-    pub(super) fn arm(&mut self, directory: &Path, metadata: &Metadata) {
+    pub(super) fn arm(&mut self, directory: &Path, metadata: &Metadata, aim: Aim) {
         self.inspect(directory, metadata.dev());
         let known = self.armed.contains_key(directory);
         if self.refused && !known {
@@ -96,7 +105,7 @@ impl Watches {
             Err(Errno::NOSPC.into())
         } else {
             self.hub.watching(directory, true);
-            queue.add(directory)
+            queue.add(directory, aim)
         };
         match outcome {
             // Costs one system call, and another directory in the place of the old one has another number.
@@ -249,16 +258,16 @@ mod tests {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let options = WatchOptions { mode: WatchMode::Events, watches_max: 1, ..WatchOptions::default() };
         let (mut watches, stats) = watches(&options);
-        watches.arm(a.path(), &fs::metadata(a.path()).unwrap());
+        watches.arm(a.path(), &fs::metadata(a.path()).unwrap(), Aim::Files);
         assert!(!watches.polls());
         for _ in 0..2 {
-            watches.arm(b.path(), &fs::metadata(b.path()).unwrap());
+            watches.arm(b.path(), &fs::metadata(b.path()).unwrap(), Aim::Files);
         }
         assert!(watches.polls());
         assert_eq!(stats.snapshot().fallbacks, 1);
         watches.keep(&HashSet::new());
         watches.retry();
-        watches.arm(b.path(), &fs::metadata(b.path()).unwrap());
+        watches.arm(b.path(), &fs::metadata(b.path()).unwrap(), Aim::Files);
         assert!(!watches.polls(), "there is room again");
     }
 
