@@ -18,6 +18,18 @@ routes:
   - {id: seen, path: /seen, upstream: origin, middleware: [seen]}
   - {id: hashed, path: /hashed, upstream: either}
   - {id: passed, path: /passed, upstream: origin, middleware: [greeting]}
+  - id: built-in
+    path: /built-in
+    upstream: origin
+    middleware:
+      - {ip-access: {allow: [127.0.0.0/8]}}
+      - {headers: {response: {set: {x-frame-options: DENY}}}}
+      - {concurrency: {exchanges-max: 100}}
+      - {cors: {allow-origins: '*'}}
+      - {compress: {}}
+      - {rewrite: {host: test.example, path: /elsewhere}}
+      - greeting
+  - {id: by-header, path: /by-header, upstream: origin, middleware: [{concurrency: {exchanges-max: 9, key: {header: via}}}]}
   - {id: changed, path: /changed, upstream: origin, middleware: [greeting, header]}
   - {id: both, path: /both, upstream: origin, middleware: [greeting, seen]}
   - {id: passed-hashed, path: /passed-hashed, upstream: either, middleware: [greeting]}
@@ -64,8 +76,8 @@ async fn whoever_looks_at_it_it_is_the_same() {
     let scene = scene("").await;
     let clients = [scene.gateway.http1().await, scene.gateway.http2().await];
     for (version, mut client) in clients.into_iter().enumerate() {
-        let plugins = ["/passed", "/changed", "/both", "/passed-hashed"];
-        for path in ["/plain", "/seen", "/hashed", "/weighted", "/weighted"].into_iter().chain(plugins) {
+        let others = ["/passed", "/changed", "/both", "/passed-hashed", "/built-in", "/by-header"];
+        for path in ["/plain", "/seen", "/hashed", "/weighted", "/weighted"].into_iter().chain(others) {
             assert_told(&client.get(path).await, version, path);
         }
     }
@@ -74,7 +86,7 @@ async fn whoever_looks_at_it_it_is_the_same() {
 #[tokio::test]
 async fn what_a_client_says_of_itself_goes_nowhere_and_via_is_added_to() {
     let scene = scene("").await;
-    for path in ["/plain", "/seen", "/passed", "/changed"] {
+    for path in ["/plain", "/seen", "/passed", "/changed", "/built-in"] {
         let mut raw = Raw::connect(scene.gateway.web()).await;
         let asked = format!(
             "GET {path} HTTP/1.1\r\nhost: test.example\r\nx-forwarded-port: 1\r\nForwarded: for=9.9.9.9\r\nvia: 1.0 before\r\n\r\n"

@@ -26,7 +26,10 @@ impl Chain {
     pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         let steps: Arc<[Step]> = steps.into_iter().collect();
         let asks = |step: &Step| matches!(&step.action, Action::Around(filter) if filter.reroutes());
-        let takes_told = |step: &Step| matches!(&step.action, Action::Around(filter) if filter.takes_told());
+        let takes_told = |step: &Step| match &step.action {
+            Action::Edit(edit) => edit.takes_told(),
+            Action::Around(filter) => filter.takes_told(),
+        };
         let (reroutes, takes_told) = (steps.iter().any(asks), steps.iter().all(takes_told));
         // Where it leads is not known.
         Self { steps, reroutes, takes_told: takes_told && !reroutes }
@@ -47,7 +50,7 @@ impl Chain {
         self.reroutes
     }
 
-    /// Whether no step looks at a request's fields before it has what the upstream is told spelled out among them.
+    /// Whether every step [does](super::Filter::takes_told).
     pub const fn takes_told(&self) -> bool {
         self.takes_told
     }

@@ -52,6 +52,10 @@ impl Filter for Compress {
         })
     }
 
+    fn takes_told(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         self.does.clone()
     }

@@ -20,6 +20,7 @@ use crate::{
 /// The step.
 pub(super) struct Concurrency {
     gate: PerWorker<Arc<Gate>, Box<dyn Fn() -> Arc<Gate> + Send + Sync>>,
+    looks_at_fields: bool,
     does: String,
 }
 
@@ -33,9 +34,10 @@ impl Concurrency {
             ConcurrencyKey::Header(name) => format!("a value of {name}"),
         };
         let does = format!("at most {} exchanges at a time {per}, {} waiting", spec.exchanges_max, spec.queue_max);
+        let looks_at_fields = matches!(spec.key, ConcurrencyKey::Header(_));
         let spec = spec.clone();
         let make = move || Arc::new(Gate::new(spec.clone(), (Arc::clone(&slots), Arc::clone(&series))));
-        Self { gate: PerWorker::new(Box::new(make)), does }
+        Self { gate: PerWorker::new(Box::new(make)), looks_at_fields, does }
     }
 }
 
@@ -43,6 +45,10 @@ impl Filter for Concurrency {
     fn begin(&self, exchange: &Rc<Exchange>) -> Rc<dyn Visit> {
         let gate = Arc::clone(self.gate.of(exchange));
         Rc::new(Passing { gate, exchange: Rc::clone(exchange), slot: RefCell::default() })
+    }
+
+    fn takes_told(&self) -> bool {
+        !self.looks_at_fields
     }
 
     fn describe(&self) -> String {

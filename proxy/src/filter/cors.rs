@@ -37,6 +37,10 @@ impl Filter for Cors {
         Rc::new(Sharing { rules: Arc::clone(self.rules.of(exchange)), origin: RefCell::default() })
     }
 
+    fn takes_told(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         self.does.clone()
     }

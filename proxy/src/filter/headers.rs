@@ -23,6 +23,8 @@ type Make<T> = Box<dyn Fn() -> T + Send + Sync>;
 
 // One direction.
 struct Side {
+    // No field is touched.
+    is_none: bool,
     remove: Vec<HeaderName>,
     fields: PerWorker<Fields, Make<Fields>>,
 }
@@ -61,6 +63,10 @@ impl Edit for Headers {
         let _full = self.response.apply(fields, &mut response.head.headers).is_err();
     }
 
+    fn takes_told(&self) -> bool {
+        self.request.is_none
+    }
+
     fn describe(&self) -> String {
         self.does.clone()
     }
@@ -69,8 +75,13 @@ impl Edit for Headers {
 impl Side {
     fn new(edits: &HeaderEdits) -> Self {
         let edits = edits.clone();
-        let remove = edits.remove.iter().filter(|name| !is_framing(name)).cloned().collect();
-        Self { remove, fields: PerWorker::new(Box::new(move || Fields::copied(&edits))) }
+        let is_none = [&edits.set, &edits.add].iter().all(|fields| fields.iter().all(|(name, _)| name == header::HOST));
+        let remove: Vec<_> = edits.remove.iter().filter(|name| !is_framing(name)).cloned().collect();
+        Self {
+            is_none: is_none && remove.is_empty(),
+            remove,
+            fields: PerWorker::new(Box::new(move || Fields::copied(&edits))),
+        }
     }
 
     fn apply(&self, fields: &Fields, headers: &mut HeaderMap) -> Result<(), header::MaxSizeReached> {

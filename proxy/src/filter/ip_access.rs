@@ -40,6 +40,10 @@ impl Edit for IpAccess {
         Err(Error::new(Kind::AccessDenied, format!("the client's address {client} {why}")))
     }
 
+    fn takes_told(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         self.does.clone()
     }

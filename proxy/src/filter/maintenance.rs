@@ -66,6 +66,10 @@ impl Edit for Maintenance {
         Ok(Flow::Answer(self.answer(&request.exchange)))
     }
 
+    fn takes_told(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         self.does.clone()
     }

@@ -57,8 +57,8 @@ pub trait Filter: Send + Sync {
         false
     }
 
-    /// Whether it has what the upstream is told [spelled out](Exchange::spell_out) before it looks at a request's fields;
-    /// otherwise that is among them from the beginning.
+    /// Whether it goes without what the upstream is told among a request's fields: it looks at no field of those, and puts none
+    /// there, before it has them [spelled out](Exchange::spell_out).
     fn takes_told(&self) -> bool {
         false
     }
@@ -134,6 +134,11 @@ pub trait Edit: Send + Sync {
 
     /// Sees the response on its way out.
     fn response(&self, _exchange: &Rc<Exchange>, _response: &mut Response) {}
+
+    /// As [`Filter::takes_told`].
+    fn takes_told(&self) -> bool {
+        false
+    }
 
     /// What it does, in a few words, for `explain`.
     fn describe(&self) -> String;

@@ -79,6 +79,10 @@ impl Edit for Redirect {
         Ok(Flow::Answer(Box::new(response)))
     }
 
+    fn takes_told(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         let named = [("scheme", &self.scheme), ("host", &self.host), ("port", &self.port.map(|port| port.to_string()))];
         let named = named.into_iter().filter_map(|(what, value)| value.as_ref().map(|value| format!("{what} {value}")));

@@ -56,6 +56,10 @@ impl Edit for Respond {
         Ok(Flow::Answer(Box::new(response)))
     }
 
+    fn takes_told(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         self.does.clone()
     }

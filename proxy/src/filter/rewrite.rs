@@ -53,6 +53,10 @@ impl Edit for Rewrite {
         Ok(Flow::Continue)
     }
 
+    fn takes_told(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         let host = self.host.as_ref().map(|host| format!("host {host}"));
         let parts: Vec<_> = host.into_iter().chain(self.path.as_ref().map(PathChange::describe)).collect();
