@@ -99,9 +99,12 @@ impl Ring {
         let (tag, len) = ((head >> 32) as u32, (head & 0xffff_ffff) as usize);
         let words = len.div_ceil(8) as u64;
         let start = into.len();
-        into.reserve(words as usize * 8);
-        for offset in 1..=words {
-            into.extend_from_slice(&self.word(at + offset).load(Relaxed).to_le_bytes());
+        into.resize(start + words as usize * 8, 0);
+        let mut chunks = into[start..].as_chunks_mut::<8>().0.iter_mut();
+        for span in self.spans(at + 1, words) {
+            for (word, chunk) in span.iter().zip(&mut chunks) {
+                *chunk = word.load(Relaxed).to_le_bytes();
+            }
         }
         into.truncate(start + len);
         own.records.store(own.records.load(Relaxed) + 1, Relaxed);
@@ -112,14 +115,25 @@ impl Ring {
     fn put(&self, at: u64, tag: u32, bytes: &[u8]) {
         self.word(at).store(u64::from(tag) << 32 | bytes.len() as u64, Relaxed);
         let (whole, rest) = bytes.as_chunks::<8>();
-        for (offset, chunk) in (1..).zip(whole) {
-            self.word(at + offset).store(u64::from_le_bytes(*chunk), Relaxed);
+        let mut chunks = whole.iter();
+        for span in self.spans(at + 1, whole.len() as u64) {
+            for (word, chunk) in span.iter().zip(&mut chunks) {
+                word.store(u64::from_le_bytes(*chunk), Relaxed);
+            }
         }
         if !rest.is_empty() {
             let mut last = [0; 8];
             last[..rest.len()].copy_from_slice(rest);
             self.word(at + 1 + whole.len() as u64).store(u64::from_le_bytes(last), Relaxed);
         }
+    }
+
+    // So many words from a position on: up to the end of the ring, and from its beginning.
+    fn spans(&self, position: u64, words: u64) -> [&[AtomicU64]; 2] {
+        let start = position as usize & (WORDS - 1);
+        let words = words as usize;
+        let straight = words.min(WORDS - start);
+        [&self.words[start..start + straight], &self.words[..words - straight]]
     }
 
     #[inline]
