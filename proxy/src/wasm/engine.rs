@@ -9,7 +9,7 @@ use std::{
             Ordering::{Relaxed, SeqCst},
         },
     },
-    thread::{self, Thread},
+    thread::{self, JoinHandle, Thread},
     time::Duration,
 };
 
@@ -70,7 +70,7 @@ impl Filters {
             AddressSpace::Small => Engine::new(&on_demand()),
         }
         .map_err(|error| LoadError::Engine(format!("{error:#}")))?;
-        let ticker = Ticker::start(engine.weak()).map_err(|error| LoadError::Engine(error.to_string()))?;
+        let (ticker, _) = Ticker::start(engine.weak()).map_err(|error| LoadError::Engine(error.to_string()))?;
         Ok(Self { engine, ticker })
     }
 }
@@ -156,12 +156,12 @@ pub(super) struct Running<'a>(&'a Shard);
 const SHARDS: usize = 64;
 /// That of the control plane.
 const BESIDE: usize = SHARDS - 1;
-const REST: Duration = Duration::from_millis(50);
 /// Ticks without a call: a call that comes in a rest wakes the thread, which costs about as much as one tick.
 const TICKS_UNTIL_REST: u32 = 10;
 
 impl Ticker {
-    fn start(engine: EngineWeak) -> std::io::Result<Arc<Self>> {
+    // Its thread ends by itself once the ticker is gone.
+    fn start(engine: EngineWeak) -> std::io::Result<(Arc<Self>, JoinHandle<()>)> {
         let ticker = Arc::new(Self::still());
         let weak = Arc::downgrade(&ticker);
         let handle = thread::Builder::new().name("wasm-ticks".into()).spawn(move || {
@@ -183,16 +183,16 @@ impl Ticker {
                 busy = if slice::given() == given { busy.saturating_sub(1) } else { TICKS_BUSY };
                 given = slice::given();
                 drop((engine, ticker));
-                thread::park_timeout(match busy {
-                    _ if rest => REST,
-                    0 => TICK,
-                    _ => TICK_BUSY,
-                });
+                match busy {
+                    _ if rest => thread::park(),
+                    0 => thread::park_timeout(TICK),
+                    _ => thread::park_timeout(TICK_BUSY),
+                }
             }
         })?;
         // Set before anybody else can have the ticker.
         drop(ticker.thread.set(handle.thread().clone()));
-        Ok(ticker)
+        Ok((ticker, handle))
     }
 
     /// One that does not tick by itself.
@@ -245,6 +245,15 @@ impl Ticker {
     }
 }
 
+// Its thread is to see that, should it rest.
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
 impl Drop for Running<'_> {
     #[inline]
     fn drop(&mut self) {
@@ -254,11 +263,41 @@ impl Drop for Running<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
     fn a_small_address_space_is_enough_for_an_engine() {
         assert!(Filters::new(4, PLUGINS, AddressSpace::Small).is_ok());
+    }
+
+    #[test]
+    fn the_thread_rests_without_calls_and_ticks_again_for_the_next() {
+        let filters = Filters::new(4, PLUGINS, AddressSpace::Small).unwrap();
+        let ticker = &filters.ticker;
+        let until = |what: &dyn Fn() -> bool| {
+            let end = Instant::now() + Duration::from_secs(10);
+            while !what() {
+                assert!(Instant::now() < end, "{ticker:?}");
+                thread::yield_now();
+            }
+        };
+        for round in 0..3 {
+            until(&|| ticker.resting.load(SeqCst));
+            let before = ticker.ticks();
+            let running = ticker.run(round);
+            until(&|| ticker.ticks() > before + u64::from(TICKS_UNTIL_REST));
+            drop(running);
+        }
+    }
+
+    #[test]
+    fn the_thread_ends_with_what_it_ticks_for() {
+        let engine = Engine::new(&on_demand()).unwrap();
+        let (ticker, thread) = Ticker::start(engine.weak()).unwrap();
+        drop(ticker);
+        thread.join().unwrap();
     }
 
     #[test]
