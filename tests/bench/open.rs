@@ -16,6 +16,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::Semaphore,
     task::yield_now,
     time::timeout,
 };
@@ -25,7 +26,7 @@ use crate::{
     speech::{HOST, head},
 };
 
-/// Most connections open at once; a request that finds none free fails.
+/// Most connections open at once; a request that finds none free waits for one, which is part of its latency.
 const CONNECTIONS_MAX: usize = 512;
 /// After which a request that is not answered has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -95,7 +96,7 @@ pub(crate) struct Open {
     request: Rc<[u8]>,
     // The one that was used longest ago comes first: none is idle for so long that its server closes it.
     idle: Rc<RefCell<VecDeque<TcpStream>>>,
-    open: Rc<Cell<usize>>,
+    slots: Rc<Semaphore>,
 }
 
 impl Open {
@@ -103,7 +104,8 @@ impl Open {
     pub(crate) fn new(address: SocketAddr, path: &str, fields: &str) -> Self {
         let request =
             format!("GET {path} HTTP/1.1\r\nhost: {HOST}\r\nuser-agent: bench\r\naccept: */*\r\n{fields}\r\n");
-        Self { address, request: request.into_bytes().into(), idle: Rc::default(), open: Rc::default() }
+        let slots = Rc::new(Semaphore::new(CONNECTIONS_MAX));
+        Self { address, request: request.into_bytes().into(), idle: Rc::default(), slots }
     }
 
     /// Asks `per_second` times a second for `span`, and waits for the answers.
@@ -159,25 +161,22 @@ impl Open {
     }
 
     fn ask(&self) -> impl Future<Output = io::Result<()>> + use<> {
-        let (address, request, idle) = (self.address, Rc::clone(&self.request), Rc::clone(&self.idle));
-        let (free, open) = (idle.borrow_mut().pop_front(), Rc::clone(&self.open));
+        let (address, request) = (self.address, Rc::clone(&self.request));
+        let (idle, slots) = (Rc::clone(&self.idle), Rc::clone(&self.slots));
         async move {
+            let _slot = slots.acquire().await.map_err(io::Error::other)?;
+            let free = idle.borrow_mut().pop_front();
             let mut socket = match free {
                 Some(socket) => socket,
-                None if open.get() == CONNECTIONS_MAX => return Err(io::Error::other("no connection is free")),
                 None => {
-                    open.set(open.get() + 1);
                     let socket = TcpStream::connect(address).await?;
                     socket.set_nodelay(true)?;
                     socket
                 }
             };
-            let answered = exchange(&mut socket, &request).await;
-            match answered {
-                Ok(()) => idle.borrow_mut().push_back(socket),
-                Err(_) => open.set(open.get() - 1),
-            }
-            answered
+            exchange(&mut socket, &request).await?;
+            idle.borrow_mut().push_back(socket);
+            Ok(())
         }
     }
 }
