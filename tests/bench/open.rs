@@ -2,7 +2,8 @@
 //! latency counts from when its request was to leave (a server that stalls is not asked less for it). HTTP/1.1, kept alive.
 //!
 //! This thread waits for nobody, so a long time between two of its looks at the clock is its own: the machine gave its core to
-//! something else. What such a pause touched says nothing of what is measured; it is counted apart, and shown.
+//! something else. What such a pause touched, until what piled up is answered, says nothing of what is measured; it is counted apart, and
+//! shown.
 
 use std::{
     cell::{Cell, RefCell},
@@ -22,6 +23,7 @@ use tokio::{
 };
 
 use crate::{
+    load::CONNECTIONS,
     report::percentile,
     speech::{HOST, head},
 };
@@ -39,9 +41,12 @@ const PAUSE: Duration = Duration::from_millis(3);
 pub(crate) struct Lap {
     /// Of each answered one, in µs, from when it was to leave.
     pub(crate) latencies_us: Vec<f64>,
+    /// How many were answered, disturbed or not.
+    pub(crate) answered: u64,
     /// How many were answered with anything but a 200, or not at all.
     pub(crate) failed: u64,
-    /// How many were under way, or to leave, when this load itself paused; they are in no other figure.
+    /// How many were under way or to leave when this load itself paused, or left before what piled up was answered: they have no
+    /// latency.
     pub(crate) disturbed: u64,
     /// The longest of its pauses, in ms.
     pub(crate) pause_ms: f64,
@@ -52,11 +57,13 @@ struct Clock {
     looked: Cell<Instant>,
     pauses: Cell<u64>,
     longest: Cell<Duration>,
+    // Since a pause more were under way than a closed loop has.
+    behind: Cell<bool>,
 }
 
 impl Clock {
     fn new(now: Instant) -> Self {
-        Self { looked: Cell::new(now), pauses: Cell::new(0), longest: Cell::default() }
+        Self { looked: Cell::new(now), pauses: Cell::new(0), longest: Cell::default(), behind: Cell::new(false) }
     }
 
     fn look(&self) -> Instant {
@@ -64,6 +71,7 @@ impl Clock {
         let gap = now - self.looked.replace(now);
         if gap > PAUSE {
             self.pauses.set(self.pauses.get() + 1);
+            self.behind.set(true);
             self.longest.set(self.longest.get().max(gap));
         }
         now
@@ -79,14 +87,10 @@ impl Lap {
     /// Adds those of another span.
     pub(crate) fn merge(&mut self, other: Self) {
         self.latencies_us.extend(other.latencies_us);
+        self.answered += other.answered;
         self.failed += other.failed;
         self.disturbed += other.disturbed;
         self.pause_ms = self.pause_ms.max(other.pause_ms);
-    }
-
-    /// Those that were answered.
-    pub(crate) fn answered(&self) -> f64 {
-        self.latencies_us.len() as f64
     }
 }
 
@@ -126,6 +130,9 @@ impl Open {
                 lap.borrow_mut().disturbed += u64::from(missed);
                 next += interval * missed;
             }
+            if under_way.get() <= CONNECTIONS {
+                clock.behind.set(false);
+            }
             under_way.set(under_way.get() + 1);
             self.leave(next, (&lap, &under_way, &clock));
             next += interval;
@@ -138,16 +145,36 @@ impl Open {
         lap.take()
     }
 
+    /// The requests a second that are answered where [`CONNECTIONS`] of them are always under way: what both sides can do, this one
+    /// in the way that [`Self::lap`] asks.
+    pub(crate) async fn most(&self, span: Duration) -> f64 {
+        let lap = Rc::new(RefCell::new(Lap::default()));
+        let (began, under_way) = (Instant::now(), Rc::new(Cell::new(0_usize)));
+        let clock = Rc::new(Clock::new(began));
+        while began.elapsed() < span {
+            while under_way.get() < CONNECTIONS {
+                under_way.set(under_way.get() + 1);
+                self.leave(clock.look(), (&lap, &under_way, &clock));
+            }
+            yield_now().await;
+        }
+        while under_way.get() > 0 {
+            yield_now().await;
+        }
+        lap.take().answered as f64 / began.elapsed().as_secs_f64()
+    }
+
     /// Sends one request, which was to leave at `due`.
     fn leave(&self, due: Instant, (lap, under_way, clock): (&Rc<RefCell<Lap>>, &Rc<Cell<usize>>, &Rc<Clock>)) {
-        let (asked, pauses) = (self.ask(), clock.pauses.get());
+        let (asked, pauses, behind) = (self.ask(), clock.pauses.get(), clock.behind.get());
         let (lap, under_way, clock) = (Rc::clone(lap), Rc::clone(under_way), Rc::clone(clock));
         tokio::task::spawn_local(async move {
             let answered = timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             let latency = clock.look().saturating_duration_since(due);
             let mut lap = lap.borrow_mut();
+            lap.answered += u64::from(answered.is_ok());
             match answered {
-                Ok(()) if clock.pauses.get() > pauses => lap.disturbed += 1,
+                Ok(()) if behind || clock.pauses.get() > pauses => lap.disturbed += 1,
                 Ok(()) => lap.latencies_us.push(latency.as_secs_f64() * 1e6),
                 Err(error) => {
                     if lap.failed == 0 {

@@ -59,9 +59,8 @@ struct Windows {
 pub(crate) fn measure(gateway: &Path) -> Value {
     load::beside_an_origin(async |origin| {
         let subject = start(gateway, &origin.to_string());
-        let span = load::span(subject.address, "/r7/x", WINDOW / 3, || 0.0).await;
-        let rate = SHARE * span.exchanges as f64 / (WINDOW / 3).as_secs_f64();
         let load = Open::new(subject.address, "/r7/x", "");
+        let rate = SHARE * load.most(WINDOW / 3).await;
         let mut number = 0;
         // Both modules are compiled, and every pool is full, before anything counts.
         window(&subject, &load, rate, Some((&[Edit::Module, Edit::Route], &mut number))).await;
@@ -145,7 +144,7 @@ struct Window {
 
 impl Windows {
     fn add(&mut self, Window { lap, total_us, swaps }: Window) {
-        self.cpu_us.push(total_us / lap.answered());
+        self.cpu_us.push(total_us / lap.answered as f64);
         self.p50_us.push(lap.percentile(50.0));
         self.p99_us.push(lap.percentile(99.0));
         self.failed += lap.failed;

@@ -63,7 +63,7 @@ pub(crate) fn table(result: &Value) -> String {
     let mut text = "### As users run it\n\nOpen loop: requests leave at a fixed rate, half and four fifths of what each proxy answered \
         in a closed loop, and a latency counts from when its request was to leave. µs, one worker; Tidegate with metrics and a JSON access log, the \
         others without. Not counted: what was under way when the load itself paused for more than 3 ms (its core was given to something \
-        else); how many, and the longest pause, ms.\n\n| | requests a second | load | p50 | p99 | p99.9 | failed | not counted | \
+        else), and what left until no more were under way than in a closed loop; how many, and the longest pause, ms.\n\n| | requests a second | load | p50 | p99 | p99.9 | failed | not counted | \
         pause |\n|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for row in result["latencies"].as_array().into_iter().flatten() {
@@ -122,13 +122,12 @@ pub(crate) fn ours(gateway: &Path, origin: SocketAddr, chain: &[&str]) -> Subjec
 
 async fn latencies(subjects: &[Subject]) -> Vec<Value> {
     let mut rows = Vec::new();
+    let loads: Vec<_> = subjects.iter().map(|subject| Open::new(subject.address, "/a/small/thing", "")).collect();
     let mut capacities = Vec::new();
-    for subject in subjects {
-        let span = load::span(subject.address, "/a/small/thing", SPAN, || 0.0).await;
-        capacities.push(span.exchanges as f64 / SPAN.as_secs_f64());
+    for load in &loads {
+        capacities.push(load.most(SPAN).await);
     }
     for percent in LOADS {
-        let loads: Vec<_> = subjects.iter().map(|subject| Open::new(subject.address, "/a/small/thing", "")).collect();
         let mut rounds = vec![Vec::new(); subjects.len()];
         for round in 0..ROUNDS {
             for turn in 0..subjects.len() {
