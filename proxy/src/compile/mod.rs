@@ -11,7 +11,7 @@ mod tables;
 mod traces;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
@@ -272,7 +272,8 @@ impl Kept {
         let now = changed.at.iter().map(|at| &spec.routes[*at]);
         let ids: HashSet<&str> = self.lanes.before(&changed).chain(now).map(|route| &*route.id).collect();
         let own = |step: &Name| step.split_once('/').is_some_and(|(route, _)| ids.contains(route));
-        let mut moved: HashSet<&Name> = self.steps.moved(steps).filter(|step| !own(step)).collect();
+        // Few as a rule, and each step of each route is looked for: no hash of every name.
+        let mut moved: BTreeSet<&Name> = self.steps.moved(steps).filter(|step| !own(step)).collect();
         drop(ids);
         if moved.is_empty() {
             return Some(changed);

@@ -2,7 +2,7 @@
 //! configured and warmed here, so that what it complains of refuses the tree.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -119,7 +119,7 @@ impl Steps {
     }
 
     /// Adds to `steps` the chains that lead to one of them.
-    pub(super) fn lead_to<'a>(&'a self, steps: &mut HashSet<&'a Name>) {
+    pub(super) fn lead_to<'a>(&'a self, steps: &mut BTreeSet<&'a Name>) {
         loop {
             let leads = |(name, made): &(&Name, &Made)| {
                 let Made::Chain(inner) = made else { return false };
