@@ -2,7 +2,7 @@
 //! endpoint that answers bodies of the length that the path asks for. As little work as possible, so that what is measured
 //! is the bottleneck.
 
-use std::{cell::Cell, io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{io, net::SocketAddr, rc::Rc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,7 +12,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::speech::{Call, Speech};
+use crate::speech::{Call, Speech, Tally};
 
 /// Connections of one load.
 pub(crate) const CONNECTIONS: usize = 64;
@@ -59,6 +59,8 @@ where
 pub(crate) struct Span {
     /// Exchanges that ended within it.
     pub(crate) exchanges: u64,
+    /// How long each of them took, µs.
+    pub(crate) times_us: Vec<f64>,
     /// What `cost` rose by.
     pub(crate) cost: f64,
 }
@@ -71,15 +73,16 @@ pub(crate) async fn span(address: SocketAddr, path: &str, span: Duration, cost: 
 
 /// Makes `call` over `loops` closed loops; counts exchanges for `span` after a warm-up, and how much `cost` rises meanwhile.
 pub(crate) async fn span_of(call: &Call, loops: usize, span: Duration, cost: impl Fn() -> f64) -> Span {
-    let count = Rc::new(Cell::new(0_u64));
+    let tally = Rc::new(Tally::default());
     let mut tasks = JoinSet::new();
     for _ in 0..loops.div_ceil(call.speech.streams()) {
-        tasks.spawn_local(call.clone().again_and_again(loops, Rc::clone(&count)));
+        tasks.spawn_local(call.clone().again_and_again(loops, Rc::clone(&tally)));
     }
     sleep(span / 5).await;
-    let (exchanges, spent) = (count.get(), cost());
+    let (ended, spent) = (tally.count(), cost());
     sleep(span).await;
-    let span = Span { exchanges: count.get() - exchanges, cost: cost() - spent };
+    let (cost, times_us) = (cost() - spent, tally.since(ended));
+    let span = Span { exchanges: times_us.len() as u64, times_us, cost };
     if let Some(ended) = tasks.try_join_next() {
         panic!("a connection ended under load: {ended:?}");
     }

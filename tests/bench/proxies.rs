@@ -9,7 +9,7 @@ use crate::{
     envoy, go,
     load::{self, CONNECTIONS},
     peers,
-    report::{median, number},
+    report::{median, number, percentile},
     subject::{Subject, Used},
 };
 
@@ -120,7 +120,7 @@ pub(crate) fn measure(gateway: &Path) -> Value {
         for subject in &subjects {
             subject.answers("/").await;
         }
-        let mut rounds: Vec<Vec<Used>> = vec![Vec::new(); subjects.len()];
+        let mut rounds: Vec<Vec<Round>> = subjects.iter().map(|_| Vec::new()).collect();
         for round in 0..ROUNDS {
             for turn in 0..subjects.len() {
                 let at = (round + turn) % subjects.len();
@@ -135,12 +135,15 @@ pub(crate) fn measure(gateway: &Path) -> Value {
 pub(crate) fn table(result: &Value) -> String {
     let mut text = format!(
         "### Plain proxying\n\nCPU time a request, µs: HTTP/1.1 kept alive both ways, {} connections, one worker, a response \
-         of 64 bytes.\n\n| | CPU | user | kernel |\n|---|---|---|---|\n",
+         of 64 bytes. Closed loops, which wait for the proxy's core or for the one of load and origin, whichever is busier: requests a \
+         second, and how long one took, µs.\n\n| | CPU | user | kernel | a second | p50 | p99 |\n|---|---|---|---|---|---|---|\n",
         result["connections"]
     );
     for row in result["rows"].as_array().into_iter().flatten() {
         let [cpu, user, kernel] = ["cpu_us", "user_us", "kernel_us"].map(|field| number(&row[field], 1));
-        text += &format!("| {} | {cpu} | {user} | {kernel} |\n", row["name"].as_str().unwrap_or_default());
+        let [rate, p50, p99] = ["per_second", "p50_us", "p99_us"].map(|field| number(&row[field], 0));
+        let name = row["name"].as_str().unwrap_or_default();
+        text += &format!("| {name} | {cpu} | {user} | {kernel} | {rate} | {p50} | {p99} |\n");
     }
     let of = |field| number(&result[field], 2);
     let (bare, equal) = (of("ratio"), of("ratio_same_fields"));
@@ -155,29 +158,42 @@ pub(crate) fn table(result: &Value) -> String {
     )
 }
 
-/// CPU time of one request under load.
-async fn request(subject: &Subject) -> Used {
+// What one round says of a request under load.
+struct Round {
+    used: Used,
+    per_second: f64,
+    p50_us: f64,
+    p99_us: f64,
+}
+
+async fn request(subject: &Subject) -> Round {
     let before = subject.used();
     let span = load::span(subject.address, "/a/small/thing", SPAN, || subject.used().sum()).await;
     let after = subject.used();
     // The split is taken from the whole run, warm-up included; the sum from the span that was counted.
     let (user, kernel) = (after.user - before.user, after.kernel - before.kernel);
     let total = span.cost / span.exchanges as f64;
-    Used { user: total * user / (user + kernel), kernel: total * kernel / (user + kernel) }
+    let used = Used { user: total * user / (user + kernel), kernel: total * kernel / (user + kernel) };
+    let [p50_us, p99_us] = [50.0, 99.0].map(|percent| percentile(percent, span.times_us.iter().copied()));
+    Round { used, per_second: span.exchanges as f64 / SPAN.as_secs_f64(), p50_us, p99_us }
 }
 
-fn summary(subjects: &[Subject], rounds: &[Vec<Used>]) -> Value {
+fn summary(subjects: &[Subject], rounds: &[Vec<Round>]) -> Value {
     let rows: Vec<_> = subjects
         .iter()
         .zip(rounds)
         .map(|(subject, rounds)| {
-            let of = |part: fn(&Used) -> f64| median(rounds.iter().map(part));
+            let of = |part: fn(&Round) -> f64| median(rounds.iter().map(part));
+            let cpu = |round: &Round| round.used.user + round.used.kernel;
             json!({
                 "name": subject.name,
-                "cpu_us": of(|used| used.user + used.kernel),
-                "user_us": of(|used| used.user),
-                "kernel_us": of(|used| used.kernel),
-                "rounds_us": rounds.iter().map(|used| used.user + used.kernel).collect::<Vec<_>>(),
+                "cpu_us": of(cpu),
+                "user_us": of(|round| round.used.user),
+                "kernel_us": of(|round| round.used.kernel),
+                "per_second": of(|round| round.per_second),
+                "p50_us": of(|round| round.p50_us),
+                "p99_us": of(|round| round.p99_us),
+                "rounds_us": rounds.iter().map(cpu).collect::<Vec<_>>(),
             })
         })
         .collect();

@@ -1,12 +1,13 @@
 //! How the load speaks: HTTP/1.1 in cleartext and over TLS 1.3, HTTP/2 over TLS 1.3, HTTP/3. Bodies are counted and thrown away.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     error::Error,
     io,
     net::{Ipv4Addr, SocketAddr},
     rc::Rc,
     sync::Arc,
+    time::Instant,
 };
 
 use bytes::{Buf, Bytes};
@@ -55,11 +56,38 @@ pub(crate) struct Call {
     pub(crate) path: Rc<str>,
 }
 
+/// The exchanges of closed loops.
+#[derive(Default)]
+pub(crate) struct Tally {
+    // How long each took, µs, in the order of their ends.
+    times_us: RefCell<Vec<f32>>,
+}
+
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// Anything that bytes go through.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
+
+impl Tally {
+    /// How many have ended.
+    pub(crate) fn count(&self) -> usize {
+        self.times_us.borrow().len()
+    }
+
+    /// How long each took that ended behind the first `count`, µs.
+    pub(crate) fn since(&self, count: usize) -> Vec<f64> {
+        self.times_us.borrow()[count..].iter().map(|time| f64::from(*time)).collect()
+    }
+
+    /// Counts `exchange`, if it does not fail.
+    async fn time<E>(&self, exchange: impl Future<Output = Result<(), E>>) -> Result<(), E> {
+        let began = Instant::now();
+        exchange.await?;
+        self.times_us.borrow_mut().push(began.elapsed().as_secs_f32() * 1e6);
+        Ok(())
+    }
+}
 
 impl Speech {
     /// All of them, as the tables name them; those over TLS to whoever shows a certificate of `authority`.
@@ -113,15 +141,14 @@ impl Speech {
 
 impl Call {
     /// One connection, asked without end by as many loops as it takes of `loops`; each whole response counts.
-    pub(crate) async fn again_and_again(self, loops: usize, count: Rc<Cell<u64>>) -> Outcome {
+    pub(crate) async fn again_and_again(self, loops: usize, tally: Rc<Tally>) -> Outcome {
         if let Speech::Http3(endpoint) = &self.speech {
             let (mut tasks, sender) = begin_http3(endpoint, self.address).await?;
             for _ in 0..loops.min(STREAMS) {
-                let (call, mut sender, count) = (self.clone(), sender.clone(), Rc::clone(&count));
+                let (call, mut sender, tally) = (self.clone(), sender.clone(), Rc::clone(&tally));
                 tasks.spawn_local(async move {
                     loop {
-                        call.http3(&mut sender).await?;
-                        count.set(count.get() + 1);
+                        tally.time(call.http3(&mut sender)).await?;
                     }
                 });
             }
@@ -131,19 +158,17 @@ impl Call {
         if !matches!(self.speech, Speech::Http2(_)) {
             let mut buffer = vec![0; BUFFER_BYTES];
             loop {
-                self.http1(&mut socket, &mut buffer).await?;
-                count.set(count.get() + 1);
+                tally.time(self.http1(&mut socket, &mut buffer)).await?;
             }
         }
         let (sender, connection) = begin(socket).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn_local(async move { Ok(connection.await?) });
         for _ in 0..loops.min(STREAMS) {
-            let (call, sender, count) = (self.clone(), sender.clone(), Rc::clone(&count));
+            let (call, sender, tally) = (self.clone(), sender.clone(), Rc::clone(&tally));
             tasks.spawn_local(async move {
                 loop {
-                    call.http2(sender.clone()).await?;
-                    count.set(count.get() + 1);
+                    tally.time(call.http2(sender.clone())).await?;
                 }
             });
         }
