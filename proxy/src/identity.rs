@@ -1,4 +1,4 @@
-//! The identity of a part: the hash of its canonical content. Equal identity, same object.
+//! The identity of a part: the hash of its canonical content. Equal identity, same object. And how such bytes are written.
 //! Knows nothing of what is hashed.
 
 use std::fmt;
@@ -97,11 +97,8 @@ impl Identity {
 /// Lower-case hexadecimal, 64 characters; `{:.12}` prints the first 12.
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 64];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        }
+        hex(&mut text, &self.0);
         let shown = f.precision().map_or(&text[..], |digits| &text[..digits.min(64)]);
         f.write_str(std::str::from_utf8(shown).expect("these digits are ASCII"))
     }
@@ -176,6 +173,23 @@ impl std::io::Write for HashWriter<'_> {
         Ok(())
     }
 }
+
+/// Writes `bytes` as lower-case hexadecimal, two digits each. Both are one look at a table: several ids are written for each
+/// request.
+pub(crate) fn hex(digits: &mut [u8], bytes: &[u8]) {
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&PAIRS[usize::from(*byte)]);
+    }
+}
+
+static PAIRS: [[u8; 2]; 256] = {
+    let (mut pairs, mut byte) = ([[0; 2]; 256], 0);
+    while byte < pairs.len() {
+        pairs[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {

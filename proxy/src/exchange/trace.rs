@@ -9,6 +9,8 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::identity::hex;
+
 /// The ids under which an exchange is logged, traced and passed on (W3C Trace Context, version 00).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
@@ -169,23 +171,6 @@ fn number(digits: &[u8]) -> Option<u128> {
         Some((number << 4) | u128::from(digit))
     })
 }
-
-/// Writes `bytes` as lower-case hexadecimal, two digits each. Both are one look at a table: several ids are written for each
-/// request.
-pub(crate) fn hex(digits: &mut [u8], bytes: &[u8]) {
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-        pair.copy_from_slice(&PAIRS[usize::from(*byte)]);
-    }
-}
-
-static PAIRS: [[u8; 2]; 256] = {
-    let (mut pairs, mut byte) = ([[0; 2]; 256], 0);
-    while byte < pairs.len() {
-        pairs[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 15]];
-        byte += 1;
-    }
-    pairs
-};
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 
 use std::{io::Write, net::IpAddr, net::SocketAddr, time::Duration};
 
-use crate::exchange::trace::hex;
+use crate::identity::hex;
 
 /// Bytes of one value before escaping; the rest is cut off and `…` put in its place.
 const VALUE_BYTES_MAX: usize = 4096;
