@@ -16,6 +16,7 @@ use crate::{
 pub(super) struct Headers {
     request: Side,
     response: Side,
+    takes_told: bool,
     does: String,
 }
 
@@ -23,8 +24,6 @@ type Make<T> = Box<dyn Fn() -> T + Send + Sync>;
 
 // One direction.
 struct Side {
-    // No field is touched.
-    is_none: bool,
     remove: Vec<HeaderName>,
     fields: PerWorker<Fields, Make<Fields>>,
 }
@@ -41,7 +40,9 @@ impl Headers {
         let sides = [("request", request), ("response", response)];
         let does =
             sides.iter().filter_map(|(side, edits)| describe(edits).map(|does| format!("{side} headers: {does}")));
-        Self { does: does.collect::<Vec<_>>().join("; "), request: Side::new(request), response: Side::new(response) }
+        let does = does.collect::<Vec<_>>().join("; ");
+        let (takes_told, request) = (!edits_fields(request), Side::new(request));
+        Self { request, response: Side::new(response), takes_told, does }
     }
 }
 
@@ -64,7 +65,7 @@ impl Edit for Headers {
     }
 
     fn takes_told(&self) -> bool {
-        self.request.is_none
+        self.takes_told
     }
 
     fn describe(&self) -> String {
@@ -75,13 +76,8 @@ impl Edit for Headers {
 impl Side {
     fn new(edits: &HeaderEdits) -> Self {
         let edits = edits.clone();
-        let is_none = [&edits.set, &edits.add].iter().all(|fields| fields.iter().all(|(name, _)| name == header::HOST));
-        let remove: Vec<_> = edits.remove.iter().filter(|name| !is_framing(name)).cloned().collect();
-        Self {
-            is_none: is_none && remove.is_empty(),
-            remove,
-            fields: PerWorker::new(Box::new(move || Fields::copied(&edits))),
-        }
+        let remove = edits.remove.iter().filter(|name| !is_framing(name)).cloned().collect();
+        Self { remove, fields: PerWorker::new(Box::new(move || Fields::copied(&edits))) }
     }
 
     fn apply(&self, fields: &Fields, headers: &mut HeaderMap) -> Result<(), header::MaxSizeReached> {
@@ -111,6 +107,12 @@ impl Fields {
             host: host.and_then(|(_, value)| Authority::try_from(value.as_bytes()).ok()),
         }
     }
+}
+
+// Whether any but `host`, which is none of a request's fields here.
+fn edits_fields(edits: &HeaderEdits) -> bool {
+    let given = edits.set.iter().chain(&edits.add).map(|(name, _)| name);
+    given.chain(&edits.remove).any(|name| !is_framing(name) && name != header::HOST)
 }
 
 /// A field that shares no buffer with `name` and `value`.
