@@ -2,7 +2,7 @@
 //! it leads through the steps.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -13,6 +13,7 @@ use super::{
     manifest,
     memo::{Load, Memo},
     merge,
+    named::Named,
     patch::{Last, patch},
     render::Origins,
     secret::Environment,
@@ -80,10 +81,12 @@ pub fn load_with(tree: &Tree, memo: &mut Memo, variable: &dyn Fn(&str) -> Option
     let spec = Spec { origins: Origins(objects.into()), ..spec };
     memo.listeners.clone_from(&spec.listeners);
 
-    let (spec, wanted) = (Arc::new(spec), wanted(&outcomes));
+    let spec = Arc::new(spec);
+    let modules = Named::of(outcomes.iter().map(|(_, outcome)| &**outcome));
+    let wanted = modules.wanted(outcomes.iter().flat_map(|(_, outcome)| &outcome.secrets).map(|(secret, _)| secret));
     unreadable(tree, &wanted, &mut found);
     let read = (&layers[..], of_manifests.as_ref());
-    memo.last = found.is_empty().then(|| Last::of(tree, (&spec, &wanted), read, &outcomes, secrets));
+    memo.last = found.is_empty().then(|| Last::of(tree, (&spec, &wanted, modules), read, &outcomes, secrets));
     let refused = found.iter().any(Diagnostic::is_error);
     Checked { spec: (!refused).then_some(spec), wanted, diagnostics: sorted(found) }
 }
@@ -157,15 +160,6 @@ fn unreadable(tree: &Tree, wanted: &[Arc<str>], found: &mut Vec<Diagnostic>) {
 
 fn start(file: Arc<str>) -> Place {
     Place { file, line: 1, column: 1, length: 1 }
-}
-
-fn wanted(outcomes: &[cross::Checked]) -> Vec<Arc<str>> {
-    let mut wanted = BTreeSet::new();
-    for (_, outcome) in outcomes {
-        wanted.extend(outcome.modules.iter().map(|(path, _)| Arc::clone(path)));
-        wanted.extend(outcome.secrets.iter().filter_map(|(secret, _)| secret.file().cloned()));
-    }
-    wanted.into_iter().collect()
 }
 
 /// By place, those without one first; the same finding at the same place once.

@@ -21,6 +21,7 @@ mod load;
 mod manifest;
 mod memo;
 mod merge;
+mod named;
 mod node;
 mod parse;
 mod patch;

@@ -6,23 +6,35 @@ use std::{
     sync::Arc,
 };
 
-use crate::config::{check::Outcome, secret::Reference};
+use super::{check::Outcome, secret::Reference};
 
 /// The paths of modules that are named.
 #[derive(Debug, Default)]
 pub(super) struct Named(BTreeMap<Arc<str>, usize>);
 
+/// Those that an object names.
+pub(super) fn paths(outcome: &Outcome) -> impl Iterator<Item = &Arc<str>> {
+    outcome.modules.iter().map(|(path, _)| path)
+}
+
 impl Named {
+    /// Those that all these objects name.
+    pub(super) fn of<'o>(outcomes: impl Iterator<Item = &'o Outcome>) -> Self {
+        let mut named = Self::default();
+        outcomes.for_each(|outcome| named.add(outcome));
+        named
+    }
+
     /// An object names these.
     pub(super) fn add(&mut self, outcome: &Outcome) {
-        for (path, _) in &outcome.modules {
+        for path in paths(outcome) {
             *self.0.entry(Arc::clone(path)).or_default() += 1;
         }
     }
 
     /// An object that named these does not any more.
     pub(super) fn remove(&mut self, outcome: &Outcome) {
-        for (path, _) in &outcome.modules {
+        for path in paths(outcome) {
             if let Some(times) = self.0.get_mut(path) {
                 *times -= 1;
                 if *times == 0 {

@@ -3,7 +3,6 @@
 //! may come and go, too. What is not plainly so is left to the whole way, which comes to the same. Knows neither syntax nor sources.
 
 mod matched;
-mod named;
 mod places;
 
 use std::{
@@ -16,7 +15,6 @@ use imbl::ordmap::DiffItem;
 
 use self::{
     matched::Matched,
-    named::Named,
     places::{Places, Stand},
 };
 use super::{
@@ -26,6 +24,7 @@ use super::{
     document::{Document, Kind, Object},
     load::{Checked, label},
     memo::Memo,
+    named::{Named, paths},
     secret::{Environment, Reference},
     spec::{HostPattern, Match, Name, Part, Route, Spec},
 };
@@ -112,7 +111,7 @@ impl Last {
     /// What there is to know of a tree without a finding, of whose documents and manifests came what is `read`.
     pub(super) fn of(
         tree: &Tree,
-        (spec, wanted): (&Arc<Spec>, &[Arc<str>]),
+        (spec, wanted, modules): (&Arc<Spec>, &[Arc<str>], Named),
         (layers, manifests): (&[Documents], Option<&Document>),
         objects: &[cross::Checked],
         kept: BTreeMap<Arc<str>, Arc<str>>,
@@ -126,12 +125,11 @@ impl Last {
             kept,
             users: HashMap::default(),
             matched: Matched::default(),
-            modules: Named::default(),
+            modules,
         };
         for (object, outcome) in objects {
             last.secrets.extend(outcome.secrets.iter().cloned());
             last.aim(object, &Outcome::default(), outcome);
-            last.modules.add(outcome);
             if let Some(Value::Route(route, _)) = &outcome.value {
                 last.matched.add(route, spec);
             }
@@ -192,11 +190,10 @@ impl Last {
 
     /// Notes which modules an object names now. `None` where one of them is known to be missing.
     fn name(&mut self, old: &Outcome, new: &Outcome, tree: &Tree) -> Option<()> {
-        let paths = |outcome: &Outcome| outcome.modules.iter().map(|(path, _)| Arc::clone(path)).collect::<Vec<_>>();
-        if paths(old) == paths(new) {
+        if paths(old).eq(paths(new)) {
             return Some(());
         }
-        if paths(new).iter().any(|path| cross::missing(path, tree).is_some()) {
+        if paths(new).any(|path| cross::missing(path, tree).is_some()) {
             return None;
         }
         self.modules.remove(old);
