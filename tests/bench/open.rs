@@ -52,6 +52,13 @@ pub(crate) struct Lap {
     pub(crate) pause_ms: f64,
 }
 
+/// A span that is under way.
+struct Course {
+    lap: RefCell<Lap>,
+    under_way: Cell<usize>,
+    clock: Clock,
+}
+
 /// The clock of a span, which notices when nobody looked at it for long.
 struct Clock {
     looked: Cell<Instant>,
@@ -75,6 +82,21 @@ impl Clock {
             self.longest.set(self.longest.get().max(gap));
         }
         now
+    }
+}
+
+impl Course {
+    fn new() -> Rc<Self> {
+        Rc::new(Self { lap: RefCell::default(), under_way: Cell::new(0), clock: Clock::new(Instant::now()) })
+    }
+
+    /// Waits for what is under way.
+    async fn end(&self) -> Lap {
+        while self.under_way.get() > 0 {
+            self.clock.look();
+            yield_now().await;
+        }
+        Lap { pause_ms: self.clock.longest.get().as_secs_f64() * 1e3, ..self.lap.take() }
     }
 }
 
@@ -114,9 +136,8 @@ impl Open {
 
     /// Asks `per_second` times a second for `span`, and waits for the answers.
     pub(crate) async fn lap(&self, per_second: f64, span: Duration) -> Lap {
-        let lap = Rc::new(RefCell::new(Lap::default()));
-        let (began, under_way) = (Instant::now(), Rc::new(Cell::new(0_usize)));
-        let clock = Rc::new(Clock::new(began));
+        let course = Course::new();
+        let (began, clock) = (Instant::now(), &course.clock);
         let interval = Duration::from_secs_f64(1.0 / per_second);
         let mut next = began;
         while next < began + span {
@@ -127,54 +148,44 @@ impl Open {
             if clock.looked.get() - next > PAUSE {
                 // They were to leave meanwhile; all of them at once is not what was asked for.
                 let missed = (clock.looked.get() - next).div_duration_f64(interval) as u32;
-                lap.borrow_mut().disturbed += u64::from(missed);
+                course.lap.borrow_mut().disturbed += u64::from(missed);
                 next += interval * missed;
             }
-            if under_way.get() <= CONNECTIONS {
+            if course.under_way.get() <= CONNECTIONS {
                 clock.behind.set(false);
             }
-            under_way.set(under_way.get() + 1);
-            self.leave(next, (&lap, &under_way, &clock));
+            self.leave(next, &course);
             next += interval;
         }
-        while under_way.get() > 0 {
-            clock.look();
-            yield_now().await;
-        }
-        lap.borrow_mut().pause_ms = clock.longest.get().as_secs_f64() * 1e3;
-        lap.take()
+        course.end().await
     }
 
     /// The requests a second that are answered where [`CONNECTIONS`] of them are always under way: what both sides can do, this one
     /// in the way that [`Self::lap`] asks.
     pub(crate) async fn most(&self, span: Duration) -> f64 {
-        let lap = Rc::new(RefCell::new(Lap::default()));
-        let (began, under_way) = (Instant::now(), Rc::new(Cell::new(0_usize)));
-        let clock = Rc::new(Clock::new(began));
+        let course = Course::new();
+        let began = Instant::now();
         while began.elapsed() < span {
-            while under_way.get() < CONNECTIONS {
-                under_way.set(under_way.get() + 1);
-                self.leave(clock.look(), (&lap, &under_way, &clock));
+            while course.under_way.get() < CONNECTIONS {
+                self.leave(course.clock.look(), &course);
             }
             yield_now().await;
         }
-        while under_way.get() > 0 {
-            yield_now().await;
-        }
-        lap.take().answered as f64 / began.elapsed().as_secs_f64()
+        course.end().await.answered as f64 / began.elapsed().as_secs_f64()
     }
 
     /// Sends one request, which was to leave at `due`.
-    fn leave(&self, due: Instant, (lap, under_way, clock): (&Rc<RefCell<Lap>>, &Rc<Cell<usize>>, &Rc<Clock>)) {
-        let (asked, pauses, behind) = (self.ask(), clock.pauses.get(), clock.behind.get());
-        let (lap, under_way, clock) = (Rc::clone(lap), Rc::clone(under_way), Rc::clone(clock));
+    fn leave(&self, due: Instant, course: &Rc<Course>) {
+        course.under_way.set(course.under_way.get() + 1);
+        let (pauses, behind) = (course.clock.pauses.get(), course.clock.behind.get());
+        let (asked, course) = (self.ask(), Rc::clone(course));
         tokio::task::spawn_local(async move {
             let answered = timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-            let latency = clock.look().saturating_duration_since(due);
-            let mut lap = lap.borrow_mut();
+            let latency = course.clock.look().saturating_duration_since(due);
+            let mut lap = course.lap.borrow_mut();
             lap.answered += u64::from(answered.is_ok());
             match answered {
-                Ok(()) if behind || clock.pauses.get() > pauses => lap.disturbed += 1,
+                Ok(()) if behind || course.clock.pauses.get() > pauses => lap.disturbed += 1,
                 Ok(()) => lap.latencies_us.push(latency.as_secs_f64() * 1e6),
                 Err(error) => {
                     if lap.failed == 0 {
@@ -183,7 +194,7 @@ impl Open {
                     lap.failed += 1;
                 }
             }
-            under_way.set(under_way.get() - 1);
+            course.under_way.set(course.under_way.get() - 1);
         });
     }
 
@@ -219,5 +230,25 @@ async fn exchange(socket: &mut TcpStream, request: &[u8]) -> io::Result<()> {
             _ if read == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load;
+
+    #[test]
+    fn more_than_there_are_connections_wait_for_one_and_all_are_answered() {
+        load::beside_an_origin(async |origin| {
+            let load = Open::new(origin, "/", "");
+            assert!(load.most(Duration::from_millis(20)).await > 0.0);
+            // All are due at once, as good as.
+            let lap = load.lap(1e6, Duration::from_millis(4)).await;
+            assert_eq!(lap.failed, 0);
+            assert!(lap.answered > 0 && lap.answered >= lap.latencies_us.len() as u64);
+            assert!(load.idle.borrow().len() <= CONNECTIONS_MAX);
+            assert_eq!(load.slots.available_permits(), CONNECTIONS_MAX);
+        });
     }
 }
